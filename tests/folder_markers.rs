@@ -206,11 +206,59 @@ fn a_file_that_was_never_seen_and_was_changed_behind_its_marker_waits_and_says_w
     world.write("in/one/_SUCCESS", "");
     world.sh("mkdir backup; sleep 0.02; ln in/one/a.txt backup/a");
     let mut service = world.start();
-    waits_for(&mut service, &world, "in/one/a.txt", "if it is of that one's batch, `touch` that one");
-    world.landfall(&["jobs"]).done().says(&["in/one/a.txt", "`touch` that one"]);
+    waits_for(&mut service, &world, "in/one/a.txt", "if it is of that one's batch, `touch ");
+    world.landfall(&["jobs"]).done().says(&["in/one/a.txt", "in/one/_SUCCESS`"]);
     world.sh("touch in/one/_SUCCESS");
     service.wait_until("both are archived", || (archived(&world, "one").len() == 2).then_some(()));
     service.stop();
+}
+
+/// A clock that is wrong, and a marker that was copied with its time: the command that is told lets the file go on.
+#[test]
+fn a_time_that_holds_a_file_up_is_named_and_so_is_the_command_that_lets_it_go_on() {
+    let world = World::new(RULE);
+    let mut service = world.start();
+    for (folder, times, told) in [
+        (
+            "future",
+            "touch -d '+9999 seconds' in/future/a.txt; touch in/future/_SUCCESS",
+            "lies in the future",
+        ),
+        (
+            "copied",
+            "touch -d @5 marker; mv marker in/copied/_SUCCESS",
+            "an older time, 1970-01-01T00:00:05Z, than the file",
+        ),
+    ] {
+        let file = format!("in/{folder}/a.txt");
+        world.write(&file, "a");
+        world.sh(times);
+        waits_for(&mut service, &world, &file, told);
+        let waits = explained(&world, &file)["waits"].as_str().expect("it waits").to_owned();
+        let command = waits.split('`').find(|word| word.starts_with("touch ")).expect("a command");
+        world.sh(command);
+        service.wait_until("both are archived", || (archived(&world, folder).len() == 2).then_some(()));
+    }
+    service.stop();
+}
+
+#[test]
+fn a_file_that_another_rule_kept_does_not_keep_the_marker_from_going() {
+    let world = World::bare();
+    let keeps = "name = \"keeps\"\npaths = [\"kept/*\"]\nsource = { on_success = \"keep\" }\noutput = { main = { path = \"kept-out/{name}\" } }\n";
+    world.configure("", &[RULE, keeps]);
+    let mut service = world.start();
+    world.move_in("kept/m.txt", "m");
+    service.wait_for(&world, "kept-out/m.txt");
+    world.sh("mkdir -p in/one; mv kept/m.txt in/one/m.txt");
+    waits_for(&mut service, &world, "in/one/m.txt", "rule \"keeps\" took it as ");
+    world.write("in/one/b.txt", "b");
+    world.write("in/one/_SUCCESS", "");
+    service.wait_until("the marker goes", || (!world.has("in/one/_SUCCESS")).then_some(()));
+    assert!(world.has("in/one/m.txt"), "it waits");
+    service.wait_for(&world, "out/one-b.main");
+    service.stop();
+    assert_eq!(world.files("out"), ["one-b.main"]);
 }
 
 /// Goal: a kill at any moment loses and doubles nothing, and lets the marker go neither before the last file nor never.

@@ -74,6 +74,43 @@ fn a_file_that_a_rule_watches_is_told_as_one_that_comes_again() {
     assert!(!retired.stderr.contains("watches"), "{}", retired.stderr);
 }
 
+/// Goal: who tries a file by hand under a rule that touches nothing by itself knows before what this does.
+#[test]
+fn under_a_rule_that_is_a_shadow_or_off_it_is_said_first_that_files_are_ingested_for_real() {
+    const SAID: &str = "`landfall ingest` is done for real all the same";
+    let world = World::new("");
+    world.write("in/a.txt", "1\n");
+    for (mode, what) in [("shadow", "rule \"payments\" is a shadow"), ("off", "rule \"payments\" is off")] {
+        world.configure(
+            "",
+            &[&format!("mode = \"{mode}\"\noutput = {{ main = {{ path = \"{mode}/{{name}}\" }} }}\n")],
+        );
+        let dry = world.landfall(&["ingest", "--rule", "payments", "--dry-run", "in/a.txt"]).done();
+        assert!(!dry.stderr.contains(SAID), "{}", dry.stderr);
+        world.ingest(&["in/a.txt"]).done().says(&[what, SAID, "--dry-run"]);
+        assert_eq!(world.files(mode), ["a.txt"]);
+    }
+    world.write("in/c.txt", "1\n");
+    world.ingest_and_retire("in/c.txt").done().says(&["rule \"payments\" is off", SAID, "source is retired"]);
+    assert!(world.has("archive/c.txt"));
+    // An override can be one, and its rule live.
+    world.configure(
+        "",
+        &["paths = [\"in/{sender}/*\"]\noutput = { main = { path = \"out/{sender}-{name}\" } }\n\
+            override = [{ if = { sender = \"globex\" }, mode = \"shadow\" }]\n"],
+    );
+    for file in ["acme/b", "acme/c", "globex/b", "initech/b"] {
+        world.write(format!("in/{file}.txt"), "1\n");
+    }
+    let live = world.ingest(&["in/acme/b.txt", "in/initech/b.txt"]).done();
+    assert!(!live.stderr.contains(SAID), "{}", live.stderr);
+    let of_globex = world.ingest(&["in/acme/c.txt", "in/globex/b.txt"]).done();
+    of_globex.says(&[
+        "the override of rule \"payments\" for sender = \"globex\" is a shadow",
+        "in/globex/b.txt is published",
+    ]);
+}
+
 /// Else it would be said to be queued, or to wait, and nobody would ever take it.
 #[test]
 fn a_file_that_no_rule_watches_and_that_is_another_by_now_is_told_so_and_what_takes_it() {

@@ -134,33 +134,174 @@ fn an_adoption_of_many_files_that_is_killed_has_each_or_has_it_not_and_the_next_
     assert_eq!((world.files("out"), world.jobs().len()), (vec!["new".to_owned()], 1));
 }
 
-/// The totals of the version before stay beside it. They neither fail the next one nor let a part of it pass.
+/// What `landfall jobs` says of a file that waits.
+fn waits(world: &World, file: &str) -> Option<String> {
+    let listed = world.json(&["jobs", "--json"]);
+    let mut files = listed["files_waiting"].as_array().expect("a list").iter();
+    let path = world.path(file).display().to_string();
+    files.find(|it| it["path"] == path.as_str())?["reason"].as_str().map(str::to_owned)
+}
+
+/// Goal: a file that somebody puts where files are taken never lies there without a word; and what is published is not published again by
+/// itself, nor by a restart.
 #[test]
-fn the_next_version_of_a_kept_file_waits_for_totals_of_its_own() {
-    let world = World::new(KEEPS_WITH_TOTALS);
+fn a_kept_file_that_is_moved_to_another_rule_or_sender_is_listed_with_the_command_that_has_it_taken_there() {
+    let world = World::bare();
+    let keeps = "name = \"keeps\"\npaths = [\"in/k/{sender}/*\"]\nsource = { on_success = \"keep\" }\n\
+        output = { main = { path = \"k-out/{sender}-{name}\" } }\n";
+    let other = "name = \"other\"\npaths = [\"in/b/*\"]\noutput = { main = { path = \"b-out/{name}\" } }\n";
+    world.configure("", &[keeps, other]);
+    world.sh("mkdir -p in/b in/k/globex");
+    for name in ["moved", "linked", "of-globex", "renamed"] {
+        world.write(format!("in/k/acme/{name}"), format!("{name}\n"));
+    }
+    world.write("in/k/acme/adopted", "theirs\n");
+    world.landfall(&["adopt", "in/k/acme/adopted"]).done();
     let mut service = world.start();
-    service.wait_until_it_watches();
-    world.write("first.ctl", r#"{ "records": 2 }"#);
-    world.sh("mv first.ctl in/pay.txt.ctl");
-    world.move_in("in/pay.txt", "1\n2\n");
-    service.wait_for(&world, "out/pay.txt");
+    service.wait_until("all are published", || (world.files("k-out").len() == 4).then_some(()));
+    world.sh(
+        "cd in; mv k/acme/moved b/moved; mv k/acme/adopted b/adopted; ln k/acme/linked b/linked; mv k/acme/of-globex k/globex/of-globex; \
+         mv k/acme/renamed k/acme/renamed-here",
+    );
+    let told = [
+        ("in/b/moved", "in/k/acme/moved", "other", "has published its records"),
+        ("in/b/linked", "in/k/acme/linked", "other", "has published its records"),
+        ("in/b/adopted", "in/k/acme/adopted", "other", "it was adopted as"),
+        ("in/k/globex/of-globex", "in/k/acme/of-globex", "keeps", "has published its records"),
+    ];
     for restarts in [false, true] {
-        world.move_in("in/pay.txt", if restarts { "5\n6\n" } else { "3\n4\n" }); // as many
         if restarts {
             service.stop();
+            // Without a service, too.
+            world
+                .landfall(&["explain", "in/b/moved"])
+                .done()
+                .says(&["`landfall ingest ", "--rule other --retire`"]);
             service = world.start();
         }
-        service.wait_until("it waits", || {
-            let waiting = world.json(&["jobs", "--json"])["files_waiting"].to_string();
-            waiting.contains("what lies there was for an earlier version").then_some(())
-        });
+        for (file, lay, rule, was) in told {
+            let reason = service.wait_until(file, || waits(&world, file));
+            let lay = world.path(lay).display().to_string();
+            let way = format!("`landfall ingest {} --rule {rule} --retire`", world.path(file).display());
+            for word in [lay.as_str(), was, "rule \"keeps\"", &way] {
+                assert!(reason.contains(word), "`{word}` is not in: {reason}");
+            }
+            let said = world.landfall(&["explain", file]).done();
+            assert!(!said.stdout.contains("takes it"), "{}", said.stdout);
+            said.says(&["it is not taken (see below)", &format!("as {lay} under rule \"keeps\"")]);
+        }
     }
-    assert_eq!(world.files("out").len(), 1, "{:?}", world.files("out"));
-    world.write("new.ctl", r#"{ "records": 2 }"#);
-    world.sh("mv new.ctl in/pay.txt.ctl");
-    service.wait_for(&world, "out/pay-1.txt");
-    assert_eq!(world.text("out/pay-1.txt"), "5\n6\n");
+    world.write("in/b/seen", "all before it was seen\n");
+    service.wait_for(&world, "b-out/seen");
+    assert_eq!(waits(&world, "in/k/acme/renamed-here"), None, "it is where its rule has it");
+    assert_eq!(world.jobs().len(), 5, "nothing is taken by itself");
+    for (file, output) in [("in/b/moved", "b-out/moved"), ("in/k/globex/of-globex", "k-out/globex-of-globex")]
+    {
+        let reason = waits(&world, file).expect("it waits");
+        let command = reason.split('`').find_map(|word| word.strip_prefix("landfall ")).expect("a command");
+        world.landfall(&command.split(' ').collect::<Vec<_>>()).done();
+        assert!(world.has(output), "{:?}", world.files("."));
+    }
     service.stop();
+    let mut service = world.start();
+    world.move_in("in/b/last", "last\n");
+    service.wait_for(&world, "b-out/last");
+    assert_eq!((waits(&world, "in/b/moved"), waits(&world, "in/k/globex/of-globex")), (None, None));
+    service.stop();
+    assert_eq!(world.files("b-out"), ["last", "moved", "seen"]);
+}
+
+/// The totals, or the checksum, of the version before stay beside it. They neither fail the next one nor let a part of it pass.
+#[test]
+fn the_next_version_of_a_kept_file_waits_for_totals_or_a_checksum_of_its_own() {
+    let sum = "sha256sum in/pay.txt | sed s,in/,,";
+    for (key, beside, of_first, of_last) in [
+        ("totals", "ctl", "echo '{ \"records\": 2 }'", "echo '{ \"records\": 2 }'"),
+        ("checksum", "sha256", "printf '1\\n2\\n' | sha256sum | sed s,-,pay.txt,", sum),
+    ] {
+        let world = World::new(
+            &KEEPS_WITH_TOTALS.replace("totals = \"{name}.ctl\"", &format!("{key} = \"{{name}}.{beside}\"")),
+        );
+        let mut service = world.start();
+        service.wait_until_it_watches();
+        world.sh(&format!("{of_first} > first; mv first in/pay.txt.{beside}"));
+        world.move_in("in/pay.txt", "1\n2\n");
+        service.wait_for(&world, "out/pay.txt");
+        for restarts in [false, true] {
+            world.move_in("in/pay.txt", if restarts { "5\n6\n" } else { "3\n4\n" }); // as many
+            if restarts {
+                service.stop();
+                service = world.start();
+            }
+            service.wait_until("it waits", || {
+                let reason = waits(&world, "in/pay.txt")?;
+                reason.contains("what lies there was for an earlier version").then_some(())
+            });
+        }
+        assert_eq!(world.files("out").len(), 1, "{key}: {:?}", world.files("out"));
+        world.sh(&format!("{of_last} > new; mv new in/pay.txt.{beside}"));
+        service.wait_for(&world, "out/pay-1.txt");
+        assert_eq!(world.text("out/pay-1.txt"), "5\n6\n");
+        service.stop();
+    }
+}
+
+/// The same where an operator had it ingested, and its rule archives files.
+#[test]
+fn the_next_version_of_a_file_that_was_ingested_by_hand_waits_for_a_checksum_of_its_own() {
+    let world = World::new("ready = { checksum = \"{name}.sha256\" }\n");
+    world.write("in/pay.txt", "1\n2\n");
+    world.sh("cd in; sha256sum pay.txt > pay.txt.sha256");
+    world.ingest(&["in/pay.txt"]).done();
+    let mut service = world.start();
+    service.wait_until("the first is told", || {
+        waits(&world, "in/pay.txt")?.contains("has published").then_some(())
+    });
+    world.move_in("in/pay.txt", "3\n4\n");
+    service.wait_until("the next one waits", || {
+        waits(&world, "in/pay.txt")?.contains("what lies there was for an earlier version").then_some(())
+    });
+    assert_eq!(world.jobs().len(), 1);
+    world.sh("cd in; sha256sum pay.txt > ../new; mv ../new pay.txt.sha256");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!((world.jobs().len(), world.files("in")), (2, Vec::<String>::new()));
+}
+
+/// Goal: what the command promises holds: a job that waits publishes its file once it goes on, so that the file is not adopted before.
+#[test]
+fn a_file_whose_job_waits_is_adopted_once_that_is_ended_and_not_before() {
+    for (source, by_hand) in [(KEEPS, false), ("", true)] {
+        let world = World::new(&format!("{source}decode = {{ identities = [\"key.txt\"] }}\n"));
+        let recipient = world.age_key();
+        world.sh(&format!("printf 'one\n' | age -r {recipient} -o in/pay.txt.age; mv key.txt key.right; age-keygen -o key.txt 2>/dev/null"));
+        if by_hand {
+            world.ingest(&["in/pay.txt.age"]).ends_with(1);
+        }
+        let mut service = world.start();
+        let id = service.wait_until("it waits for its key", || {
+            let job = world.jobs().pop()?;
+            (job["state"] == "held").then(|| job["id"].as_str().expect("an id is text").to_owned())
+        });
+        let refused =
+            ["publishes it once it goes on", &id, &format!("`landfall abandon {id} --reason TEXT`")];
+        world.landfall(&["adopt", "in/pay.txt.age"]).ends_with(1).says(&refused);
+        service.stop();
+        world.landfall(&["adopt", "in/pay.txt.age"]).ends_with(1).says(&refused);
+        let mut service = world.start();
+        world.landfall(&["abandon", &id, "--reason", "dealt with"]).done();
+        service.wait_until("it is ended", || {
+            (world.json(&["show", &id, "--json"])["state"] == "aborted").then_some(())
+        });
+        world.landfall(&["adopt", "in/pay.txt.age"]).done().says(&["adopted"]);
+        world.sh("mv key.right key.txt");
+        let (next, output) = ("next.txt", if by_hand { "out/next.main" } else { "out/next.txt" });
+        world.move_in(&format!("in/{next}"), "next\n");
+        service.wait_for(&world, output);
+        service.stop();
+        assert_eq!(world.files("out").len(), 1, "{:?}", world.files("out"));
+        assert!(world.has("in/pay.txt.age"));
+    }
 }
 
 /// What its totals say is mended before each is tried again.

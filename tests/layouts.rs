@@ -682,3 +682,153 @@ fn a_folder_that_an_attribute_closes_is_told_with_the_attribute() {
         is_clean(&world);
     }
 }
+
+/// Its own attribute keeps a file from being taken, whatever its folder lets the service do; so does that of what goes with it.
+#[test]
+fn a_file_that_an_attribute_closes_waits_where_it_lies_until_the_command_that_is_told_opens_it() {
+    for attribute in ["i", "a"] {
+        let Some(world) = zone("paths = [\"in/*.txt\"]\nready = { checksum = \"{name}.sha256\" }\n") else {
+            return;
+        };
+        world.sh(&format!(
+            "cd in; for f in a b; do echo $f > $f.txt; sha256sum $f.txt > $f.txt.sha256; done; chown -R {SERVICE}:{SERVICE} ."
+        ));
+        // Not every file system has the attribute.
+        if world.sh(&format!("chattr +{attribute} in/a.txt in/b.txt.sha256 2>&1 || echo no")).contains("no") {
+            return;
+        }
+        let closed = ["in/a.txt", "in/b.txt.sha256"];
+        let command = |file: &str| format!("`chattr -ia {}`", world.path(file).display());
+        let said = checked(&world);
+        let mut service = Service::start_by(&world, &format!("exec {} run", with_lease(&world)));
+        let told = closed.map(|file| {
+            service.wait_until(file, || {
+                let said = as_service(&world, &["jobs"]);
+                let said = format!("{}{}", said.stdout, said.stderr);
+                said.contains(&command(file)).then_some(said)
+            })
+        });
+        let there = closed.map(|file| world.has(file)).into_iter().chain([world.has("in/b.txt")]);
+        let are_there = there.filter(|is_there| *is_there).count();
+        world.sh("chattr -ia in/a.txt in/b.txt.sha256");
+        assert!(commands(&said).contains(&command("in/a.txt").replace('`', "")), "{said}");
+        assert_eq!(are_there, 3, "{told:#?}");
+        service.wait_for(&world, "archive/a.txt");
+        service.wait_for(&world, "archive/b.txt");
+        service.stop();
+        assert_eq!(world.files("out"), ["a.main", "b.main"]);
+    }
+}
+
+/// What belongs to a sender, and he put where the service's own folder goes, is not written to, nor is root told to change it.
+#[test]
+fn a_link_in_place_of_the_claim_folder_holds_its_files_up_and_no_command_is_named_that_would_follow_it() {
+    let Some(world) = zone("") else { return };
+    world.sh(&format!(
+        "chown {PARTNER}:{SERVICE} in; chmod 2770 in; mkdir -p victim/sub; chmod 1777 victim; chmod 777 victim/sub; ln -s ../victim in/.landfall; \
+         echo 1 > in/a.txt; chown {PARTNER}:{SERVICE} in/a.txt; chmod 640 in/a.txt"
+    ));
+    let link = world.path("in/.landfall").display().to_string();
+    let said = checked(&world);
+    let what = format!("{link} is a symbolic link, or no folder");
+    assert!(said.contains(&what) && said.contains("move what lies there to another place"), "{said}");
+    let named = commands(&said);
+    assert!(!named.iter().any(|command| command.contains(&link)), "{named:?}");
+    let mut service = Service::start_by(&world, &format!("exec {} run", with_lease(&world)));
+    service.wait_until("it is told", || {
+        let said = as_service(&world, &["jobs"]).stdout;
+        (said.contains("symbolic link") && said.contains("move what lies there")).then_some(())
+    });
+    assert_eq!(world.files("victim"), [""; 0]);
+    world.sh("rm in/.landfall");
+    service.wait_for(&world, "archive/a.txt");
+    service.stop();
+    assert_eq!(world.sh("stat -c %a victim victim/sub"), "1777\n777\n");
+}
+
+/// Claimed, it could not be mended by its sender any more.
+#[test]
+fn totals_or_a_checksum_that_may_not_be_read_hold_the_file_up_where_both_lie_and_a_marker_does_not() {
+    for (key, name, text) in [
+        ("totals", "a.txt.ctl", "echo '{ \"records\": 1 }'"),
+        ("checksum", "a.txt.sha256", "sha256sum a.txt"),
+        ("marker", "a.txt.done", "echo"),
+    ] {
+        let by = if key == "marker" { "strategy = \"marker\", " } else { "" };
+        let rule = format!(
+            "paths = [\"in/*.txt\"]\nready = {{ {by}{key} = \"{{name}}.{}\" }}\n",
+            &name["a.txt.".len()..]
+        );
+        let Some(world) = zone(&rule) else { return };
+        world.sh(&format!(
+            "chown {PARTNER}:{SERVICE} in; chmod 2770 in; cd in; echo 1 > a.txt; {text} > {name}; chown {PARTNER}:{SERVICE} a.txt {name}; \
+             chmod 640 a.txt; chmod 600 {name}"
+        ));
+        let mut service = Service::start_by(&world, &format!("exec {} run", with_lease(&world)));
+        if key != "marker" {
+            let command = format!("`chmod g+r {}`", world.path("in").join(name).display());
+            service.wait_until("it is told", || {
+                let said = as_service(&world, &["explain", "in/a.txt"]).stdout;
+                (said.contains(&format!("its {key} cannot be read")) && said.contains(&command)).then_some(())
+            });
+            assert!(world.has("in/a.txt") && world.has(format!("in/{name}")), "{:?}", world.files("in"));
+            world.sh(&command.replace('`', ""));
+        }
+        service.wait_for(&world, "archive/a.txt");
+        service.wait_until("all is done", || world.files("in").is_empty().then_some(()));
+        service.stop();
+    }
+}
+
+/// Goal: `sudo` has no capability, and a service that has it is not said to lack it.
+#[test]
+fn that_writers_are_not_seen_is_told_by_what_the_service_may_and_once_for_all_rules() {
+    let Some(world) = zone("") else { return };
+    let rule = |name: &str, more: &str| {
+        world.sh(&format!("mkdir -p {name}; chown {PARTNER}:{SERVICE} {name}; chmod 2770 {name}"));
+        format!(
+            "name = \"{name}\"\npaths = [\"{name}/*\"]\noutput = {{ main = {{ path = \"out/{name}-{{name}}\" }} }}\n{more}"
+        )
+    };
+    let marked = "ready = { strategy = \"marker\", marker = \"{name}.done\" }\n";
+    let summed = "ready = { checksum = \"{name}.sha256\" }\n";
+    world.configure("", &[&rule("marked", marked), &rule("summed", summed)]);
+    let said = || as_service(&world, &["check"]).stdout;
+    let told = "cannot be seen";
+    assert!(!said().contains(told), "what proves an end says enough: {}", said());
+    world.configure("", &[&rule("one", ""), &rule("marked", marked), &rule("two", "")]);
+    let alone = said();
+    assert_eq!(alone.matches(told).count(), 1, "{alone}");
+    assert!(alone.contains("unless the service has CAP_LEASE, as the systemd unit gives it"), "{alone}");
+    for (run, says) in [
+        (with_lease(&world), None),
+        (
+            with_lease(&world).replace(" --inh-caps=+lease --ambient-caps=+lease", ""),
+            Some("the running service has no CAP_LEASE"),
+        ),
+    ] {
+        let mut service = Service::start_by(&world, &format!("exec {run} run"));
+        service.wait_until_it_watches();
+        let said = said();
+        assert_eq!(said.contains(told), says.is_some(), "{said}");
+        assert!(said.contains(says.unwrap_or_default()), "{said}");
+        service.stop();
+    }
+}
+
+/// Goal: that a shadow could not write its outputs is known before it is live.
+#[test]
+fn what_a_shadow_may_not_do_once_it_is_live_is_a_warning_and_nothing_is_tried_there() {
+    let Some(world) = zone("mode = \"shadow\"\noutput = { main = { path = \"closed/new/{name}\" } }\n")
+    else {
+        return;
+    };
+    world.sh("mkdir closed");
+    let said = as_service(&world, &["check"]).done().stdout;
+    for word in
+        ["closed/new cannot be made", "once the rule is live, what is to go there waits", "install -d"]
+    {
+        assert!(said.contains(word), "`{word}` is not in: {said}");
+    }
+    assert_eq!(world.sh("find . -name '.landfall-probe*'"), "");
+}

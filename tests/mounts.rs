@@ -394,3 +394,35 @@ fn a_sender_whose_folder_is_mounted_while_the_service_runs_is_served_soon() {
     service.stop();
     assert_eq!(world.jobs().len(), 4);
 }
+
+/// Goal: who has a file ingested by hand finds it where it lay, though a rule watches there and its number is another after a remount.
+#[test]
+fn a_file_that_is_ingested_by_hand_from_an_sshfs_stays_its_jobs_through_a_kill_and_a_remount() {
+    let world = World::new(
+        "paths = [\"mnt/in/*\"]\nready = { strategy = \"stable\", stable_for = \"2s\" }\noutput = { main = { path = \"out/{name}\" } }\n\
+         pipeline = [{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }]",
+    );
+    world.write("gate", "#!/bin/sh\nuntil [ -e go ]; do touch begun; sleep 0.05; done\nexec cat\n");
+    world.sh("chmod +x gate");
+    let Some(mut mounted) = Mounted::new(&world, Kind::Sshfs("")) else { return };
+    // What is looked up first has the lower numbers.
+    world.sh("mkdir mnt/in mnt/other; touch mnt/other/{1..9}; ls -lR mnt; seq 100 > mnt/in/a");
+    let service = started(&world);
+    let mut by_hand =
+        world.command().args(["ingest", "--rule", "payments", "mnt/in/a"]).spawn().expect("starts");
+    wait_until("it is read", || world.has("begun").then_some(()));
+    service.kill();
+    by_hand.wait().expect("ends with the service");
+    mounted.unmount();
+    mounted.mount_again();
+    let mut service = started(&world);
+    service.wait_until("it waits for its job", || {
+        let listed = world.json(&["jobs", "--json"]);
+        listed["files_waiting"].to_string().contains("has taken it").then_some(())
+    });
+    world.write("go", "");
+    service.wait_until("its job is done", || (world.jobs().first()?["state"] == "completed").then_some(()));
+    service.stop();
+    assert_eq!((world.jobs().len(), world.files("out")), (1, vec!["a".to_owned()]));
+    assert!(world.has("mnt/in/a"), "it was asked for by hand");
+}

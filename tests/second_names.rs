@@ -204,7 +204,7 @@ fn a_second_name_that_is_aimed_at_the_moment_of_the_claim_doubles_nothing() {
 
 /// Goal: what is said of names that wait is true also where the file came to stay by another one of its names meanwhile.
 #[test]
-fn names_of_a_file_that_an_operator_had_kept_by_another_one_do_not_wait_for_each_other() {
+fn names_of_a_file_that_an_operator_had_kept_by_another_one_wait_for_that_and_not_for_each_other() {
     let world = World::bare();
     let kept = "name = \"kept\"\npaths = [\"kept/*\"]\nsource = { on_success = \"keep\" }\n\
                 ready = { strategy = \"marker\", marker = \"{name}.done\" }\n\
@@ -220,10 +220,8 @@ fn names_of_a_file_that_an_operator_had_kept_by_another_one_do_not_wait_for_each
     wait_for_reason(&mut service, &world, "in/first.txt", &["another name that is watched"]);
     world.landfall(&["ingest", "kept/x.txt", "--rule", "kept", "--retire"]).done();
     for name in ["in/first.txt", "in/second.txt"] {
-        service.wait_until(&format!("{name} waits no more"), || {
-            let known = world.json(&["explain", name, "--json"]);
-            (known["waits"].is_null() && !known["kept"].is_null()).then_some(())
-        });
+        wait_for_reason(&mut service, &world, name, &["took it as ", "kept/x.txt"]);
+        assert!(!world.json(&["explain", name, "--json"])["kept"].is_null());
     }
     settle(&mut service, &world, "settled");
     service.stop();

@@ -1,9 +1,10 @@
 //! `landfall adopt`: files that were dealt with before this program came are never taken.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::exit::FAILED;
+use super::named_path::as_watched;
 use super::say::{complain, say};
 use crate::control::{self, Reached};
 use crate::engine::{Act, Door};
@@ -51,11 +52,11 @@ pub(super) fn run(args: &AdoptArgs, settings: &Settings) -> anyhow::Result<ExitC
 /// One that cannot be adopted does not stop the others.
 fn one(
     args: &AdoptArgs,
-    file: &PathBuf,
+    file: &Path,
     (door, set, rules): (&dyn Door, &RuleSet, &[Rule]),
 ) -> Result<(), (String, Option<String>)> {
     let refused = |refusal: crate::engine::Refusal| (refusal.to_string(), refusal.hint());
-    let path = std::path::absolute(file)
+    let path = as_watched(file, set)
         .map_err(|error| (format!("{} cannot be found: {error}", escaped_path(file)), None))?;
     // One that no live rule has is adopted for the day when its shadow is live.
     let is_shadow = set.assign(&path).is_none();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::check_about::About;
 use super::check_rights::{self, Rights};
-use crate::durable_fs::{self, CLAIM_FOLDER, FsError, Need};
+use crate::durable_fs::{self, CLAIM_FOLDER, FsError, Need, Refusal};
 use crate::model::fault::Fault as _;
 use crate::model::os_text::{escaped, escaped_path};
 use crate::model::pattern::Pattern;
@@ -100,6 +100,10 @@ struct Lack {
 }
 
 impl Lack {
+    fn of_refusal(refusal: Refusal, then: &'static str) -> Self {
+        Self { at: refusal.at, what: refusal.what, then, how: refusal.how }
+    }
+
     fn of_error(at: &Path, error: &FsError, hint: Option<String>, then: &'static str) -> Self {
         if error.source.kind() == io::ErrorKind::AlreadyExists {
             let what = format!("what lies at {} is not the service's", escaped_path(&error.path));
@@ -261,7 +265,9 @@ impl About<'_> {
     }
 
     fn lack_of_waiting(&self, file: &Path) -> Option<Lack> {
-        let lack = refused(file, Need::Read, "it cannot be taken");
+        let of = |refusal| Lack::of_refusal(refusal, "it cannot be taken");
+        let closed = || durable_fs::closed_file(file).filter(|_| !self.only_reads());
+        let lack = durable_fs::refusal(file, Need::Read).or_else(closed).map(of);
         if lack.is_some() || self.rights != Rights::Tried {
             return lack;
         }
@@ -336,10 +342,14 @@ impl About<'_> {
     #[cfg(not(target_os = "linux"))]
     pub(super) fn shared_by_senders(&mut self, _: &[&str], _: &[PathBuf]) {}
 
-    /// Where outputs, archive and claims go.
+    /// Where outputs, archive and claims go. Of a shadow nothing is tried there: it touches nothing before it is live.
     pub(super) fn targets(&mut self, landing: &[PathBuf]) {
         if self.rights == Rights::Others {
             return;
+        }
+        let is_shadow = self.rule.mode == Mode::Shadow;
+        if is_shadow {
+            self.rights = Rights::Asked;
         }
         let source = &self.rule.source;
         let mode_of = |key: &[&str]| {
@@ -365,7 +375,11 @@ impl About<'_> {
             .extend(own.into_iter().filter_map(|(key, folder)| Some((vec!["source", key], folder?, None))));
         let (mut told, mut made) = (Vec::new(), Vec::new());
         for (key, folder, mode) in folders {
-            let then = "what is to go there waits";
+            let then = if is_shadow {
+                "once the rule is live, what is to go there waits"
+            } else {
+                "what is to go there waits"
+            };
             match self.lack_in_target(&folder, mode, then) {
                 Some(lack) if told.contains(&lack.what) => {}
                 Some(lack) => {
@@ -376,7 +390,7 @@ impl About<'_> {
                 None => {}
             }
         }
-        if !made.is_empty() {
+        if !made.is_empty() && !is_shadow {
             let shown: Vec<String> = made.iter().map(|folder| escaped_path(folder)).collect();
             let hint =
                 "make them yourself where they are to belong to others or to have another mode than 0755";
@@ -515,8 +529,7 @@ impl About<'_> {
 }
 
 fn refused(at: &Path, need: Need, then: &'static str) -> Option<Lack> {
-    let refusal = durable_fs::refusal(at, need)?;
-    Some(Lack { at: refusal.at, what: refusal.what, then, how: refusal.how })
+    Some(Lack::of_refusal(durable_fs::refusal(at, need)?, then))
 }
 
 /// Files that the pattern takes, among the first names.

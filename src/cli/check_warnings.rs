@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::check_about::{About, Finding, Level};
 use super::check_folders::Landing;
+use super::check_leases::Leases;
 use super::check_rights::{self, Rights};
 use crate::config::Places;
 use crate::durable_fs::{self, Need};
@@ -17,9 +18,6 @@ use crate::model::rule::{Mode, ReadyStrategy, Settings};
 use crate::model::template::{fixed_folder, variables};
 use crate::pipeline::steps::exec;
 use crate::service::shadow::step_not_run;
-
-/// Where the file system has no leases that would tell.
-const WITHOUT_LEASES: &str = "let senders rename or send markers";
 
 /// Everything that is to be said, rule by rule. Rules that are off are left alone.
 pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
@@ -33,16 +31,18 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
     let rights = Rights::of(settings);
     findings.extend(not_tried(rights, settings, places));
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut leases = Leases::of(&settings.service.data_dir);
     for (position, rule) in settings.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off) {
         let mut about = About { settings, rule, rights, places, position, findings: Vec::new() };
         if rule.mode == Mode::Shadow {
             about.shadow();
             about.seen_by_shadow();
+            about.targets(&[]);
             findings.append(&mut about.findings);
             continue;
         }
         // Those of its overrides are the same.
-        let landing = if rule.is_base() { about.patterns(&mut first_with) } else { Vec::new() };
+        let landing = if rule.is_base() { about.patterns(&mut first_with, &mut leases) } else { Vec::new() };
         about.outputs();
         about.targets(&landing);
         about.key_files();
@@ -132,7 +132,7 @@ impl<'a> About<'a> {
     }
 
     /// The folders where its files land, as far as they are there.
-    fn patterns(&mut self, first_with: &mut BTreeMap<&'a str, usize>) -> Vec<PathBuf> {
+    fn patterns(&mut self, first_with: &mut BTreeMap<&'a str, usize>, leases: &mut Leases) -> Vec<PathBuf> {
         let (mut seen, mut landed_in) = (HashSet::new(), BTreeSet::new());
         for (position, text) in self.rule.paths.iter().enumerate() {
             let position = position.to_string();
@@ -170,7 +170,7 @@ impl<'a> About<'a> {
             }
             landing.folders.retain(|folder| landed_in.insert(folder.clone()));
             self.landing(&key, &pattern, text, &landing);
-            self.unseen_writers(&key, &landing.folders);
+            self.unseen_writers(&key, &landing.folders, leases);
             self.without_events(&key, &landing.folders);
             self.shared_by_senders(&key, &landing.folders);
         }
@@ -238,18 +238,9 @@ impl<'a> About<'a> {
         }
     }
 
-    fn unseen_writers(&mut self, key: &[&str], folders: &[PathBuf]) {
-        let blind = folders.iter().find_map(|folder| Some((folder, crate::watch::blind_spot(folder)?)));
-        if let Some((folder, why)) = blind {
-            let shown = escaped_path(folder);
-            let (message, mut hint) = why.split_once("; ").unwrap_or((why, WITHOUT_LEASES));
-            // In user space they are the kernel's own; others have none, or their server's.
-            if durable_fs::far_file_system(folder)
-                .is_ok_and(|kind| kind.is_some_and(|kind| !kind.starts_with("fuse")))
-            {
-                hint = WITHOUT_LEASES;
-            }
-            self.warn(key, format!("{shown}: {message}"), hint);
+    fn unseen_writers(&mut self, key: &[&str], folders: &[PathBuf], leases: &mut Leases) {
+        if let Some((message, hint)) = leases.lack(&self.rule.ready, folders) {
+            self.warn(key, message, hint);
         }
     }
 

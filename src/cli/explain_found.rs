@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::view::{self, Stop, bytes};
 use crate::durable_fs::{self, Kind};
 use crate::engine::{Door, JobFilter};
-use crate::model::file_known::{FileKept, FileSeen};
+use crate::model::file_known::{FileKept, FileSeen, ingest_here};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::job_json;
 use crate::model::os_text::{OsText, escaped_path};
-use crate::model::rule::Rule;
+use crate::model::rule::{Mode, Rule};
 use crate::watch;
 use crate::watch::companion::{self, Companion};
 
@@ -40,6 +40,8 @@ pub(super) struct Found {
     folder_note: Option<(OsText, String)>,
     /// It stays where it lies, and is not taken as long as it is the same.
     kept: Option<FileKept>,
+    /// What has it taken here all the same, where another rule had it.
+    taken_here: Option<String>,
     /// Why not, where a job has it, or had it.
     not_taken: Option<String>,
     /// The newest first, each with what of it the file is.
@@ -74,6 +76,9 @@ impl Found {
             *told = Some((file.path, file.reason));
         }
         held_up = held_up.filter(|_| known.waiting.is_none());
+        let elsewhere = |rule: &&Rule| known.kept.as_ref().is_some_and(|kept| kept.rule != rule.name);
+        let taken_here = taker.filter(|rule| rule.mode == Mode::Live).filter(elsewhere);
+        let taken_here = taken_here.map(|rule| ingest_here(path, &rule.name));
         let mut jobs = Vec::new();
         let newest = JobFilter { newest_first: true, ..JobFilter::default() };
         for job in door.into_iter().flat_map(|door| door.list(&newest)) {
@@ -94,6 +99,7 @@ impl Found {
             held_up,
             folder_note,
             kept: known.kept,
+            taken_here,
             not_taken: known.not_taken,
             jobs,
             is_service: door.is_some_and(Door::is_service),
@@ -103,6 +109,11 @@ impl Found {
     /// Whether the running service waits for it.
     pub(super) fn is_seen(&self) -> bool {
         self.seen.is_some()
+    }
+
+    /// Whether it stays where it lies.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// What it is, where it is nothing that may be taken: what a job made of a source.
@@ -163,16 +174,7 @@ impl Found {
             lines.push(format!("its {key} (`ready.{key}`): {} {there}", escaped_path(path)));
         }
         if let Some(kept) = &self.kept {
-            let age = age(kept.at);
-            lines.push(match kept.job {
-                Some(_) => {
-                    format!("kept, {age} ago: {}; not taken again as long as it is the same", kept.became())
-                }
-                None => format!(
-                    "adopted {age} ago under rule \"{}\": not taken as long as it is the same (`landfall adopt --undo`)",
-                    kept.rule
-                ),
-            });
+            lines.push(self.told_kept(kept, &age(kept.at)));
         }
         if let (None, None, Some(why)) = (&self.kept, &self.seen, &self.not_taken) {
             lines.push(format!("not taken: {}", view::printable(why.as_bytes(), usize::MAX)));
@@ -190,6 +192,24 @@ impl Found {
             }
         }
         lines
+    }
+
+    fn told_kept(&self, kept: &FileKept, age: &str) -> String {
+        let lay_at = kept.lay_at.as_ref().map(|lay| format!(" as {lay}")).unwrap_or_default();
+        if kept.job.is_none() {
+            let rule = &kept.rule;
+            return format!(
+                "adopted {age} ago{lay_at} under rule \"{rule}\": not taken as long as it is the same (`landfall adopt --undo`)"
+            );
+        }
+        let is_elsewhere = kept.lay_at.is_some() || self.taken_here.is_some();
+        let under =
+            if is_elsewhere { format!("{lay_at} under rule \"{}\"", kept.rule) } else { String::new() };
+        // One that waits is told so there.
+        let way = self.taken_here.as_ref().filter(|_| self.seen.is_none());
+        let way = way.map(|way| format!("; {way}")).unwrap_or_default();
+        let became = kept.became();
+        format!("kept, {age} ago{under}: {became}; not taken again as long as it is the same{way}")
     }
 
     pub(super) fn json(&self) -> Value {

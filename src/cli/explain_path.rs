@@ -1,6 +1,6 @@
 //! `landfall explain PATH`: which rule takes a file, what keeps each other from it, what it waits for, and which jobs it became.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::explain_found::Found;
+use super::named_path::as_watched;
 use super::view::{self, Stop};
 use crate::durable_fs::{self, Kind};
 use crate::listing::rules::rules_gone_by;
@@ -88,7 +89,8 @@ impl Verdict {
         if let Self::ByLink(target) = self { Some(target) } else { None }
     }
 
-    fn told(&self) -> String {
+    /// Of a file that stays where it lies, by a job or an adoption, or of another one.
+    fn told(&self, is_kept: bool) -> String {
         match self {
             Self::Takes { values, overriding } => {
                 let values: Vec<_> = values.iter().map(|(name, value)| format!("{name} = {value}")).collect();
@@ -97,7 +99,8 @@ impl Verdict {
                 let keys = overriding
                     .as_ref()
                     .map(|it| format!("; its override for {it} sets {}", it.keys.join(", ")));
-                format!("takes it{with}{}", keys.unwrap_or_default())
+                let does = if is_kept { "its pattern fits, but it is not taken (see below)" } else { "takes it" };
+                format!("{does}{with}{}", keys.unwrap_or_default())
             }
             Self::After(first) => format!("would take it, but rule \"{first}\" comes first and has it"),
             Self::Off { overriding: None } => {
@@ -116,6 +119,10 @@ impl Verdict {
             Self::NoFile(kind) => {
                 format!("its pattern fits, but what lies there is {kind}: only regular files are taken, and links are not followed")
             }
+            Self::ByLink(target) if is_kept => format!(
+                "follows links, and one leads from this name to {}, which is not taken (see below)",
+                escaped_path(target)
+            ),
             Self::ByLink(target) => format!(
                 "follows links, and one leads from this name to {}: it takes that file, under its own name, and the link stays",
                 escaped_path(target)
@@ -157,17 +164,6 @@ pub(super) fn run(args: &ExplainArgs, settings: &Settings) -> anyhow::Result<Exi
             print_text(out, &path, &bases, &verdicts, all, crate::clock::now())
         }
     })
-}
-
-/// The path as rules name it: a folder may go by the name of a link to it.
-fn as_watched(path: &Path, set: &RuleSet) -> io::Result<PathBuf> {
-    let absolute = std::path::absolute(path)?;
-    if set.assign(&absolute).is_some() {
-        return Ok(absolute);
-    }
-    let real = absolute.parent().and_then(|folder| folder.canonicalize().ok());
-    let real = real.zip(absolute.file_name()).map(|(folder, name)| folder.join(name));
-    Ok(real.filter(|real| set.assign(real).is_some()).unwrap_or(absolute))
 }
 
 fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict> {
@@ -299,7 +295,7 @@ fn print_text(
         writeln!(out, "  {product}")?;
     }
     for (rule, verdict) in rules.iter().zip(verdicts).filter(|(_, verdict)| **verdict != Verdict::NoPattern) {
-        writeln!(out, "  rule \"{}\": {}", rule.name, verdict.told())?;
+        writeln!(out, "  rule \"{}\": {}", rule.name, verdict.told(found.is_kept()))?;
     }
     if verdicts.iter().all(|verdict| *verdict == Verdict::NoPattern) {
         match found.awaited_as {
@@ -343,7 +339,7 @@ fn print_json(
 ) -> Result<(), Stop> {
     let of_rule = |(rule, verdict): (&&Rule, &Verdict)| {
         let overriding = verdict.overriding().map(|it| json!({ "if": it.condition, "keys": it.keys }));
-        json!({ "name": rule.name, "verdict": verdict.word(), "detail": verdict.told(), "override": overriding })
+        json!({ "name": rule.name, "verdict": verdict.word(), "detail": verdict.told(found.is_kept()), "override": overriding })
     };
     let taker = rules
         .iter()

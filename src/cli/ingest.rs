@@ -15,6 +15,7 @@ use super::dry_run::DryRun;
 use super::exit::FAILED;
 use super::explain::explain;
 use super::follow::Follower;
+use super::ingest_mode::NotLive;
 use super::running;
 use super::say::{complain, say, say_aside};
 use super::view;
@@ -110,12 +111,19 @@ fn exit_code(all_done: bool) -> ExitCode {
 /// The files that can be taken, and whether those are all; each other one is told.
 fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<PathBuf>, bool)> {
     let mut files = Vec::with_capacity(args.files.len());
+    let mut not_live = NotLive::default();
     for file in &args.files {
         match engine::could_ingest(&settings.rules, file, &args.rule) {
-            Ok(()) => files.push(std::path::absolute(file)?),
+            Ok(rule) => {
+                not_live.note(file, &rule);
+                files.push(std::path::absolute(file)?);
+            }
             Err(error) if error.kind() == FaultKind::Config => return Err(error.into()),
             Err(error) => tell_refused(settings, file, error),
         }
+    }
+    if !args.dry_run {
+        not_live.tell(args.retire);
     }
     let all_there = files.len() == args.files.len();
     Ok((files, all_there))

@@ -69,6 +69,12 @@ impl Client {
         &self.data_dir
     }
 
+    /// Its process.
+    #[cfg(unix)]
+    pub(crate) fn pid(&self) -> u32 {
+        self.address.pid
+    }
+
     /// Before anything is asked that a stranger should not read.
     fn greet(&self) -> io::Result<()> {
         let (stream, mut session) = self.ask(Command::Hello)?;

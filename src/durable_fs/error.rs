@@ -76,6 +76,17 @@ impl FsError {
         }
     }
 
+    /// What keeps everybody from the file itself that was to be renamed, replaced or removed.
+    fn closed(&self) -> Option<String> {
+        let is_by_folder = READING.contains(&self.action) || OF_FOLDERS.contains(&self.action);
+        let is_refused = self.source.kind() == io::ErrorKind::PermissionDenied && is_refused(&self.source);
+        if is_by_folder || !is_refused {
+            return None;
+        }
+        let mut files = [Some(&self.path), self.to.as_ref()].into_iter().flatten();
+        files.find_map(|file| Some(rights::closed_file(file)?.to_string()))
+    }
+
     /// Where what was needed.
     fn need(&self) -> (&Path, Need) {
         if READING.contains(&self.action) {
@@ -102,6 +113,9 @@ impl Fault for FsError {
         if self.is_failed_sync() {
             let hint = "look at that disk (room, errors in the system's log), then start the service again: it recovers everything";
             return Some(hint.to_owned());
+        }
+        if let Some(closed) = self.closed() {
+            return Some(going_on(&closed));
         }
         let (path, need) = self.need();
         Some(self.hint_between().unwrap_or_else(|| hint_at(path, need, &self.source)))
@@ -158,7 +172,10 @@ pub(crate) fn hint_of_claim(landing: &Path, claims: &Path, error: &FsError) -> O
             "set `source.claim_dir` to a folder of the file system, and of the mount, where the files land: a file is claimed by renaming it"
                 .to_owned(),
         ),
-        _ => lacks.or_else(|| error.hint()),
+        _ => match (error.closed(), lacks) {
+            (Some(closed), Some(lacks)) => Some(format!("{closed}; and {lacks}")),
+            (_, lacks) => lacks.or_else(|| error.hint()),
+        },
     }
 }
 

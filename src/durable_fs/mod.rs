@@ -85,7 +85,7 @@ pub(crate) use landing::{CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, how_to_o
 pub(crate) use mount_changes::MountChanges;
 pub(crate) use mounts::Mounts;
 pub(crate) use moving::{Moving, move_by, move_file, remove_for_good};
-pub(crate) use names::{Entry, Kind, Need, Reach, Renamed, Unkept, Wanted, parent_of};
+pub(crate) use names::{Entry, Kind, Need, Reach, Refusal, Renamed, Unkept, Wanted, parent_of};
 pub(crate) use platform::{
     forget_cached, has_no_name, is_foreign, is_out_of_descriptors, narrow_umask, open_files_max, open_source,
     read_at, write_at,
@@ -102,9 +102,9 @@ pub(crate) use rename::note_link;
 pub(crate) use rename::{
     forget_note, rename_no_replace, rename_replace, take_file, write_file, write_secret,
 };
-pub(crate) use rights::refusal;
 #[cfg(target_os = "linux")]
 pub(crate) use rights::{Writers, mount_for_us_alone, writers};
+pub(crate) use rights::{closed_file, refusal};
 pub use rounds::FolderRound;
 pub(crate) use running_sign::RunningSign;
 pub(crate) use sameness::{
@@ -116,7 +116,8 @@ pub(crate) use space::{Space, is_mount_point, space_at};
 pub(crate) use unix::open_unblocked;
 #[cfg(unix)]
 pub(crate) use users::{
-    CAP_LEASE, group_id, group_of_user, has_capability, shown_user, user_name, user_of_process,
+    CAP_LEASE, group_id, group_of_user, has_capability, process_has_capability, shown_user, user_name,
+    user_of_process,
 };
 pub(crate) use whereabouts::{hanging, leave_place, note_place, place_of};
 #[cfg(windows)]

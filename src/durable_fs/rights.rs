@@ -107,6 +107,24 @@ fn is_append_only(folder: &Path) -> bool {
     found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::APPEND))
 }
 
+/// What keeps everybody from renaming or removing a file, whatever its folder lets him do.
+pub(crate) fn closed_file(path: &Path) -> Option<Refusal> {
+    use rustix::fs::{FileType, StatxAttributes, StatxFlags, statx};
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE).ok()?;
+    let is_file = FileType::from_raw_mode(found.stx_mode.into()).is_file();
+    let closes = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
+    (is_file && found.stx_attributes.intersects(closes)).then(|| by_attribute(path))
+}
+
+fn by_attribute(path: &Path) -> Refusal {
+    let shown = word(path);
+    Refusal {
+        at: path.to_owned(),
+        what: format!("{shown} may be changed by nobody: it has the attribute `i` or `a` (`lsattr -d`)"),
+        how: format!("`chattr -ia {shown}`"),
+    }
+}
+
 /// Of a link what it leads to is told.
 fn at_link(folder: &Path, path: &Path, links_left: usize, need: Need) -> Option<Refusal> {
     let target = fs::read_link(folder).ok().filter(|_| links_left > 0)?;
@@ -207,13 +225,7 @@ impl Us {
                     format!("mount that file system writable (`mount -o remount,rw {point_word}`){or_unit}"),
                 )
             }
-            Errno::PERM => told(
-                format!(
-                    "{} may be changed by nobody: it has the attribute `i` or `a` (`lsattr -d`)",
-                    word(path)
-                ),
-                format!("`chattr -ia {}`", word(path)),
-            ),
+            Errno::PERM => Some(by_attribute(path)),
             Errno::ACCESS => {
                 if let Some(owner) =
                     mount.as_ref().and_then(MountEntry::only_for).filter(|owner| *owner != self.user)

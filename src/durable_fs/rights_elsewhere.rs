@@ -18,6 +18,10 @@ pub(super) fn after_refusal(path: &Path, _: Need) -> Option<Refusal> {
     Some(Refusal { at, what, how: format!("`icacls \"{shown}\" /grant \"{user}:(OI)(CI)M\"`") })
 }
 
+pub(crate) fn closed_file(_: &Path) -> Option<Refusal> {
+    None
+}
+
 pub(super) fn sticky_refusal(_: &Path) -> Option<Refusal> {
     None
 }

@@ -7,10 +7,22 @@ pub(crate) const CAP_FOWNER: u32 = 3;
 
 /// Whether this process has a capability (Linux).
 pub(crate) fn has_capability(number: u32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
-    effective >> number & 1 == 1
+    capability_of("self", number).unwrap_or(false)
+}
+
+/// The same of another one; none where it is not seen, or is another program than this.
+pub(crate) fn process_has_capability(process: u32, number: u32) -> Option<bool> {
+    let program = |process: &str| std::fs::read(format!("/proc/{process}/comm")).ok();
+    let process = process.to_string();
+    // In a container its number may be another process's.
+    (program(&process)? == program("self")?).then(|| capability_of(&process, number)).flatten()
+}
+
+fn capability_of(process: &str, number: u32) -> Option<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let effective = u64::from_str_radix(effective.trim(), 16).ok()?;
+    Some(effective >> number & 1 == 1)
 }
 
 /// The user's name.

@@ -17,6 +17,7 @@ use crate::clock::{self, JobIds};
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::file_known::{FileKept, FileKnown};
+use crate::model::identity::FileIdentity;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
@@ -57,6 +58,7 @@ impl Engine {
                 Some("`landfall explain` says what became of it"),
             ));
         }
+        self.refuse_while_read(path, &identity)?;
         if let Some(known) = self.store().kept(&path.into(), &identity)?
             && !self.gave_up(stages, known, by)?
         {
@@ -81,6 +83,7 @@ impl Engine {
             delivery_key: None,
             revision: None,
             folder: durable_fs::folder_identity(durable_fs::parent_of(path)).ok().flatten(),
+            lay_at: None,
         };
         self.store().change().ledger(&row, true).apply()?;
         self.store().sync()?;
@@ -88,6 +91,21 @@ impl Engine {
             shared.claims.answer(path, Answer::Taken); // it waits no more
         }
         Ok(job)
+    }
+
+    /// A job that has the file where it lies publishes it, whatever is said of it meanwhile.
+    fn refuse_while_read(&self, path: &Path, identity: &FileIdentity) -> Result<(), Trouble> {
+        let unfinished = |taken: &TakenFiles| taken.unfinished(self.store(), path, identity, u64::MAX, None);
+        let found = match self.stages() {
+            Some(shared) => unfinished(&shared.claims.taken)?,
+            None => unfinished(self.taken_without_stages()?)?,
+        };
+        let Some(id) = found.map(|taken| taken.job()) else { return Ok(()) };
+        let message = format!("job {id} is at {}, and publishes it once it goes on", escaped_path(path));
+        let hint = format!(
+            "`landfall show {id}` says what it waits for; `landfall abandon {id} --reason TEXT` ends it while it is held, and leaves the file to be adopted"
+        );
+        Err(Trouble::new(FaultKind::Transient, message, Some(&hint)))
     }
 
     /// Whether nobody has the file of a job that has it where it lies: the job failed, or was refused, which is ended here; or an operator ended it.
@@ -163,6 +181,7 @@ impl Engine {
                 state: self.store().job(row.job)?.map(|job| job.state.get()),
                 retry_refused: self.retry_refused(&row),
                 at: row.claimed_at,
+                lay_at: Some(row.found_at()).filter(|lay| lay.as_path() != path).cloned(),
                 rule: row.rule,
             }),
             None => None,
@@ -213,7 +232,7 @@ fn row_of(store: &Store, path: &Path) -> Result<Option<LedgerRow>, StoreError> {
     store.kept(&path.into(), &identity)?.map_or(Ok(None), |job| store.ledger(job))
 }
 
-fn there(path: &Path) -> Result<crate::model::identity::FileIdentity, Trouble> {
+fn there(path: &Path) -> Result<FileIdentity, Trouble> {
     let lacking = |why: &str| {
         let message = format!("{} {why}", escaped_path(path));
         Trouble::new(

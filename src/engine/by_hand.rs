@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::trouble::Trouble;
 use crate::durable_fs::{self, Mounts};
 use crate::model::job::Job;
 use crate::model::rule::{Mode, Rule};
@@ -32,10 +33,29 @@ pub(super) fn by_hand(job: &Job) -> String {
     format!("`landfall ingest {file} --rule {}` takes it as it is now", job.rule)
 }
 
+/// An error of what an operator asked for, and was refused at once: nothing of it waits until it is mended.
+pub(super) fn refused_at_once(mut trouble: Trouble) -> Trouble {
+    if let Some(hint) = &mut trouble.error.hint {
+        for who in ["what waits", "everything", "the job"] {
+            *hint = hint.replace(&format!("{who} goes on by itself"), "then ask again");
+        }
+    }
+    trouble
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::tests::World;
+    use crate::model::fault::FaultKind;
+
+    #[test]
+    fn who_is_refused_at_once_is_told_to_ask_again_and_not_that_something_waits() {
+        let hint = "`chmod g+w in`; what waits goes on by itself";
+        let refused = refused_at_once(Trouble::new(FaultKind::Storage, "cannot rename", Some(hint)));
+        assert_eq!(refused.error.hint.as_deref(), Some("`chmod g+w in`; then ask again"));
+        assert_eq!(refused_at_once(Trouble::new(FaultKind::Storage, "no room", None)).error.hint, None);
+    }
 
     fn rules(world: &World, mode: Mode) -> [Arc<Rule>; 1] {
         [Arc::new(Rule { mode, ..Rule::clone(&world.rule()) })]

@@ -6,6 +6,7 @@ use std::path::Path;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
+use super::beside_text::as_utf8;
 use crate::durable_fs;
 use crate::output::hexadecimal;
 
@@ -86,17 +87,18 @@ struct Line {
 }
 
 impl Checksum {
-    /// The digits alone, `DIGITS  NAME` (`sha256sum`, `md5sum`), or `SHA256 (NAME) = DIGITS` (BSD). Of several lines the one that names the
+    /// The digits alone, `DIGITS  NAME` (`sha256sum`, `md5sum`), `SHA256 (NAME) = DIGITS` (BSD), or the table that PowerShell's `Get-FileHash`
+    /// prints. Of several lines the one that names the
     /// file; of one line the name is not asked where it fits: many senders rename after they have counted. `template` is the rule's for its own name.
     pub(super) fn parse(text: &[u8], file: &[u8], template: &str) -> Result<Self, Unread> {
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(Unread::Wrong(format!("has more than {FILE_BYTES_MAX} bytes")));
         }
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let text = &*as_utf8(text);
         let lines: Vec<&[u8]> = text
             .split(|byte| *byte == b'\n')
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-            .filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"))
+            .filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#") && !is_heading(line))
             .collect();
         let is_ended = text.ends_with(b"\n");
         let named = Named::by(template);
@@ -117,11 +119,12 @@ impl Checksum {
                 }
                 let with = named.map_or_else(String::new, |named| format!("with a {} ", named.what));
                 let none = format!("has several lines, and none {with}for this file");
-                match named_in(&lines, named) {
-                    None if is_ended => Err(Unread::Wrong(none)),
-                    None => Err(Unread::Half(format!("{none}; its last one has no end yet"))),
-                    Some(others) => Err(Unread::Half(format!("{none} yet: it names {others}"))),
-                }
+                // The end of a line is none of them all: others may follow, also behind those that say nothing.
+                Err(Unread::Half(match named_in(&lines, named) {
+                    None if is_ended => format!("{none} yet: it names none"),
+                    None => format!("{none}; its last one has no end yet"),
+                    Some(others) => format!("{none} yet: it names {others}"),
+                }))
             }
         }
     }
@@ -201,10 +204,13 @@ impl Line {
         let (digits, kind, name) = if is_hexadecimal(first) {
             (first, None, gnu_name(line.get(first.len()..).unwrap_or_default()))
         } else {
-            let (label, name, digits) = bsd_parts(line).ok_or(NO_DIGITS)?;
+            let row = table_parts(line);
+            let (label, name, digits) = row
+                .or_else(|| bsd_parts(line).map(|(label, name, digits)| (label, Some(name), digits)))
+                .ok_or(NO_DIGITS)?;
             let label = String::from_utf8_lossy(label);
             let unknown = || format!("has a {}, and SHA-256 or MD5 is wanted", label.escape_debug());
-            (digits, Some(DigestKind::labelled(&label).ok_or_else(unknown)?), Some(name))
+            (digits, Some(DigestKind::labelled(&label).ok_or_else(unknown)?), name)
         };
         if !is_hexadecimal(digits) {
             return Err(NO_DIGITS.to_owned());
@@ -294,6 +300,32 @@ fn bsd_parts(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((line.get(..open)?.trim_ascii(), named, line.get(equals + 1..)?.trim_ascii()))
 }
 
+type Row<'t> = (&'t [u8], Option<&'t [u8]>, &'t [u8]);
+
+/// Label, name and digits of a row of the table that `Get-FileHash` prints. A name that found no room there ends in dots, and is none.
+fn table_parts(line: &[u8]) -> Option<Row<'_>> {
+    let (label, behind) = first_word(line);
+    let (digits, name) = first_word(behind);
+    let is_row = is_hexadecimal(digits) && label.iter().all(u8::is_ascii_alphanumeric);
+    let is_whole = !name.is_empty() && !name.ends_with(b"...") && !name.ends_with("\u{2026}".as_bytes());
+    is_row.then_some((label, is_whole.then_some(name), digits))
+}
+
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.trim_ascii();
+    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
+    let (word, behind) = text.split_at(end);
+    (word, behind.trim_ascii())
+}
+
+/// The first two lines of such a table.
+fn is_heading(line: &[u8]) -> bool {
+    let is_rule = |word: &[u8]| !word.is_empty() && word.iter().all(|byte| *byte == b'-');
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default();
+    first == b"Algorithm" && words.next() == Some(b"Hash") || is_rule(first) && words.all(is_rule)
+}
+
 /// The name that `sha256sum` wrote with `\\`, `\n` and `\r` for a backslash and line ends in it.
 fn unescaped(name: &[u8]) -> Vec<u8> {
     let mut bytes = name.iter();
@@ -311,6 +343,10 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
 
 /// Whether a line without an end, which says nothing yet, may be the beginning of one that does.
 fn may_go_on(line: &[u8], named: Option<Named>) -> bool {
+    const TABLE: &[u8] = b"Algorithm";
+    if TABLE.starts_with(line) || line.starts_with(TABLE) {
+        return true;
+    }
     let line = line.strip_prefix(b"\\").unwrap_or(line);
     let digits_max = named.map_or(64, |named| named.digits);
     if line.len() < digits_max && line.iter().all(u8::is_ascii_hexdigit) {
@@ -386,12 +422,56 @@ mod tests {
             (format!("SHA512/256 (pay.csv) = {sha256}\n"), "has a SHA512/256"),
             (format!("SHA3-256(pay.csv)= {sha256}"), "has a SHA3-256"),
             (format!("SHA256 (pay.csv) = {md5}\n"), "has 32 hexadecimal digits: SHA-256 has 64"),
-            (format!("{md5}\n{md5}\n"), "none for this file"),
             (format!("{md5}  pay.csv\n{}  pay.csv\n", "f".repeat(32)), "different MD5"),
             (format!("{sha256}  a/pay.csv\n{}  b/pay.csv\n", "f".repeat(64)), "different SHA-256"),
         ] {
             let said = Checksum::parse(text.as_bytes(), b"pay.csv", "{name}.sum").expect_err(&text);
             assert!(matches!(&said, Unread::Wrong(said) if said.contains(why)), "{text}: {said:?}");
+        }
+    }
+
+    /// What it prints where `path` has the room that it has.
+    fn table(digits: &str, path: &str) -> String {
+        let hash = "Hash";
+        format!(
+            "\r\nAlgorithm       {hash:71}Path\r\n---------       {:71}----\r\nSHA256          {digits:71}{path}\r\n\r\n\r\n",
+            "----"
+        )
+    }
+
+    #[test]
+    fn the_table_of_powershell_is_read_in_the_encoding_that_it_is_written_in() {
+        let (ours, others) = ("0123456789ABCDEF".repeat(4), "f".repeat(64));
+        for (text, doubt) in [
+            (table(&ours, "C:\\upload\\pay.csv"), false),
+            (table(&ours, "C:\\uplo..."), false),
+            (table(&ours, ""), false),
+            (table(&ours, "C:\\upload\\other.csv"), true),
+            (table(&others, "C:\\x") + &table(&ours, "C:\\upload\\pay.csv"), false),
+        ] {
+            let wide: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+            for text in [text.as_bytes(), &wide] {
+                let read = Checksum::parse(text, b"pay.csv", "{name}.sha256").expect("is one");
+                assert_eq!((read.digits.as_str(), read.doubt.is_some()), (ours.as_str(), doubt), "{read:?}");
+            }
+        }
+        let sha1 = table(&"a".repeat(40), "C:\\pay.csv").replace("SHA256", "SHA1  ");
+        let said = Checksum::parse(sha1.as_bytes(), b"pay.csv", "{name}.sum").expect_err("is none");
+        assert!(matches!(&said, Unread::Wrong(said) if said.contains("has a SHA1")), "{said:?}");
+    }
+
+    /// What is signed, say, begins with lines of its own.
+    #[test]
+    fn several_lines_that_say_nothing_of_the_file_are_waited_for_whatever_they_are() {
+        let (digits, other) = ("a".repeat(32), "b".repeat(64));
+        for (text, why) in [
+            (format!("{digits}\n{digits}\n"), "none for this file yet: it names none"),
+            ("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n".to_owned(), "names none"),
+            (format!("{other}  x.csv\n{other}  y.csv\n"), "it names \"x.csv\", \"y.csv\""),
+            (table(&other, "C:\\x") + &table(&other, "C:\\y"), "it names \"C:"),
+        ] {
+            let said = Checksum::parse(text.as_bytes(), b"pay.csv", "{name}.sum").expect_err(&text);
+            assert!(matches!(&said, Unread::Half(said) if said.contains(why)), "{text}: {said:?}");
         }
     }
 
@@ -429,6 +509,7 @@ mod tests {
             format!("SHA2-256(pay.csv)= {sha256}\n"),
             format!("{}  other\n{sha256} *pay.csv\n", "f".repeat(64)),
             format!("\\{sha256}  pay\\ncsv\n"),
+            table(&sha256, "C:\\pay.csv"),
         ] {
             for length in 0..whole.len() {
                 let half = &whole[..length];

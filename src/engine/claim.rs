@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::claim_names::{claim_folder, claimed_path, claimed_path_beside};
-use super::companions::take_companions;
+use super::companions::{of_earlier_version, take_companions};
 use super::give_back::give_back;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
@@ -27,7 +27,7 @@ use crate::model::fault::FaultKind;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
-use crate::model::os_text::OsText;
+use crate::model::os_text::{OsText, escaped_path};
 use crate::model::pattern::Values;
 use crate::model::rule::{OnSuccess, Rule};
 use crate::store::{LedgerOutcome, LedgerRow, StoreError};
@@ -184,7 +184,10 @@ fn enter(shared: &Shared, want: &Wanted, job: Job) -> Result<Job, Trouble> {
         (None, None) => taken.unfinished(&shared.store, &offer.path, &offer.identity, u64::MAX, Some(job.id)),
     };
     let refused = match other.and_then(|other| Ok((other, kept_by(shared, want, &job)?))) {
-        Ok((None, None)) => return Ok(job),
+        Ok((None, None)) => match used_beside(shared, want) {
+            Ok(None) => return Ok(job),
+            Ok(Some(refused)) | Err(refused) => refused,
+        },
         Ok((None, Some(other))) => {
             let message = format!("job {other} has it as it is");
             Trouble::new(FaultKind::Transient, message, Some("`landfall show` tells how far that job is"))
@@ -198,6 +201,18 @@ fn enter(shared: &Shared, want: &Wanted, job: Job) -> Result<Job, Trouble> {
     };
     taken.leave(&job);
     Err(refused)
+}
+
+/// Where what lies beside a file is for an earlier version of it; an operator may have the same one again.
+fn used_beside(shared: &Shared, want: &Wanted) -> Result<Option<Trouble>, Trouble> {
+    if want.offer.complete_by == Some(CompleteBy::Command) {
+        return Ok(None);
+    }
+    let used = of_earlier_version(shared, &want.rule.rule, &want.offer)?;
+    Ok(used.map(|path| {
+        let message = format!("{} was for an earlier version of it", escaped_path(&path));
+        Trouble::new(FaultKind::Transient, message, Some("it waits for those of its own"))
+    }))
 }
 
 /// The job that has a kept file as it is, unless an operator names it.

@@ -1,13 +1,17 @@
 //! What belongs to a source and goes where it goes: markers, totals.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::shared::Shared;
 use super::source::look_at;
 use super::trouble::Trouble;
 use crate::durable_fs::{self, Renamed};
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Companion, Job};
+use crate::model::os_text::OsText;
+use crate::model::rule::Rule;
 use crate::store::Store;
+use crate::watch::{Offer, companion};
 
 /// Where a source's companions lie now, each with its own name.
 pub(super) fn claimed_companions(job: &Job) -> impl Iterator<Item = (&Path, &Path)> {
@@ -15,6 +19,37 @@ pub(super) fn claimed_companions(job: &Job) -> impl Iterator<Item = (&Path, &Pat
     job.source.companions.iter().filter(move |companion| claimed(companion)).filter_map(|companion| {
         companion.claimed.as_ref().map(|claimed| (claimed.as_path(), companion.path.as_path()))
     })
+}
+
+/// The totals, or the checksum, of an earlier version of a file that stays where it lies, whose job ended since the file was judged, or is
+/// at it yet: they say nothing of this one.
+///
+/// ```text
+/// sender   v1, totals ............................ v2
+/// watch                     v1 offered                 v2 judged, offered
+/// job                                 v1 published                         done: its totals are marked as used
+/// ```
+pub(super) fn of_earlier_version(
+    shared: &Shared,
+    rule: &Rule,
+    offer: &Offer,
+) -> Result<Option<PathBuf>, Trouble> {
+    let file = OsText::from(offer.path.as_path());
+    let named = [&rule.ready.totals, &rule.ready.checksum].into_iter().flatten();
+    for path in named.filter_map(|template| companion::path(template, &offer.path)) {
+        let Some(found) = look_at(&path)? else { continue };
+        if shared.store.marked(&file, &found)?.is_some() {
+            return Ok(Some(path));
+        }
+        for reader in shared.claims.taken.readers(&offer.path) {
+            let job = shared.store.job(reader)?;
+            let is_its = |it: &Companion| it.path.as_path() == path && it.identity.same_content(&found);
+            if job.is_some_and(|job| job.source.companions.iter().any(is_its)) {
+                return Ok(Some(path));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Takes a source's companions with it. A newer file of a companion's name belongs to the next source and stays.
@@ -75,10 +110,14 @@ pub(super) fn bring_companions(store: &Store, job: &mut Job) -> Result<(), Troub
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::clock;
+    use crate::engine::tests::World;
     use crate::model::job::Source;
     use crate::model::job_id::JobId;
+    use crate::store::Marked;
 
     /// A job for a file, with one companion that is to be claimed.
     fn job(folder: &Path, companion: &Path) -> Job {
@@ -95,6 +134,51 @@ mod tests {
         };
         let source = Source { companions: vec![companion], ..Source::found(path, identity) };
         Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now())
+    }
+
+    /// Goal: the next version of a file that stays where it lies is not judged by what came with the one before, also in the moment in which
+    /// that one ends.
+    #[test]
+    fn totals_that_a_job_reads_or_has_read_are_not_those_of_the_next_version() {
+        let world = World::new();
+        let (mut rule, mut job) = (Rule::clone(&world.rule()), world.job());
+        rule.ready.totals = Some("{name}.ctl".to_owned());
+        let totals = world.path("in/pay.txt.ctl");
+        std::fs::write(&totals, "{}").expect("writes");
+        let identity = look_at(&totals).expect("looks").expect("a file");
+        let offer = Offer {
+            rule: Arc::new(rule.clone()),
+            path: world.source(),
+            identity: job.source.identity,
+            names: Some(1),
+            vars: job.vars.clone(),
+            companions: vec![totals.clone()],
+            folder_marker: None,
+            complete_by: None,
+        };
+        let found = || of_earlier_version(&world.shared, &rule, &offer).expect("looks");
+        assert_eq!(found(), None);
+        (job.source.claimed, job.source.claim_folder) = (None, None);
+        let path = totals.as_path().into();
+        let companion = Companion {
+            path,
+            claimed: None,
+            identity,
+            retired_to: None,
+            is_copied: false,
+            is_of_folder: false,
+        };
+        job.source.companions = vec![companion];
+        world.shared.save(&job).expect("writes");
+        world.shared.claims.taken.enter(&job);
+        assert_eq!(found(), Some(totals.clone()), "a job is at them");
+        world.shared.claims.taken.leave(&job);
+        assert_eq!(found(), None);
+        let marked = Marked::new(identity, clock::now());
+        world.shared.store.change().marked(&job.source.path, &marked).apply().expect("writes");
+        assert_eq!(found(), Some(totals.clone()), "they are used");
+        std::fs::write(&totals, "{ }").expect("writes");
+        assert_eq!(found(), None, "they are others");
     }
 
     #[cfg(unix)]

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use super::by_hand::refused_at_once;
 use super::door::{Configuration, Refusal};
 use super::error::EngineError;
 use super::hanging::Hanging;
@@ -230,6 +231,10 @@ impl Engine {
         rule: &str,
         retire: bool,
     ) -> Result<JobId, Trouble> {
+        Self::ingest_now(shared, file, rule, retire).map_err(refused_at_once)
+    }
+
+    fn ingest_now(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result<JobId, Trouble> {
         let rules = shared.rules.now();
         let base = rules.base(rule).ok_or_else(|| no_such_rule(rules.iter().map(AsRef::as_ref), rule))?;
         let for_values = |values: &Values| rules.rule_for(rule, values).cloned();
@@ -358,13 +363,13 @@ pub(super) fn file_in_hand<'a, K: Eq + Hash + Clone>(
 }
 
 /// Whether [`Engine::ingest`] would take this file under one of these rules; to be told before a store is opened.
-pub(crate) fn could_ingest(rules: &[Rule], file: &Path, rule: &str) -> Result<(), EngineError> {
+pub(crate) fn could_ingest(rules: &[Rule], file: &Path, rule: &str) -> Result<Arc<Rule>, EngineError> {
     let base = rules.iter().find(|known| known.is_base() && known.name == rule);
     let base = base.ok_or_else(|| no_such_rule(rules, rule))?;
     let for_values =
         |values: &Values| rules.iter().find(|known| known.is_for(rule, values)).cloned().map(Arc::new);
-    claim::offer_for(&Arc::new(base.clone()), for_values, file)?;
-    Ok(())
+    let offer = claim::offer_for(&Arc::new(base.clone()), for_values, file).map_err(refused_at_once)?;
+    Ok(offer.rule)
 }
 
 /// That no rule of this name is in the configuration.

@@ -10,7 +10,6 @@ use super::free_name::free_name;
 use super::source;
 use super::trouble::Trouble;
 use crate::durable_fs::{self, FolderRound, Moving, Presence, Renamed};
-use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
 use crate::model::rule::ArchiveOwner;
@@ -77,7 +76,7 @@ fn was_moved(job: &Job, claimed: &OsText, target: &OsText) -> Result<(), Trouble
     }
     let message = format!("the source lies neither at {claimed} nor at {target}");
     let hint = "mount the file system it lies on; the job goes on by itself";
-    Err(Trouble::new(FaultKind::Storage, message, Some(hint)))
+    Err(Trouble::not_mounted(message, hint))
 }
 
 /// Moves a source's companions to where its row says, in the folder where it went; those that are gone were moved before a crash, or
@@ -142,6 +141,7 @@ pub(super) fn sync_moved(job: &Job) -> Result<(), Trouble> {
 mod tests {
     use super::*;
     use crate::engine::tests::{World, is_there};
+    use crate::model::fault::FaultKind;
 
     fn moved(world: &World, job: &mut Job) -> Result<(), Trouble> {
         let folder = world.path("went");

@@ -196,7 +196,7 @@ fn delete(job: &Job) -> Result<(), Trouble> {
         if !source::claim_folder_is_there(job)? {
             let message = format!("the folder of {claimed} is not there");
             let hint = "mount its file system; the job goes on by itself";
-            return Err(Trouble::new(FaultKind::Storage, message, Some(hint)));
+            return Err(Trouble::not_mounted(message, hint));
         }
         durable_fs::remove_for_good(claimed.as_path())?;
     }

@@ -202,7 +202,7 @@ pub(super) fn missing_source(job: &Job) -> Result<Trouble, Trouble> {
 pub(super) fn out_of_reach(folder: &OsText) -> Trouble {
     let message = format!("the folder {folder} of the claimed source is not there, or is another one now");
     let hint = "mount its file system: the job goes on by itself; if the folder was removed, so was the source, which has to be sent again";
-    Trouble::new(FaultKind::Storage, message, Some(hint))
+    Trouble::not_mounted(message, hint)
 }
 
 /// The source is not what was claimed.

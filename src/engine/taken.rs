@@ -10,7 +10,7 @@
 //! As long as the job is unfinished, the file that it has is looked at beside the candidate. Once it is done that file may be gone, and its
 //! other name the only one: then the row tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -25,9 +25,16 @@ use crate::model::os_text::OsText;
 use crate::store::{LedgerOutcome, OtherNames, Store, StoreError};
 use crate::watch::OtherName;
 
-/// The numbers of the files that unfinished jobs have, or read where they lie. Locks for itself.
+/// The files that unfinished jobs have, or read where they lie. Locks for itself.
 #[derive(Default)]
-pub(super) struct TakenFiles(Mutex<BTreeMap<(u64, JobId), Entry>>);
+pub(super) struct TakenFiles(Mutex<Taken>);
+
+#[derive(Default)]
+struct Taken {
+    by_number: BTreeMap<(u64, JobId), Entry>,
+    /// Those that are read where they lie: after a remount, say, their numbers may be others.
+    in_place: BTreeSet<(OsText, JobId)>,
+}
 
 #[derive(Clone)]
 enum Entry {
@@ -47,14 +54,18 @@ impl TakenFiles {
 
     /// A job has, or reads, its source: its row says which.
     pub(super) fn enter(&self, job: &Job) {
-        lock(&self.0).insert(number(job), Entry::HasRow { stays: job.source.claimed.is_none() });
+        let (mut taken, stays) = (lock(&self.0), job.source.claimed.is_none());
+        taken.by_number.insert(number(job), Entry::HasRow { stays });
+        if stays {
+            taken.in_place.insert((job.source.path.clone(), job.id));
+        }
     }
 
     /// The same of one whose number may have been another when it began.
     pub(super) fn enter_as(&self, begun: &Job, job: &Job) {
         self.enter(job);
         if number(begun) != number(job) {
-            self.leave(begun);
+            lock(&self.0).by_number.remove(&number(begun));
         }
     }
 
@@ -63,8 +74,8 @@ impl TakenFiles {
         let Source { path, identity, .. } = &job.source;
         let others = {
             let mut taken = lock(&self.0);
-            let others: Vec<_> = of_number(&taken, identity.inode).collect();
-            taken.insert(number(job), Entry::Begun(path.clone(), identity.device));
+            let others: Vec<_> = of_number(&taken.by_number, identity.inode).collect();
+            taken.by_number.insert(number(job), Entry::Begun(path.clone(), identity.device));
             others
         };
         others.into_iter().find_map(|(id, entry)| entry.begun_with(id, path.as_path(), identity))
@@ -72,22 +83,29 @@ impl TakenFiles {
 
     /// The job ended.
     pub(super) fn leave(&self, job: &Job) {
-        lock(&self.0).remove(&number(job));
+        let mut taken = lock(&self.0);
+        taken.by_number.remove(&number(job));
+        taken.in_place.remove(&(job.source.path.clone(), job.id));
     }
 
     /// The jobs that have a file of this number, or begin with one. It may be another file.
     pub(super) fn jobs_of(&self, identity: &FileIdentity) -> Vec<JobId> {
-        of_number(&lock(&self.0), identity.inode).map(|(id, _)| id).collect()
+        of_number(&lock(&self.0).by_number, identity.inode).map(|(id, _)| id).collect()
     }
 
     /// The job's source is another file from now on.
     pub(super) fn exchange(&self, job: &mut Job, identity: FileIdentity) {
         let mut taken = lock(&self.0);
-        let entry = taken.remove(&number(job));
+        let entry = taken.by_number.remove(&number(job));
         job.source.identity = identity;
         if let Some(entry) = entry {
-            taken.insert(number(job), entry);
+            taken.by_number.insert(number(job), entry);
         }
+    }
+
+    /// The unfinished jobs that read a file of this name where it lies; it may be another one by now.
+    pub(super) fn readers(&self, path: &Path) -> Vec<JobId> {
+        lock(&self.0).readers(path).collect()
     }
 
     /// The unfinished job, but for this one, that has this file of so many names, under another one or where it lies.
@@ -99,7 +117,7 @@ impl TakenFiles {
         names: u64,
         but: Option<JobId>,
     ) -> Result<Option<TakenAs>, StoreError> {
-        let entered: Vec<_> = of_number(&lock(&self.0), identity.inode).collect();
+        let entered = lock(&self.0).like(path, identity.inode);
         let may_have_it = |(id, entry): &(JobId, Entry)| {
             Some(*id) != but && (names > 1 || matches!(entry, Entry::HasRow { stays: true }))
         };
@@ -188,6 +206,25 @@ fn state_at_end(outcome: LedgerOutcome) -> JobState {
         LedgerOutcome::Refused => JobState::Refused,
         LedgerOutcome::GivenBack | LedgerOutcome::Aborted => JobState::Aborted,
         LedgerOutcome::Claimed | LedgerOutcome::Adopted => JobState::Queued,
+    }
+}
+
+impl Taken {
+    /// Those that may have a file.
+    fn like(&self, path: &Path, inode: u64) -> Vec<(JobId, Entry)> {
+        let mut like: Vec<_> = of_number(&self.by_number, inode).collect();
+        for job in self.readers(path) {
+            if like.iter().all(|(known, _)| *known != job) {
+                like.push((job, Entry::HasRow { stays: true }));
+            }
+        }
+        like
+    }
+
+    fn readers(&self, path: &Path) -> impl Iterator<Item = JobId> + use<'_> {
+        let at = |job| (OsText::from(path), job);
+        let here = self.in_place.range(at(JobId::from_bytes([0; 16]))..=at(JobId::from_bytes([0xFF; 16])));
+        here.map(|(_, job)| *job)
     }
 }
 
@@ -444,6 +481,31 @@ mod tests {
         assert_eq!(of_which(&world, &link), Some(job.id), "it is being claimed");
         taken.leave(&job);
         assert_eq!(of_which(&world, &link), None);
+    }
+
+    /// As after a remount of sshfs: there its number is another, and it is the same file by its path, size and time.
+    #[test]
+    fn a_file_that_is_read_where_it_lies_is_its_jobs_by_its_path_whatever_its_number_is() {
+        let world = World::new();
+        let (mut job, taken) = (world.job(), &world.shared.claims.taken);
+        (job.source.claimed, job.source.claim_folder) = (None, None);
+        world.shared.save(&job).expect("writes");
+        taken.enter(&job);
+        let jobs_like = |path: &Path, inode| {
+            let like = lock(&taken.0).like(path, inode);
+            like.into_iter().map(|(job, _)| job).collect::<Vec<_>>()
+        };
+        let inode = job.source.identity.inode;
+        assert_eq!(jobs_like(&world.source(), inode), [job.id], "once");
+        assert_eq!(jobs_like(&world.source(), inode + 1), [job.id]);
+        assert_eq!(jobs_like(&world.path("in/other.txt"), inode + 1), []);
+        // Where numbers last, another number is another file.
+        let there = durable_fs::identity_at(&world.source()).expect("looks").expect("a file");
+        let another = FileIdentity { inode: there.inode + 1, ..there };
+        let found = taken.unfinished(&world.shared.store, &world.source(), &another, 1, None).expect("asks");
+        assert!(found.is_none(), "{found:?}");
+        taken.leave(&job);
+        assert_eq!(jobs_like(&world.source(), inode + 1), []);
     }
 
     #[test]

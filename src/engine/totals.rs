@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::beside_text::as_utf8;
 use super::checksum::{Checksum, DigestKind, Digests, FILE_BYTES_MAX, NO_LINE_END, Unread, Wanted};
 use super::given_back::Unfit;
 use super::trouble::{Reaction, Trouble};
@@ -127,7 +128,7 @@ fn parse(text: &[u8]) -> Result<Totals, Unread> {
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(Unread::Wrong(format!("have more than {FILE_BYTES_MAX} bytes")));
     }
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let text = &*as_utf8(text);
     let totals: Totals = serde_json::from_slice(text).map_err(|error| what_is_wrong(text, &error))?;
     if totals == Totals::default() {
         return Err(Unread::Wrong(what_lacks(text)));

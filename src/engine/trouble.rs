@@ -112,6 +112,11 @@ impl Trouble {
         Self { error, waits_for, reaction: Reaction::ByKind }
     }
 
+    /// What lies on a file system that is not there, or in a folder that was moved away, which looks alike.
+    pub(super) fn not_mounted(message: impl Into<String>, hint: &str) -> Self {
+        Self { waits_for: WaitsFor::Mount, ..Self::new(FaultKind::Storage, message, Some(hint)) }
+    }
+
     /// By an operator's word.
     pub(super) fn ordered() -> Self {
         Self::new(FaultKind::Transient, "an operator stopped it", None).with(Reaction::Ordered)

@@ -16,6 +16,7 @@ use super::watches::{BeginIntake, Intakes, Watched, Watching};
 use super::{gone, intake};
 use crate::clock;
 use crate::durable_fs::{self, Mounts, Presence};
+use crate::model::file_known::TakenBefore;
 use crate::model::identity::FileIdentity;
 use crate::model::job_id::JobId;
 use crate::model::rule::{Mode, Rule};
@@ -125,8 +126,7 @@ fn known(shared: &Shared) -> Known {
     let store = shared.store.clone();
     let is_kept = Arc::new(move |path: &Path, identity: &_, reads| {
         match store.kept_by(&path.into(), identity, reads) {
-            Ok(KeptFile::Of(job)) if is_unfinished(&store, job) => Kept::ForNow,
-            Ok(KeptFile::Of(_)) => Kept::Yes,
+            Ok(KeptFile::Of(job)) => kept_by(&store, job, path),
             Ok(KeptFile::ByItsBytes) => Kept::ByItsBytes,
             Ok(KeptFile::None) | Err(_) => Kept::No,
         }
@@ -151,8 +151,19 @@ fn known(shared: &Shared) -> Known {
     Known { is_kept, taken_as, unfit, was_marked, mark }
 }
 
-fn is_unfinished(store: &Store, job: JobId) -> bool {
-    store.ledger(job).is_ok_and(|row| row.is_some_and(|row| row.outcome == LedgerOutcome::Claimed))
+/// What it says of a file that it is of this job, which keeps it.
+fn kept_by(store: &Store, job: JobId, path: &Path) -> Kept {
+    let Ok(Some(row)) = store.ledger(job) else { return Kept::Yes };
+    let did = match row.outcome {
+        LedgerOutcome::Claimed => return Kept::ForNow,
+        _ if row.found_at().as_path() == path => return Kept::Yes,
+        LedgerOutcome::Adopted => None,
+        LedgerOutcome::Completed => Some("has published its records"),
+        LedgerOutcome::Failed | LedgerOutcome::Refused => Some("failed with it"),
+        LedgerOutcome::Aborted | LedgerOutcome::GivenBack => Some("was ended by an operator"),
+    };
+    let (path, job) = (row.found_at().clone(), did.map(|did| (job, did)));
+    Kept::ByOtherName(TakenBefore { rule: row.rule, path, job })
 }
 
 fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {

@@ -1,10 +1,14 @@
 //! What is known of one file that is no job: how the watch has seen it, and what the ledger says of it as it lies there.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::job_id::JobId;
 use super::job_state::JobState;
+use super::os_text::OsText;
+use super::shell;
 
 /// What is known of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +59,38 @@ pub(crate) struct FileKept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_refused: Option<String>,
     pub rule: String,
+    /// Where it lay then, if it is known by another name now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lay_at: Option<OsText>,
     pub at: Timestamp,
+}
+
+/// A file that stays where it lies, as it was taken, or adopted, by another name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TakenBefore {
+    pub rule: String,
+    pub path: OsText,
+    /// The job that took it, and what it did with it; none: it was adopted.
+    pub job: Option<(JobId, &'static str)>,
+}
+
+impl TakenBefore {
+    /// Why another rule, or the same for another sender, does not take it where it lies now, and what has it taken.
+    pub(crate) fn told(&self, path: &Path, rule: &str) -> String {
+        let Self { rule: before, path: lay, job } = self;
+        let was = match job {
+            Some((id, did)) => format!("rule \"{before}\" took it as {lay}: job {id} {did}"),
+            None => format!("it was adopted as {lay}, of rule \"{before}\""),
+        };
+        let way = ingest_here(path, rule);
+        format!("{was}; another name makes no other file of it, and it is not taken again: {way}")
+    }
+}
+
+/// What has a file taken that stays where it lies.
+pub(crate) fn ingest_here(path: &Path, rule: &str) -> String {
+    let file = shell::word(path);
+    format!("`landfall ingest {file} --rule {rule} --retire` has it taken here")
 }
 
 impl FileKept {

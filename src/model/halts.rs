@@ -27,9 +27,14 @@ pub struct Scope {
 /// The name by which a rule's pattern tells senders apart.
 const SENDER: &str = "sender";
 
+/// Whose a file is, where its rule's pattern tells.
+pub(crate) fn sender_of(vars: &BTreeMap<String, OsText>) -> Option<&OsText> {
+    vars.get(SENDER)
+}
+
 /// Whether a file is of this sender: by `{sender}` of its rule's pattern, or by the folder in which it was found.
 pub fn is_sender(sender: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> bool {
-    let by_name = || vars.get(SENDER).is_some_and(|named| named.as_os_str() == sender);
+    let by_name = || sender_of(vars).is_some_and(|named| named.as_os_str() == sender);
     path.parent() == Some(Path::new(sender)) || by_name()
 }
 

@@ -32,7 +32,7 @@ pub struct LedgerRow {
     pub job: JobId,
     /// The rule's name.
     pub rule: String,
-    /// Where it lay when it was found.
+    /// Where it lay when it was found; of a file that stays where it lies, and was renamed: where it was seen last.
     pub path: OsText,
     /// What it was then.
     pub identity: FileIdentity,
@@ -54,6 +54,9 @@ pub struct LedgerRow {
     /// Of such a file: what more is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_as: Option<KeptAs>,
+    /// Of one that was renamed: where it lay when it was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lay_at: Option<OsText>,
 }
 
 impl LedgerRow {
@@ -72,7 +75,19 @@ impl LedgerRow {
             revision: job.delivery.key.as_ref().map(|_| job.delivery.revision),
             folder: job.source.claim_folder.filter(|_| job.source.claimed.is_none()),
             kept_as: job.source.kept_as.clone(),
+            lay_at: None,
         }
+    }
+
+    /// Where it lay when it was found.
+    pub(crate) fn found_at(&self) -> &OsText {
+        self.lay_at.as_ref().unwrap_or(&self.path)
+    }
+
+    /// The same file, which lies there by now.
+    fn moved_to(&self, path: OsText) -> Self {
+        let lay_at = Some(self.found_at()).filter(|found| **found != path).cloned();
+        Self { path, lay_at, ..self.clone() }
     }
 }
 
@@ -287,8 +302,9 @@ impl Store {
                             .ok()
                             .flatten(),
                     };
-                    let (path, kept_as) = (lies_at.clone(), Some(now));
-                    let now = LedgerRow { path, identity: *identity, folder, kept_as, ..row.clone() };
+                    let kept_as = Some(now);
+                    let now =
+                        LedgerRow { identity: *identity, folder, kept_as, ..row.moved_to(lies_at.clone()) };
                     self.change().kept_again(&row, now).apply()?;
                 }
             }

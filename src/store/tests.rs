@@ -72,6 +72,7 @@ pub(super) fn ledger_row(number: u64) -> LedgerRow {
         delivery_key: None,
         revision: None,
         folder: None,
+        lay_at: None,
     }
 }
 

@@ -12,7 +12,7 @@
 //! d held: others are offered, and may come back
 //! ```
 //!
-//! What waits for good, as another name of a file whose job ended, is not one of them.
+//! What waits for good, as another name of a file whose job ended, or as a file that another rule kept, is not one of them.
 //!
 //! A file that a marker stood for is remembered, across restarts: what changes its ctime then (other rights, another name elsewhere, our own
 //! renames) is nothing that its sender did. One that is given back needs no marker again as long as it is the same.
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::candidate::{Phase, Reason};
+use super::kept::Standing;
 use super::ready::{MarkerSeen, Stood};
 use super::rules::{Part, WatchedRule};
 use super::watcher::Watcher;
@@ -98,7 +99,8 @@ impl Watcher {
             match it.phase {
                 Phase::Offered(_) => are_offered = true,
                 Phase::Waiting | Phase::Ready(_)
-                    if self.stands_for(&marker, other, &it.seen)
+                    if !it.is_kept_elsewhere
+                        && self.stands_for(&marker, other, &it.seen)
                         && !self.is_name_of_done(other, &it.seen) =>
                 {
                     return Some(None);
@@ -132,8 +134,8 @@ impl Watcher {
             if entry.kind != Kind::File || self.table.get(&entry.path).is_some() {
                 continue;
             }
-            let Part::Candidate(rule, _) = self.rules.part_in(&at, &entry.path) else { continue };
-            let Some(rule) = self.rules.get(rule) else { continue };
+            let Part::Candidate(rule_at, _) = self.rules.part_in(&at, &entry.path) else { continue };
+            let Some(rule) = self.rules.get(rule_at) else { continue };
             if rule.folder_marker_of(&entry.path).as_deref() != Some(place) {
                 continue;
             }
@@ -143,7 +145,7 @@ impl Watcher {
                 self.stands_for(marker, &entry.path, file) && !(leaves_empty && file.size == 0)
             };
             if let Some(file) = found.filter(is_one)
-                && !self.is_kept(&entry.path, &file)
+                && self.standing(&entry.path, &file, rule_at) == Standing::Free
                 && !self.is_name_of_done(&entry.path, &file)
             {
                 return true;

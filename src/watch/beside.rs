@@ -79,6 +79,18 @@ pub(super) fn half_beside(
     })
 }
 
+/// What keeps everybody from renaming what goes with a file: claimed without it, the file would be out of its sender's reach.
+pub(super) fn closed_beside(companions: &Companions) -> Option<Reason> {
+    let Companions { marker, totals, checksum, is_of_folder, .. } = companions;
+    let marker = marker.as_ref().filter(|_| !is_of_folder);
+    [("marker", marker), ("totals", totals.as_ref()), ("checksum", checksum.as_ref())].into_iter().find_map(
+        |(what, place)| {
+            let closed = durable_fs::closed_file(place?)?;
+            Some(Cow::Owned(format!("its {what} cannot be taken with it: {closed}")))
+        },
+    )
+}
+
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     durable_fs::open_source(path)?.take(READ_BYTES_MAX).read_to_end(&mut text)?;
@@ -107,6 +119,11 @@ impl Watcher {
                 (Some(Beside::File(identity)), Some(reason))
                     if (self.links.known.was_marked)(path, &identity).is_some() =>
                 {
+                    // It may be that very version, which an operator had ingested by hand.
+                    if let Some(done) = self.told_as_done(path) {
+                        self.wait_for_good(path, done, now);
+                        return None;
+                    }
                     Cow::Owned(format!("{reason}: what lies there was for an earlier version of it"))
                 }
                 (Some(Beside::File(identity)), _) => {
@@ -117,15 +134,17 @@ impl Watcher {
                 (Some(Beside::NoFile(kind)), _) => Cow::Owned(format!(
                     "for its {what}: what has that name is {kind}, and only a regular file counts"
                 )),
+                (Some(Beside::Unseen(error)), _) if error.kind() == io::ErrorKind::InvalidFilename => {
+                    Cow::Owned(format!(
+                        "for its {what}, which cannot come: {error} (hint: have its sender shorten the file's name, or set `ready.{what}` so \
+                         that the name made of it fits this file system)"
+                    ))
+                }
                 (Some(Beside::Unseen(error)), _) => {
+                    let place = place.as_deref().unwrap_or(path);
                     self.failed(
                         path,
-                        told(
-                            &format!("its {what} cannot be looked at"),
-                            place.as_deref().unwrap_or(path),
-                            Want::Read,
-                            &error,
-                        ),
+                        told(&format!("its {what} cannot be looked at"), place, Want::Read, &error),
                         now,
                     );
                     return None;

@@ -57,6 +57,8 @@ pub(super) struct Candidate {
     /// It waits until somebody else does something, perhaps for good: its sender has not sent its marker, or it is another name of what a job
     /// is done with. It makes room for others.
     pub(super) waits_for_others: bool,
+    /// It stays where it lies, as another rule or sender had it: that is asked again at each look.
+    pub(super) is_kept_elsewhere: bool,
     /// Why it waits, and since when for that.
     pub(super) reason: Reason,
     pub(super) reason_since: Instant,
@@ -164,6 +166,7 @@ impl Candidate {
             late_at: None,
             is_late: false,
             waits_for_others: false,
+            is_kept_elsewhere: false,
             reason_since: now,
             first_seen: now,
             size_since: now,

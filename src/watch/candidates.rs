@@ -9,11 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::beside::half_beside;
+use super::beside::{closed_beside, half_beside};
 use super::candidate::{Candidate, Phase, Reason, writer_pause};
-use super::kept_reader::Kept;
+use super::kept::Standing;
 use super::links::Sought;
 use super::look::{UNREADABLE, has_writer};
+use super::marker_reason::{self, Seen};
 use super::message::{Sign, sign_of_rename};
 use super::offer::Answer;
 use super::probe::{Examined, Manner, examine_by};
@@ -21,6 +22,7 @@ use super::ready::{Evidence, FOREVER, MarkerSeen, Proof, Verdict, complete_by, j
 use super::rules::{Part, WatchedRule};
 use super::troubles::{Want, pause, told};
 use super::watcher::Watcher;
+use crate::clock;
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
@@ -39,12 +41,6 @@ const NO_MARKER: Reason = Cow::Borrowed("for its marker");
 const TOTALS_WRITER: Reason = Cow::Borrowed("somebody has its totals open for writing");
 const CHECKSUM_WRITER: Reason = Cow::Borrowed("somebody has its checksum open for writing");
 const IS_EMPTY: Reason = Cow::Borrowed("it is empty (`ready.empty`)");
-const STALE_MARKER: Reason =
-    Cow::Borrowed("its marker is older than the file: it counts once it is written again (`touch` will do)");
-const MARKER_OF_OTHERS: Reason = Cow::Borrowed(
-    "for the next marker of its folder: it came, or was changed (other rights or names count, too), after the one that is there; \
-     if it is of that one's batch, `touch` that one",
-);
 const GIVEN_BACK: Reason = Cow::Borrowed(
     "it changed while it was claimed, or ended too early; until it has stood still for `ready.stable_for`",
 );
@@ -134,9 +130,11 @@ impl Watcher {
         };
         let Some(rule) = self.rules.get(rule_at) else { return true };
         let (companions, late_after) = (rule.companions_of(path), rule.rule.ready.late_after);
-        if self.is_kept(path, &identity) {
-            return true;
-        }
+        let elsewhere = match self.standing(path, &identity, rule_at) {
+            Standing::Free => None,
+            Standing::Kept => return true,
+            Standing::KeptElsewhere(reason) => Some(reason),
+        };
         let has_room = self.table.has_room(rule_at);
         let out_of_view = self.table.take_gave_way() + u64::from(!has_room);
         self.flags.counts.passed_over(out_of_view);
@@ -152,48 +150,11 @@ impl Watcher {
         }
         candidate.is_late_after(late_after);
         let key = self.table.insert(path, candidate);
-        self.evaluate_as(&key, Ok(Some(identity)), now);
+        match elsewhere {
+            None => self.evaluate_as(&key, Ok(Some(identity)), now),
+            Some(reason) => self.wait_elsewhere(&key, reason, now),
+        }
         true
-    }
-
-    pub(super) fn is_kept(&mut self, path: &Path, identity: &FileIdentity) -> bool {
-        if self.table.is_kept(path, identity, self.scan) {
-            return true;
-        }
-        if self.read_as_another.as_ref().is_some_and(|(other, it)| other == path && it == identity) {
-            return false;
-        }
-        match self.kept_reader.look_up(path, identity) {
-            Kept::Yes => {
-                self.table.remember_kept(path, *identity, self.scan);
-                true
-            }
-            Kept::ForNow => true,
-            Kept::No => false,
-            // As long as it is not known to be another, it is not offered.
-            Kept::ByItsBytes => self.kept_reader.ask(path, identity),
-        }
-    }
-
-    /// A file that may be kept was read.
-    fn was_read(&mut self, path: &Path, identity: FileIdentity, is_kept: bool) {
-        if self.kept_reader.answered(path, &identity) {
-            self.request_scan();
-        }
-        self.take_read(path, identity, is_kept);
-        self.note_round();
-    }
-
-    fn take_read(&mut self, path: &Path, identity: FileIdentity, is_kept: bool) {
-        match self.kept_reader.look_up(path, &identity) {
-            Kept::Yes if is_kept => return self.table.remember_kept(path, identity, self.scan),
-            // The next scan asks again: its job may let go of it.
-            Kept::ForNow | Kept::ByItsBytes if is_kept => return,
-            _ => {}
-        }
-        self.read_as_another = Some((path.to_owned(), identity));
-        self.hint(path, Sign::Appeared);
-        self.read_as_another = None;
     }
 
     /// Takes in what was told of a candidate.
@@ -274,6 +235,9 @@ impl Watcher {
             }
         };
         let changed = self.table.look(path, identity, now);
+        if self.table.get(path).is_some_and(|it| it.is_kept_elsewhere) && self.stays(path, now) {
+            return;
+        }
         let Some(candidate) = self.table.get_mut(path) else { return };
         if changed {
             candidate.start_afresh();
@@ -305,10 +269,10 @@ impl Watcher {
             Verdict::Until(at) => self.table.wait(path, self.due(at, in_order), STANDS_STILL_YET),
             Verdict::Lingers(at) => self.table.wait(path, self.due(at, in_order), JUST_CAME),
             Verdict::Marker(marker) => {
-                let reason = match marker {
-                    MarkerSeen::Stale => STALE_MARKER,
-                    MarkerSeen::OfOthers => MARKER_OF_OTHERS,
-                    MarkerSeen::Missing | MarkerSeen::Valid => NO_MARKER,
+                let place = candidate.companions.marker.as_deref();
+                let reason = match place.zip(beside[0].as_ref()) {
+                    Some(seen) => uncounted(marker, (path, &identity), seen),
+                    None => NO_MARKER,
                 };
                 self.table.wait_for_others(path, now + self.scan_every, reason);
             }
@@ -373,6 +337,10 @@ impl Watcher {
         let ready = (&rule.rule.ready, &candidate.companions);
         if let Some(reason) = half_beside(path, &identity, ready, (self.links.content, &self.links.known)) {
             return self.table.wait(path, now + self.scan_every, reason);
+        }
+        let closed = if rule.keeps() { None } else { closed_beside(&candidate.companions) };
+        if let Some(reason) = closed {
+            return self.table.wait_for_others(path, now + self.scan_every, reason);
         }
         candidate.complete_by = Some(complete_by(&rule.rule.ready, candidate.proof, proves_its_end));
         self.table.queue(path, rule.rule.order);
@@ -554,6 +522,17 @@ impl Watcher {
         let reason =
             format!("given back {times} times, though it did not change; it is tried less and less often");
         self.table.wait(&key, until, Cow::Owned(reason));
+    }
+}
+
+/// Why a marker that lies there does not count.
+fn uncounted(judged: MarkerSeen, file: (&Path, &FileIdentity), marker: (&Path, &FileIdentity)) -> Reason {
+    let file = Seen { path: file.0, identity: file.1 };
+    let marker = Seen { path: marker.0, identity: marker.1 };
+    match judged {
+        MarkerSeen::Stale => Cow::Owned(marker_reason::of_file(file, marker, clock::now())),
+        MarkerSeen::OfOthers => Cow::Owned(marker_reason::of_folder(file, marker, clock::now())),
+        MarkerSeen::Missing | MarkerSeen::Valid => NO_MARKER,
     }
 }
 

@@ -16,15 +16,18 @@ use std::thread::{self, JoinHandle};
 use super::message::{Answers, Message};
 use super::offer::Answer;
 use crate::durable_fs;
+use crate::model::file_known::TakenBefore;
 use crate::model::identity::FileIdentity;
 
 /// Files that wait to be read at most; what comes beyond it is seen again by the next scan.
 const ASKED_MAX: usize = 1024;
 
 /// What a look tells of a file that may be one that stays where it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     Yes,
+    /// The same; its job took it by another name.
+    ByOtherName(TakenBefore),
     /// As long as its job is unfinished: that may let go of it.
     ForNow,
     No,

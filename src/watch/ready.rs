@@ -65,7 +65,7 @@ impl MarkerSeen {
 }
 
 /// Whether one time is before another, at the precision that both have.
-fn is_before(one: i128, other: i128) -> bool {
+pub(super) fn is_before(one: i128, other: i128) -> bool {
     let unit = unit(one).max(unit(other));
     one.div_euclid(unit) < other.div_euclid(unit)
 }

@@ -31,6 +31,18 @@ impl Watcher {
         (self.links.known.taken_as)(path, file, names).is_some_and(|other| other.is_done)
     }
 
+    /// Of a candidate that was taken as it is, by this name or another one, and whose job is done: why it waits for good.
+    pub(super) fn told_as_done(&self, path: &Path) -> Option<String> {
+        let names = durable_fs::names_of(path).unwrap_or(1);
+        let other = (self.links.known.taken_as)(path, &self.table.get(path)?.seen, names)?;
+        (other.is_done && !other.waits_for_word).then_some(other.reason)
+    }
+
+    /// Lets a candidate wait that hardly anything lets go on.
+    pub(super) fn wait_for_good(&mut self, path: &Arc<Path>, reason: String, now: Instant) {
+        self.table.wait_for_others(path, now + self.scan_every.max(FOR_GOOD_PAUSE), Cow::Owned(reason));
+    }
+
     /// How many names a file has, of which no other one is a rule's. None: it goes on waiting for that.
     ///
     /// A link that is made now is a candidate once its event is heard. So a file with several names waits for a scan that begins only after
@@ -41,14 +53,10 @@ impl Watcher {
         let names = durable_fs::names_of(path).unwrap_or(1);
         if let Some(other) = (self.links.known.taken_as)(path, &seen, names) {
             let is_for_good = other.is_done && !other.waits_for_word;
-            let pause = if is_for_good {
-                self.scan_every.max(FOR_GOOD_PAUSE)
-            } else {
-                self.scan_every.min(NAME_PAUSE)
-            };
-            self.table.wait(path, now + pause, Cow::Owned(other.reason));
             if is_for_good {
-                self.table.waits_for_others(path);
+                self.wait_for_good(path, other.reason, now);
+            } else {
+                self.table.wait(path, now + self.scan_every.min(NAME_PAUSE), Cow::Owned(other.reason));
             }
             return None;
         }
@@ -61,8 +69,7 @@ impl Watcher {
             return Some(names);
         }
         // By another name it may have become one that stays, by an operator's hand say: then it is never taken, however many are left.
-        if self.is_kept(path, &seen) {
-            self.table.remove(path);
+        if self.stays(path, now) {
             return None;
         }
         let candidate = self.table.get_mut(path)?;

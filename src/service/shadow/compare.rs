@@ -301,7 +301,10 @@ impl Comparing {
         let template = meant.unwrap_or_else(|| Some(rule.outputs.get(&output.category)?.path.as_str()));
         let template = template.unwrap_or_default();
         let candidates = theirs::candidates(compare, template, output.path.as_path());
-        let Some((path, identity)) = theirs::find(&candidates) else { return Look::Nothing };
+        let Some((path, identity)) = theirs::find(&candidates) else {
+            pending.compared.remove(&position);
+            return without_theirs(&candidates, shadowed.compared.as_ref());
+        };
         let now = Instant::now();
         let (seen, since) = *pending.seen.entry(path.clone()).or_insert((identity, now));
         if seen != identity {
@@ -327,6 +330,22 @@ impl Comparing {
         }
         Look::Told(compared)
     }
+}
+
+/// Where no file of theirs is there: what else has its name; the word on what is not there any more counts no more.
+fn without_theirs(candidates: &[PathBuf], told: Option<&Compared>) -> Look {
+    if let Some((path, kind)) = theirs::no_file(candidates) {
+        let detail = format!("what has that name is {kind}, and only a regular file is compared");
+        return Look::Told(Compared {
+            verdict: Verdict::NotCompared,
+            theirs: Some(path.into()),
+            detail: Some(detail),
+            ..Compared::default()
+        });
+    }
+    let was_not_compared =
+        told.is_some_and(|told| told.verdict == Verdict::NotCompared && told.theirs.is_some());
+    if was_not_compared { Look::Told(Compared::default()) } else { Look::Nothing }
 }
 
 /// Why nothing is compared where there is no folder of theirs.

@@ -175,3 +175,36 @@ fn a_folder_of_theirs_that_is_not_there_is_told_and_makes_no_output_ours_only() 
     assert_eq!(world.look(&mut pending, 24), None);
     assert_eq!(world.verdict(), Verdict::NotCompared);
 }
+
+/// Many an old system keeps `latest.csv` as a link.
+#[cfg(unix)]
+#[test]
+fn what_has_the_name_of_theirs_and_is_no_file_is_told_and_makes_no_output_ours_only() {
+    let world = World::new();
+    let at = |name: &str| world.folder.path().join("old").join(name);
+    let compared = || {
+        let job = world.comparing.store.job(world.job).expect("reads").expect("is there");
+        let compared = job.shadow.expect("a shadow").outputs[0].compared.clone().expect("to be compared");
+        (compared.verdict, compared.detail.unwrap_or_default(), compared.theirs)
+    };
+    let mut pending = pending();
+    std::fs::create_dir(at("pay.main")).expect("makes");
+    world.look(&mut pending, 0);
+    let (verdict, detail, theirs) = compared();
+    assert_eq!((verdict, theirs), (Verdict::NotCompared, Some(at("pay.main").into())));
+    assert_eq!(detail, "what has that name is a folder, and only a regular file is compared");
+    std::fs::remove_dir(at("pay.main")).expect("is empty");
+    world.look(&mut pending, 0);
+    assert_eq!(compared(), (Verdict::NotThereYet, String::new(), None));
+    std::fs::write(at("2026.main"), OURS).expect("writes");
+    std::os::unix::fs::symlink("2026.main", at("pay.main")).expect("links");
+    assert_eq!(world.look(&mut pending, 24), None);
+    let (verdict, detail, _) = compared();
+    assert!(verdict == Verdict::NotCompared && detail.contains("a symbolic link"), "{detail}");
+    // One that is read is told for what it is, wherever else something has its name.
+    std::fs::write(at("pay.main.gz"), OURS).expect("writes");
+    world.look(&mut pending, 1);
+    let_settle(&mut pending);
+    world.look(&mut pending, 1);
+    assert_eq!(compared().0, Verdict::Match);
+}

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::rules::unencrypted;
-use crate::durable_fs;
+use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
 use crate::model::template::fixed_folder;
 
@@ -35,6 +35,15 @@ pub(crate) fn candidates(compare: &Path, template: &str, ours: &Path) -> Vec<Pat
 pub(super) fn find(candidates: &[PathBuf]) -> Option<(PathBuf, FileIdentity)> {
     let there =
         |path: &PathBuf| durable_fs::identity_at(path).ok().flatten().map(|found| (path.clone(), found));
+    candidates.iter().find_map(there)
+}
+
+/// The first of them under whose name something else than a file lies.
+pub(super) fn no_file(candidates: &[PathBuf]) -> Option<(PathBuf, Kind)> {
+    let there = |path: &PathBuf| {
+        let kind = durable_fs::kind_at(path).ok().flatten()?;
+        (kind != Kind::File).then(|| (path.clone(), kind))
+    };
     candidates.iter().find_map(there)
 }
 
