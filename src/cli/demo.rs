@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use super::check::counted;
 use super::exit::FAILED;
 use super::follow::Follower;
+use super::private;
 use super::say::say;
 use crate::config;
 use crate::durable_fs;
@@ -84,11 +85,7 @@ fn landing_zone(given: Option<&Path>) -> anyhow::Result<PathBuf> {
             }
             folder.to_owned()
         }
-        None => tempfile::Builder::new()
-            .prefix("landfall-demo-")
-            .tempdir()
-            .context("cannot make a temporary folder")?
-            .keep(),
+        None => private::folder("landfall-demo-")?.keep(),
     };
     let zone = folder.join(ZONE);
     for part in ["inbox", "keys", "upload"] {

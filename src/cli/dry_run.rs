@@ -3,10 +3,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::Context as _;
-
 use super::check::counted;
 use super::own_output;
+use super::private;
 use super::say::say;
 use super::view;
 use crate::control;
@@ -35,10 +34,7 @@ pub(super) struct DryRun {
 
 impl DryRun {
     pub(super) fn new(settings: &Settings, rule: &str) -> anyhow::Result<Self> {
-        let scratch = tempfile::Builder::new()
-            .prefix("landfall-dry-run-")
-            .tempdir()
-            .context("cannot make a temporary folder")?;
+        let scratch = private::folder("landfall-dry-run-")?;
         let rule = settings.rules.iter().find(|known| known.is_base() && known.name == rule).cloned();
         let first = rule.as_ref().and_then(|rule| rule.outputs.values().next());
         let root = first.map_or_else(PathBuf::new, |output| root_of(Path::new(&output.path)));

@@ -29,6 +29,7 @@ mod named_path;
 mod output;
 mod own_output;
 mod pause;
+mod private;
 mod records;
 mod recover;
 mod reload;

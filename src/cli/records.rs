@@ -1,6 +1,5 @@
 //! `landfall records JOB`: its failed records, and what becomes of them.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +9,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::edit;
 use super::pause::goes_on;
-use super::say::{complain, say};
+use super::private;
+use super::say::{complain, say, say_aside};
 use super::view::{self, Stop};
 use crate::engine::{Act, Door, Refusal};
 use crate::listing::records::{RecordView, list_json};
@@ -196,6 +196,9 @@ fn edit_one(door: &dyn Door, job: &str, number: u64, json: bool) -> anyhow::Resu
     let edited = edit::edit(&was)?;
     if edited.bytes == was {
         say!("failed record {number} was not changed; nothing was done");
+        say_aside!(
+            "an editor that leaves its window open and ends at once must be told to wait, as `code --wait` is"
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let code = if edited.bytes.len() > EDITED_BYTES_MAX {
@@ -336,7 +339,7 @@ fn export_to(
     if let Err(refusal) = is_there {
         return Ok(view::refuse(&refusal));
     }
-    let made = File::options().write(true).create_new(true).open(file);
+    let made = private::new_file(file);
     if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
         complain(
             &format!("{} is there already", escaped_path(file)),

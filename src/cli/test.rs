@@ -13,6 +13,7 @@ use super::dry_run::without_root;
 use super::exit::FAILED;
 use super::follow::Follower;
 use super::own_output;
+use super::private;
 use super::say::{self, say};
 use super::test_diff::difference;
 use crate::config::{self, Content, Dropped, Expected, Problem, Problems, RuleTest};
@@ -127,8 +128,7 @@ fn only_in(tests: Vec<RuleTest>, files: &[PathBuf]) -> Result<Vec<RuleTest>, Pro
 
 /// Runs a test; what is not as expected. An error is a sample or an expectation that cannot be read, or no job.
 fn try_one(test: &RuleTest, settings: &Settings, registry: &Registry) -> anyhow::Result<Vec<Difference>> {
-    let scratch = tempfile::Builder::new().prefix("landfall-test-").tempdir();
-    let scratch = scratch.context("cannot make a temporary folder")?;
+    let scratch = private::folder("landfall-test-")?;
     let called = |rule: &&Rule| rule.is_base() && rule.name == test.rule;
     let base = settings.rules.iter().find(called).context("its rule is gone")?;
     let values = base.paths.values_of(&test.path).unwrap_or_default();
