@@ -23,13 +23,27 @@ pub(crate) fn after(time: Duration) -> Option<Timestamp> {
     now().checked_add(SignedDuration::try_from(time).ok()?).ok()
 }
 
-/// Makes job ids that sort in the order of their making, also within one millisecond and when the clock steps back.
+/// Makes job ids that sort in the order of their making, also within one millisecond and when the clock steps back; over restarts, where it is
+/// told the newest one that there is.
 #[derive(Debug, Default)]
 pub(crate) struct JobIds {
     last: Mutex<Option<JobId>>,
 }
 
 impl JobIds {
+    /// They come after this one, which an earlier process made: its clock may have been ahead of this one's.
+    pub(crate) fn after(last: Option<JobId>) -> Self {
+        let ids = Self::default();
+        ids.begin_after(last);
+        ids
+    }
+
+    /// The same, of ids that are made already.
+    pub(crate) fn begin_after(&self, known: Option<JobId>) {
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *last = known.max(*last);
+    }
+
     /// The next id; `tail` are random bits that tell the ids of several processes apart.
     pub(crate) fn next(&self, tail: u128) -> JobId {
         let unix_ms = u64::try_from(now().as_millisecond()).unwrap_or(0);
@@ -53,6 +67,17 @@ mod tests {
         let day = Duration::from_hours(24);
         assert!(ago(day).expect("yesterday") < now() && after(day).expect("tomorrow") > now());
         assert_eq!((ago(Duration::MAX), after(Duration::MAX)), (None, None));
+    }
+
+    #[test]
+    fn ids_come_after_those_of_an_earlier_process_whose_clock_was_ahead() {
+        let unix_ms = u64::try_from(after(Duration::from_hours(24)).expect("tomorrow").as_millisecond());
+        let of_tomorrow = JobId::from_parts(unix_ms.expect("after 1970"), u128::MAX >> 56);
+        let ids = JobIds::after(Some(of_tomorrow));
+        let (first, second) = (ids.next(1), ids.next(0));
+        assert!(of_tomorrow < first && first < second);
+        ids.begin_after(None);
+        assert!(second < ids.next(0));
     }
 
     #[test]

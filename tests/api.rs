@@ -223,6 +223,8 @@ fn by_the_port_nobody_is_told_anything_without_the_token_and_the_socket_is_the_o
         let wrong = curl(&world, &["-H", "Authorization: Bearer 0000", &format!("{url}{path}")]);
         assert_problem(&wrong, 401, "no-token");
     }
+    let told = service.log().matches("shown a wrong token").count();
+    assert_eq!(told, 1, "whoever guesses is seen, and does not fill the log: {}", service.log());
     for path in ["/healthz", "/readyz"] {
         let answer = curl(&world, &[&format!("{url}{path}")]);
         assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("ok")), "{path}");
@@ -230,8 +232,19 @@ fn by_the_port_nobody_is_told_anything_without_the_token_and_the_socket_is_the_o
     let token_before = token(&world);
     let answer = curl(&world, &["-H", &token_before, &format!("{url}/v1/jobs")]);
     assert_eq!((answer.status, &answer.json()["service"]), (200, &Value::from("running")));
+    let for_metrics = format!("Authorization: Bearer {}", world.text("data/metrics.token").trim());
+    for token in [&token_before, &for_metrics] {
+        assert_eq!(curl(&world, &["-H", token, &format!("{url}/metrics")]).status, 200);
+    }
+    for path in ["/v1/jobs", "/v1/status", "/openapi.json", "/v1/events", "/nothing"] {
+        assert_problem(&curl(&world, &["-H", &for_metrics, &format!("{url}{path}")]), 401, "no-token");
+    }
+    let post = curl(&world, &["-H", &for_metrics, "-d", "{\"all\":true}", &format!("{url}/v1/pause")]);
+    assert_problem(&post, 401, "no-token");
     let mode = |name: &str| world.path(name).metadata().expect("is there").permissions().mode() & 0o777;
-    assert_eq!((mode("data/api.token"), mode("data/api.sock")), (0o600, 0o600));
+    for name in ["api.token", "metrics.token", "api.sock"] {
+        assert_eq!(mode(&format!("data/{name}")), 0o600, "{name}");
+    }
     service.kill();
     let mut service = world.start();
     service.wait_until_it_watches();
@@ -561,6 +574,57 @@ fn what_prometheus_scrapes_is_well_formed_and_counts_what_was_done() {
     for name in asked_for {
         assert!(samples.iter().any(|(known, ..)| *known == name), "{name} is not there");
     }
+    service.stop();
+}
+
+/// Whoever may ask acts as the service's user; but what the service stands on is taken away by nobody.
+#[test]
+fn a_file_of_the_data_folder_is_not_taken() {
+    let (world, service) = started(SOCKET);
+    world.sh("ln -s data link");
+    for file in ["data/control.json", "link/landfall.lock"] {
+        for retire in ["true", "false"] {
+            let path = world.path(file);
+            let body =
+                format!("{{\"path\":\"{}\",\"rule\":\"payments\",\"retire\":{retire}}}", path.display());
+            assert_problem(&post(&world, "/v1/ingest", &body), 409, "refused");
+        }
+    }
+    assert!(world.jobs().is_empty() && world.has("data/control.json"));
+    service.stop();
+}
+
+/// An answer may be lost, and who asks again must not publish all of it twice.
+#[test]
+fn a_rerun_that_is_asked_for_twice_is_made_once() {
+    let (world, mut service) = started(SOCKET);
+    world.move_in("in/a.txt", lines(3));
+    service.wait_for(&world, "out/a.main");
+    let id = service.wait_until("it is done", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "completed").then(|| job["id"].as_str().expect("an id").to_owned())
+    });
+    let rerun = |headers: &[&str]| {
+        let url = format!("http://landfall/v1/jobs/{id}/rerun");
+        let headers = headers.iter().flat_map(|header| ["-H", *header]);
+        let asked = ["--unix-socket", "data/api.sock", "-X", "POST", &url].into_iter().chain(headers);
+        curl(&world, &asked.collect::<Vec<_>>())
+    };
+    let key = "Idempotency-Key: 8e03978e-40d5-43dd-bc93-6894a57f9324";
+    assert_problem(&rerun(&["Idempotency-Key: a b"]), 400, "bad-request");
+    assert_problem(&rerun(&[key, key]), 400, "bad-request");
+    assert_eq!(post(&world, "/v1/pause", "{\"all\":true}").status, 200);
+    let made = rerun(&[key]);
+    assert_eq!((made.status, rerun(&[key]).text), (200, made.text.clone()));
+    assert_problem(&rerun(&[]), 409, "refused");
+    assert_problem(&rerun(&["Idempotency-Key: another"]), 409, "refused");
+    assert_eq!(post(&world, "/v1/resume", "{\"all\":true}").status, 200);
+    service.wait_for(&world, "out/a-1.main");
+    service.kill();
+    let mut service = world.start();
+    service.wait_until("it is done", || (world.jobs().pop()?["state"] == "completed").then_some(()));
+    assert_eq!(rerun(&[key]).text, made.text, "also when it has ended, and over a kill");
+    assert_eq!(world.jobs().len(), 2);
     service.stop();
 }
 

@@ -19,6 +19,11 @@ pub(super) struct ActLine {
 
 pub(super) const JOB: Param =
     Param::path("job", Kind::Text, "a job's id, or at least four characters of its beginning or end");
+const KEY: Param = Param::header(
+    "idempotency_key",
+    Kind::Key,
+    "a text of your own, like a UUID: who asks again with the same one is answered the job that was made the first time",
+);
 const RECORDS: Param =
     Param::body("records", Kind::Records, "`all` that are left, or numbers of failed records like 3,5-9");
 const FILE: Param = Param::body("path", Kind::FilePath, "a file's absolute path on the service's machine");
@@ -69,8 +74,8 @@ pub(super) const ACTS: &[ActLine] = &[
     ActLine {
         name: "rerun",
         path: "/v1/jobs/{job}/rerun",
-        about: "Take a completed job again from where its source is kept, as a new job",
-        fields: &[JOB],
+        about: "Take a completed job again from where its source is kept, as a new job, which is answered",
+        fields: &[JOB, KEY],
     },
     ActLine {
         name: "abandon",
@@ -162,12 +167,16 @@ mod tests {
                 Kind::FilePath if cfg!(windows) => Value::from("C:\\in\\a.csv"),
                 _ => Value::from("/in/a.csv"),
             };
+            let headers = line.fields.iter().filter(|field| field.place == Place::Header);
+            let headers = headers
+                .map(|field| (field.written().parse().expect("a name"), "a-1".parse().expect("a value")));
+            let headers = headers.collect::<axum::http::HeaderMap>();
             let path = line.fields.iter().filter(|field| field.place == Place::Path);
             let path: Vec<_> = path.map(|field| (field.name, "01ab")).collect();
             let body = line.fields.iter().filter(|field| field.place == Place::Body);
             let body: Map<_, _> = body.map(|field| (field.name.to_owned(), value(field))).collect();
             let body = serde_json::to_vec(&body).expect("JSON");
-            let asked = Asked::read(line.fields, path.iter().copied(), &[], &body).expect("fits");
+            let asked = Asked::read(line.fields, path.iter().copied(), &[], &headers, &body).expect("fits");
             let act = line.act(&asked).unwrap_or_else(|problem| panic!("{}: {problem:?}", line.name));
             let told = serde_json::to_value(&act).expect("JSON");
             let fields: BTreeSet<_> = told[line.name].as_object().expect("an object").keys().collect();

@@ -12,7 +12,6 @@ use axum::extract::{FromRequestParts as _, Query, RawPathParams};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use axum::routing::any;
-use blake3::Hash;
 
 use super::acts::ActLine;
 use super::metrics::Scrapes;
@@ -20,6 +19,7 @@ use super::params::Asked;
 use super::pipe::{Giver, Piece, pipe};
 use super::problem::Problem;
 use super::routes::{Route, Work, routes};
+use super::token::{Refusals, Tokens};
 use super::{events, openapi};
 use crate::engine::{Door as _, Engine};
 use crate::listing::Stop;
@@ -88,7 +88,8 @@ pub(super) struct Desk {
     data_dir: PathBuf,
     scrapes: Scrapes,
     /// None: nobody asks by the port.
-    token: Option<Hash>,
+    tokens: Option<Tokens>,
+    refusals: Refusals,
     document: String,
     answers: Arc<Turns>,
     listeners: Arc<Turns>,
@@ -96,12 +97,13 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(engine: Engine, data_dir: &Path, token: Option<&str>) -> Self {
+    pub(super) fn new(engine: Engine, data_dir: &Path, tokens: Option<Tokens>) -> Self {
         Self {
             engine,
             data_dir: data_dir.to_owned(),
             scrapes: Scrapes::default(),
-            token: token.map(|token| blake3::hash(token.as_bytes())),
+            tokens,
+            refusals: Refusals::default(),
             document: openapi::document(&routes()),
             answers: Turns::new(ANSWERS_MAX),
             listeners: Turns::new(LISTENERS_MAX),
@@ -132,7 +134,7 @@ impl Desk {
         let desk = Arc::clone(self);
         router.fallback(move |request: Request<Body>| {
             let path = request.uri().path().to_owned();
-            let known = desk.know(&request);
+            let known = desk.know(&request, false);
             async move {
                 let problem = known.err().unwrap_or_else(|| Problem::no_such_path(&path));
                 problem.at(&path).into_response()
@@ -140,16 +142,23 @@ impl Desk {
         })
     }
 
-    /// Whether whoever asks may: hashes are compared in constant time.
-    fn know(&self, request: &Request<Body>) -> Result<(), Problem> {
+    /// Whether whoever asks may.
+    fn know(&self, request: &Request<Body>, asks_for_metrics: bool) -> Result<(), Problem> {
         if request.extensions().get::<By>().is_some_and(|by| by.is_known) {
             return Ok(());
         }
         let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
         let told = header.and_then(|header| header.split_once(' '));
         let told = told.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let told = told.map(|(_, token)| blake3::hash(token.trim().as_bytes()));
-        if told.is_some() && told == self.token { Ok(()) } else { Err(Problem::no_token()) }
+        let known = told.zip(self.tokens.as_ref());
+        let may = known.is_some_and(|((_, token), tokens)| tokens.know(token.trim(), asks_for_metrics));
+        if may {
+            return Ok(());
+        }
+        if known.is_some() {
+            self.refusals.note(request.extensions().get::<By>().map_or("", |by| &by.name));
+        }
+        Err(Problem::no_token())
     }
 
     async fn answer(
@@ -158,7 +167,7 @@ impl Desk {
         request: Request<Body>,
     ) -> Result<Response<Body>, Problem> {
         if !route.is_open() {
-            self.know(&request)?;
+            self.know(&request, matches!(route.work, Work::Metrics))?;
         }
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         if if route.method == "GET" { !is_get } else { request.method() != Method::POST } {
@@ -302,7 +311,7 @@ async fn read(route: &Route, request: Request<Body>) -> Result<Asked, Problem> {
             return Err(Problem::new("slow", StatusCode::REQUEST_TIMEOUT, detail, "send it at once"));
         }
     };
-    Asked::read(route.params, path.iter(), &query, &body)
+    Asked::read(route.params, path.iter(), &query, &parts.headers, &body)
 }
 
 fn write(out: &mut Giver, value: &serde_json::Value) -> Result<(), Problem> {

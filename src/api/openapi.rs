@@ -81,8 +81,12 @@ fn answer(about: &str, content: &str, schema: &str) -> Value {
 }
 
 fn parameter(param: &Param) -> Value {
-    let place = if param.place == Place::Path { "path" } else { "query" };
-    json!({ "name": param.name, "in": place, "required": param.required, "description": param.about, "schema": param.schema() })
+    let place = match param.place {
+        Place::Path => "path",
+        Place::Header => "header",
+        Place::Query | Place::Body => "query",
+    };
+    json!({ "name": param.written(), "in": place, "required": param.required, "description": param.about, "schema": param.schema() })
 }
 
 fn described(param: &Param) -> Value {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
@@ -12,6 +13,8 @@ use crate::model::settling::Chosen;
 
 /// Of names and ids: what a path can have.
 const TEXT_CHARS_MAX: usize = 4096;
+/// Of a key: a UUID has 36.
+const KEY_CHARS_MAX: usize = 255;
 /// More than blanks.
 const REASON: &str = "^[^\\u0000]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000]*$";
 
@@ -31,6 +34,8 @@ pub(super) enum Place {
     Query,
     /// In the JSON object of the body.
     Body,
+    /// In the head.
+    Header,
 }
 
 /// What it may be.
@@ -52,6 +57,8 @@ pub(super) enum Kind {
     Limit(u64),
     /// In Base64.
     Bytes,
+    /// By which whoever asks knows what he asked for.
+    Key,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +83,20 @@ impl Param {
         Self { name, place: Place::Body, kind, required: true, about }
     }
 
+    /// Its name has `_` for `-`.
+    pub(super) const fn header(name: &'static str, kind: Kind, about: &'static str) -> Self {
+        Self { name, place: Place::Header, kind, required: false, about }
+    }
+
+    /// As it is written where it stands.
+    pub(super) fn written(&self) -> String {
+        if self.place != Place::Header {
+            return self.name.to_owned();
+        }
+        let words = self.name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]);
+        words.collect::<Vec<_>>().join("-")
+    }
+
     pub(super) const fn optional(self) -> Self {
         Self { required: false, ..self }
     }
@@ -93,6 +114,7 @@ impl Param {
             Kind::Time => json!({ "type": "string", "format": "date-time" }),
             Kind::Records => json!({ "type": "string", "pattern": RECORDS }),
             Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64", "pattern": BASE64 }),
+            Kind::Key => json!({ "type": "string", "pattern": "^[!-~]+$", "maxLength": KEY_CHARS_MAX }),
             Kind::Limit(max) => json!({ "oneOf": [
                 { "type": "integer", "minimum": 0, "maximum": max },
                 { "type": "string", "const": DEFAULT },
@@ -114,6 +136,9 @@ impl Param {
         let fits = match (self.kind, &value) {
             (Kind::Text, Value::String(text)) => {
                 !text.is_empty() && !text.contains('\0') && text.chars().count() <= TEXT_CHARS_MAX
+            }
+            (Kind::Key, Value::String(text)) => {
+                (1..=KEY_CHARS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
             }
             (Kind::Reason, Value::String(text)) => !text.contains('\0') && text.parse::<Reason>().is_ok(),
             (Kind::FilePath, Value::String(text)) => {
@@ -153,8 +178,10 @@ impl Param {
             Kind::Records => "`all`, or numbers of failed records like 3,5-9".to_owned(),
             Kind::Bytes => "bytes in Base64, with its padding".to_owned(),
             Kind::Limit(max) => format!("an integer from 0 to {max}, or \"default\""),
+            Kind::Key => format!("1 to {KEY_CHARS_MAX} characters of ASCII without blanks, like a UUID"),
         };
-        Problem::bad_request(format!("`{}` is not what it must be", self.name), &format!("give {wanted}"))
+        let detail = format!("`{}` is not what it must be", self.written());
+        Problem::bad_request(detail, &format!("give {wanted}"))
     }
 }
 
@@ -167,6 +194,7 @@ impl Asked {
         params: &[Param],
         path: impl Iterator<Item = (&'q str, &'q str)>,
         query: &[(String, String)],
+        headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Self, Problem> {
         let mut asked = Self::default();
@@ -176,6 +204,13 @@ impl Asked {
             let param = known(params, place, name)?;
             let value = param.read(text)?;
             asked.put(param, value)?;
+        }
+        // Others are for whoever stands between.
+        for param in params.iter().filter(|param| param.place == Place::Header) {
+            for value in headers.get_all(param.written()) {
+                let value = param.check(value.to_str().map_or(Value::Null, Value::from))?;
+                asked.put(param, value)?;
+            }
         }
         for (name, value) in object(body)? {
             let param = known(params, Place::Body, &name)?;
@@ -193,7 +228,7 @@ impl Asked {
 
     fn put(&mut self, param: &Param, value: Value) -> Result<(), Problem> {
         if self.0.insert(param.name, value).is_some() {
-            let detail = format!("`{}` is given twice", param.name);
+            let detail = format!("`{}` is given twice", param.written());
             return Err(Problem::bad_request(detail, "give it once"));
         }
         Ok(())

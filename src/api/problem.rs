@@ -63,7 +63,7 @@ impl Problem {
     }
 
     pub(super) fn no_token() -> Self {
-        let hint = "send `Authorization: Bearer TOKEN`; the token stands in `api.token` of the data folder";
+        let hint = "send `Authorization: Bearer TOKEN`; the token stands in `api.token` of the data folder; `metrics.token` opens `/metrics` alone";
         Self::new("no-token", StatusCode::UNAUTHORIZED, "the token is missing, or another one", hint)
     }
 

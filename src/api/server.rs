@@ -25,7 +25,8 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::desk::{By, Desk, Turns};
-use super::{ApiError, tls, token};
+use super::token::{self, Tokens};
+use super::{ApiError, tls};
 use crate::engine::Engine;
 use crate::model::api::{Api, Listen};
 
@@ -62,12 +63,12 @@ impl Server {
             Listen::Port(address) => Some(address),
         };
         let acceptor = api.tls.as_ref().map(tls::acceptor).transpose()?;
-        let token = address.map(|_| token::read_or_make(data_dir)).transpose()?;
+        let tokens = address.map(|_| Tokens::read_or_make(data_dir)).transpose()?;
         let port = address.map(bind).transpose()?;
         #[cfg(unix)]
         let (socket, bound) = super::socket::bind(api, data_dir)?;
         tell(port.as_ref(), acceptor.is_some(), &data_dir.join(token::FILE));
-        let desk = Arc::new(Desk::new(engine, data_dir, token.as_deref()));
+        let desk = Arc::new(Desk::new(engine, data_dir, tokens));
         let doors = Doors {
             router: desk.router(),
             port,

@@ -42,5 +42,5 @@ pub(super) fn run(args: &RerunArgs, settings: &Settings) -> anyhow::Result<ExitC
     let told =
         |job: &Job, id: JobId| format!("runs job {} again; {}", job.id, goes_on(door, &id.to_string()));
     let words = ("would be run again", "run again");
-    Ok(selection.each_chosen(door, is_first, words, |job| Act::Rerun { job }, told))
+    Ok(selection.each_chosen(door, is_first, words, |job| Act::Rerun { job, idempotency_key: None }, told))
 }

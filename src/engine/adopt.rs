@@ -65,10 +65,11 @@ impl Engine {
             return Ok(known);
         }
         let now = clock::now();
-        let job = stages.map_or_else(
-            || JobIds::default().next(super::claims::random_tail()),
-            |shared| shared.claims.ids.next(super::claims::random_tail()),
-        );
+        let tail = super::claims::random_tail();
+        let job = match stages {
+            Some(shared) => shared.claims.ids.next(tail),
+            None => JobIds::after(self.store().newest_id()?).next(tail),
+        };
         let kept_as = durable_fs::kept_as(path, &identity);
         let row = LedgerRow {
             kept_as,

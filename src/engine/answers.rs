@@ -92,7 +92,7 @@ impl Door for Engine {
             Act::Abandon { job, .. } => {
                 retry::known(store, self.id_of(job)?).and_then(|job| abandon::check(&job))
             }
-            Act::Rerun { job } => rerun::check(store, self.id_of(job)?),
+            Act::Rerun { job, .. } => rerun::check(store, self.id_of(job)?),
             Act::AcceptMissing { .. }
             | Act::Set { .. }
             | Act::DropRecords { .. }
@@ -120,7 +120,10 @@ impl Door for Engine {
             Act::Pause { job } => order::pause(self.store(), stages, self.id_of(job)?, by),
             Act::Resume { job } => order::resume(self.store(), stages, self.id_of(job)?, by),
             Act::Abort { job } => order::abort(self.store(), stages, self.id_of(job)?, by),
-            Act::Rerun { job } => rerun::rerun(self.store(), stages, self.rules(), self.id_of(job)?, by),
+            Act::Rerun { job, idempotency_key } => {
+                let asked = rerun::Asked { by, key: idempotency_key.as_deref() };
+                rerun::rerun(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
+            }
             Act::Abandon { job, reason } => {
                 abandon::abandon(self.store(), stages, self.id_of(job)?, reason.as_str(), by)
             }

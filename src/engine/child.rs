@@ -24,7 +24,7 @@ pub(super) fn begin(
     make: impl FnOnce(&[&Rule], &JobIds) -> Result<Job, Trouble>,
 ) -> Result<JobId, Trouble> {
     let Some(shared) = stages else {
-        return Ok(make(&rules.iter().collect::<Vec<_>>(), &JobIds::default())?.id);
+        return Ok(make(&rules.iter().collect::<Vec<_>>(), &JobIds::after(store.newest_id()?))?.id);
     };
     let now = shared.rules.now();
     let rules: Vec<_> = now.iter().map(AsRef::as_ref).collect();

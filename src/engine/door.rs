@@ -156,6 +156,9 @@ pub(crate) enum Act {
     Rerun {
         /// The job.
         job: String,
+        /// Whoever asks twice with the same one is told what was made the first time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idempotency_key: Option<String>,
     },
     /// Ends a job that waits for what never comes back, or that failed or was refused, as it stands.
     Abandon {
@@ -364,7 +367,7 @@ mod tests {
             Act::Pause { job: "a".into() },
             Act::Resume { job: "a".into() },
             Act::Abort { job: "a".into() },
-            Act::Rerun { job: "a".into() },
+            Act::Rerun { job: "a".into(), idempotency_key: None },
             Act::Abandon { job: "a".into(), reason: "gone".parse().expect("is one") },
             Act::DropRecords {
                 job: "a".into(),

@@ -239,6 +239,7 @@ impl Engine {
         let base = rules.base(rule).ok_or_else(|| no_such_rule(rules.iter().map(AsRef::as_ref), rule))?;
         let for_values = |values: &Values| rules.rule_for(rule, values).cloned();
         let offer = claim::offer_for(base, for_values, file)?;
+        check_not_ours(shared, &offer.path)?;
         let rule = shared.rules.ready(&offer.rule)?;
         // By hand it may be tried whether what a rule stopped after is mended; what is paused is paused.
         let halts = shared.operator.halts.now();
@@ -286,6 +287,17 @@ fn tell_progress(stages: &Shared, job: &mut Job) {
     if let Some(held_back) = held_back {
         paces::tell_waiting(&held_back, job);
     }
+}
+
+/// What the service keeps is no source: it would be published, and taken away under it. The path is free of links.
+fn check_not_ours(shared: &Shared, file: &Path) -> Result<(), Trouble> {
+    let own = &shared.service.data_dir;
+    let is_ours = own.canonicalize().is_ok_and(|own| file.starts_with(own)) || file.starts_with(own);
+    if !is_ours {
+        return Ok(());
+    }
+    let message = format!("{} lies in the data folder, which is the service's own", escaped_path(file));
+    Err(Trouble::new(FaultKind::Input, message, Some("name a file that somebody put elsewhere")))
 }
 
 fn is_starting() -> Refusal {

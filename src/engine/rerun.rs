@@ -2,9 +2,13 @@
 //!
 //! The archived file is read where it lies and stays there; the new job has the name, and with it the values, of the first one, and goes by
 //! the rule as it is now. What the first job published is an operator's to have twice: it is taken whatever the rule says of resends.
+//!
+//! Twice by an operator's word, and not because that word came twice: a connection may break after it was heard. So a job is not run again
+//! while a rerun of it is unfinished, and who gives a word of his own with what he asks for (`Idempotency-Key`) is told the job that it became.
 
 use std::sync::Arc;
 
+use super::handle::InHand;
 use super::retire::is_same_time;
 use super::retry::{current_rule, known, once_more, refuse};
 use super::shared::Shared;
@@ -15,25 +19,68 @@ use crate::clock::{self, JobIds};
 use crate::durable_fs::{self, Presence};
 use crate::model::delivery::Delivery;
 use crate::model::identity::FileIdentity;
-use crate::model::job::{Companion, Job};
+use crate::model::job::{Companion, Job, Rerun};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
 
-/// Makes the new job, and gives it to the stages where they run.
+/// Of one job are remembered at most.
+const RERUNS_MAX: usize = 32;
+
+/// Who asks, and by which word he knows it again.
+pub(super) struct Asked<'a> {
+    pub by: &'a str,
+    pub key: Option<&'a str>,
+}
+
+/// Makes the new job, and gives it to the stages where they run; or says which job was made for the same word.
 pub(super) fn rerun(
     store: &Store,
     stages: Option<&Arc<Shared>>,
     rules: &[Rule],
     id: JobId,
-    by: &str,
+    asked: &Asked<'_>,
 ) -> Result<JobId, Trouble> {
-    child::begin(store, stages, rules, |rules, ids| new_job(store, rules, ids, id, by))
+    // Of two who ask at once the second one finds what the first one made.
+    let _in_hand = stages.map(|shared| InHand::take(shared, id)).transpose()?;
+    if let Some(made) = made_for(store, id, asked)? {
+        return Ok(made);
+    }
+    child::begin(store, stages, rules, |rules, ids| new_job(store, rules, ids, id, asked))
 }
 
-fn new_job(store: &Store, rules: &[&Rule], ids: &JobIds, id: JobId, by: &str) -> Result<Job, Trouble> {
+/// The job that was made before for this word, if it was said.
+fn made_for(store: &Store, id: JobId, asked: &Asked<'_>) -> Result<Option<JobId>, Trouble> {
+    let Some(key) = asked.key.map(hash_of) else { return Ok(None) };
+    let first = known(store, id)?;
+    Ok(first.reruns.iter().find(|rerun| rerun.asked_as.as_ref() == Some(&key)).map(|rerun| rerun.job))
+}
+
+fn hash_of(key: &str) -> String {
+    blake3::hash(key.as_bytes()).to_hex().to_string()
+}
+
+/// Refuses while a job that takes this one again has not ended.
+fn check_none_runs(store: &Store, first: &Job) -> Result<(), Trouble> {
+    for Rerun { job, .. } in first.reruns.iter().rev() {
+        if store.job(*job)?.is_some_and(|job| !job.state.is_final()) {
+            let message = format!("job {job} runs job {} again already, and has not ended", first.id);
+            let hint = format!("`landfall show {job}` says how far it is; once it has ended, ask again");
+            return Err(refuse(message, &hint));
+        }
+    }
+    Ok(())
+}
+
+fn new_job(
+    store: &Store,
+    rules: &[&Rule],
+    ids: &JobIds,
+    id: JobId,
+    &Asked { by, key }: &Asked<'_>,
+) -> Result<Job, Trouble> {
     let Found { mut first, kept, identity } = find(store, id)?;
     landing_roots::distrust_those_of(store, &first.rule_hash)?;
     let rule = current_rule(rules.iter().copied(), &first)?;
@@ -47,6 +94,10 @@ fn new_job(store: &Store, rules: &[&Rule], ids: &JobIds, id: JobId, by: &str) ->
     job.priority = rule.priority_for(identity.size);
     job.delivery = Delivery { key_approved: true, content_approved: true, ..Delivery::default() };
     first.note(clock::now(), &format!("run again by {by}, as job {}", job.id));
+    if first.reruns.len() >= RERUNS_MAX {
+        first.reruns.remove(0);
+    }
+    first.reruns.push(Rerun { job: job.id, asked_as: key.map(hash_of) });
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
     store.change().rule(rule).job(&first).job(&job).ledger(&row, false).apply()?;
     store.sync()?;
@@ -77,6 +128,7 @@ fn find(store: &Store, id: JobId) -> Result<Found, Trouble> {
         let message = format!("what lies at {kept} is not what job {id} was made from");
         return Err(refuse(message, "`landfall ingest` takes it as it is now"));
     }
+    check_none_runs(store, &first)?;
     Ok(Found { first, kept, identity })
 }
 
@@ -138,7 +190,8 @@ mod tests {
 
     fn again(world: &World, job: &Job) -> Result<Job, Trouble> {
         let rule = world.rule();
-        new_job(&world.shared.store, &[&rule], &JobIds::default(), job.id, "root")
+        let asked = Asked { by: "root", key: None };
+        new_job(&world.shared.store, &[&rule], &JobIds::default(), job.id, &asked)
     }
 
     #[test]
@@ -154,6 +207,26 @@ mod tests {
         assert!(job.delivery.key_approved && job.delivery.content_approved, "no resend is asked about");
         let told = format!("run again by root, as job {}", job.id);
         assert!(world.row(&first).expect("is there").remarks().any(|remark| remark == told));
+    }
+
+    #[test]
+    fn a_job_is_run_again_once_at_a_time_and_once_for_each_word_with_which_that_is_asked() {
+        let world = World::new();
+        let (first, _) = completed(&world);
+        let (store, stages) = (&world.shared.store, Some(&world.shared));
+        let asked = |key| rerun(store, stages, &[], first.id, &Asked { by: "root", key });
+        let made = asked(Some("a")).expect("is made");
+        assert_eq!(asked(Some("a")).expect("was made"), made);
+        for key in [None, Some("b")] {
+            let refused = asked(key).expect_err("one at a time");
+            assert!(refused.error.message.contains(&made.to_string()), "{}", refused.error);
+        }
+        let mut job = store.job(made).expect("reads").expect("is there");
+        job.take(JobEvent::GivenBack, clock::now(), "").expect("ends");
+        world.shared.save(&job).expect("writes");
+        assert_eq!(asked(Some("a")).expect("was made"), made, "also when it has ended");
+        let again = asked(None).expect("is made");
+        assert!(again != made && asked(None).is_err());
     }
 
     #[test]

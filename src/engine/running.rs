@@ -95,6 +95,7 @@ impl Engine {
         limits::raise_open_files();
         let mut shared = Shared::new(settings.service, self.store().clone(), registry);
         shared.operator = Operator::load(&shared.store).map_err(Trouble::from)?;
+        shared.claims.ids.begin_after(shared.store.newest_id().map_err(Trouble::from)?);
         prepare(&mut shared);
         let shared = Arc::new(shared);
         Self::exchange_rules(&shared, settings.rules)?;

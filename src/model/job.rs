@@ -116,6 +116,9 @@ pub struct Job {
     /// The completed job that this one takes again, from its archive; or some failed records of which.
     #[serde(default, skip_serializing_if = "is_default")]
     pub parent: Option<JobId>,
+    /// The jobs that took this one again from its archive, the newest last; the oldest of very many are left out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reruns: Vec<Rerun>,
     /// It takes failed records of that one, and no file.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retries: Option<Retries>,
@@ -125,6 +128,16 @@ pub struct Job {
     /// It published nothing: what would have been.
     #[serde(default, skip_serializing_if = "is_default")]
     pub shadow: Option<Box<Shadow>>,
+}
+
+/// A job that takes a completed one again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rerun {
+    /// That job.
+    pub job: JobId,
+    /// The hash of the word by which whoever asked for it knows it again; none: it was asked for without one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub asked_as: Option<String>,
 }
 
 /// Which failed records of its parent a job takes again.
@@ -347,6 +360,7 @@ impl Job {
             delivery: Delivery::default(),
             is_gone: false,
             parent: None,
+            reruns: Vec::new(),
             retries: None,
             abandoned: None,
             shadow: None,

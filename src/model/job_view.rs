@@ -281,6 +281,7 @@ pub(crate) mod tests {
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".into() }],
             is_gone: false,
             parent: None,
+            reruns: Vec::new(),
             retries: None,
             abandoned: None,
             shadow: None,

@@ -27,8 +27,8 @@ impl Store {
         let mut ended = Vec::with_capacity(BATCH_JOBS);
         for job in self.jobs() {
             let job = job?;
-            if job.id.unix_ms() >= before_ms {
-                break; // ids sort by time: none from here on finished before
+            if job.id.unix_ms() >= before_ms && job.created_at >= before {
+                break; // ids sort by time: none from here on finished before; but for those made when a clock had been set back
             }
             if may_be_forgotten(&job, before, all) && (all || self.has_settled(&job)?) {
                 ended.push(job);
@@ -58,7 +58,8 @@ impl Store {
         let mut rows = Vec::with_capacity(BATCH_JOBS);
         for row in self.rows_of::<LedgerRow>("ledger row", keys::LEDGER) {
             let row = row?;
-            if row.job.unix_ms() >= before_ms || forgotten + rows.len() >= max {
+            let is_newer = row.job.unix_ms() >= before_ms && row.claimed_at >= before;
+            if is_newer || forgotten + rows.len() >= max {
                 break;
             }
             if self.ledger_may_go(&row, before, is_left)? {
@@ -211,7 +212,7 @@ mod tests {
     use crate::model::identity::FileIdentity;
     use crate::model::job::Source;
     use crate::model::job_state::JobEvent;
-    use crate::store::tests::failed;
+    use crate::store::tests::{at, completed, failed, id, ledger_row};
 
     /// Nobody can settle its failed records: nothing of it is published.
     #[test]
@@ -232,5 +233,21 @@ mod tests {
         store.change().job(&job).apply().expect("writes");
         assert_eq!(forget(), 1);
         assert_eq!(store.failed_records_count(job.id).expect("counts"), 0);
+    }
+
+    /// Its id sorts after those that a wrong clock made, and says a time that is not over yet.
+    #[test]
+    fn what_is_done_is_forgotten_also_where_ids_are_ahead_of_the_clock() {
+        let store = Store::in_memory();
+        let (today, tomorrow) = (completed(3), id(500));
+        let ahead = Job { id: tomorrow, ..completed(2) };
+        let row = LedgerRow { job: id(900), finished_at: Some(at(1)), ..ledger_row(1) };
+        store.change().job(&ahead).ledger(&row, false).apply().expect("writes");
+        assert_eq!(store.newest_id().expect("reads"), Some(id(900)), "of jobs and of sources");
+        assert_eq!(store.forget_finished(at(10), false).expect("forgets"), 1);
+        store.change().job(&today).apply().expect("writes");
+        assert_eq!(store.forget_finished(at(2), false).expect("forgets"), 0);
+        let forgotten = store.forget_ledger(at(10), 10, &|_| true).expect("forgets");
+        assert_eq!((forgotten, store.ledger(id(900)).expect("reads")), (1, None));
     }
 }

@@ -383,7 +383,16 @@ impl Store {
         self.row("intent", &keys::of_job(keys::INTENT, job))
     }
 
-    fn job_ids(&self, prefix: u8) -> impl Iterator<Item = Result<JobId, StoreError>> + use<> {
+    /// The newest id that a job or a source was given, as far as that is known.
+    pub(crate) fn newest_id(&self) -> Result<Option<JobId>, StoreError> {
+        let mut newest = None;
+        for prefix in [keys::JOB, keys::LEDGER] {
+            newest = newest.max(self.job_ids(prefix).next_back().transpose()?);
+        }
+        Ok(newest)
+    }
+
+    fn job_ids(&self, prefix: u8) -> impl DoubleEndedIterator<Item = Result<JobId, StoreError>> + use<> {
         self.keys_beginning_with(&[prefix])
             .map(|key| keys::job_of(&key?).ok_or_else(|| StoreError::corrupt("job's key", "it is too short")))
     }
