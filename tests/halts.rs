@@ -219,6 +219,32 @@ fn what_still_holds_a_job_back_is_told_by_every_word_on_it_with_the_command_that
 }
 
 #[test]
+fn who_resumes_a_rule_is_told_the_word_that_resumes_the_paused_jobs_of_that_rule_and_no_others() {
+    let gated = |name| rule(name, "pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = world(&[&gated("a"), &gated("b")]);
+    world.write_gate();
+    let mut service = world.start();
+    let paused = |name: &str| (job_of(&world, name)["state"] == "paused").then_some(());
+    for name in ["a/pay.txt", "b/pay.txt"] {
+        world.move_in(name, lines(3000));
+        let is_it = |job: &Value| job["source"].as_str().is_some_and(|path| path.ends_with(name));
+        let id = service.wait_until("it runs", || {
+            let job = world.jobs().into_iter().find(is_it)?;
+            (job["state"] == "running").then(|| job["id"].as_str().expect("an id").to_owned())
+        });
+        world.landfall(&["pause", &id]).done();
+    }
+    world.write("go", "");
+    world.landfall(&["pause", "--rule", "a"]).done();
+    let words = ["resume", "--rule", "a", "--state", "paused"];
+    world.landfall(&words[..3]).done().says(&[&format!("`landfall {}` is for them", words.join(" "))]);
+    world.landfall(&words).done();
+    service.wait_for(&world, "out/a-pay.main");
+    paused("b/pay.txt").expect("nobody resumed it");
+    service.stop();
+}
+
+#[test]
 fn a_failed_job_that_is_retried_under_a_paused_rule_is_not_said_to_be_taken() {
     let world = world(&[&rule("a", "pipeline = [{ step = \"exec\", command = [\"./step\"] }]")]);
     world.write("step", "#!/bin/sh\nexec false\n");

@@ -118,6 +118,24 @@ fn what_runs_when_its_window_closes_is_put_down_and_goes_on_when_it_opens_over_a
 }
 
 #[test]
+fn who_lets_a_job_go_on_outside_its_window_is_told_that_it_waits() {
+    let world = world(&window(60, 120));
+    let mut service = world.start();
+    world.move_in("a/pay.txt", lines(3));
+    let job = wait_until_it_waits(&mut service, &world, "pay.txt");
+    let id = job["id"].as_str().expect("an id is text");
+    world.landfall(&["pause", id]).done();
+    let told = world.landfall(&["resume", id]).done();
+    assert!(!told.stdout.contains("takes it"), "{}", told.stdout);
+    told.says(&["no longer paused; it waits", "its `window` is closed"]);
+    world.landfall(&["abort", id]).done();
+    let told = world.landfall(&["retry", id]).done();
+    assert!(!told.stdout.contains("takes it"), "{}", told.stdout);
+    told.says(&["queued again; it waits", "its `window` is closed"]);
+    service.stop();
+}
+
+#[test]
 fn what_has_begun_finishes_after_its_window_over_a_kill_and_what_has_not_waits() {
     let (world, mut service, _) = at_work("finish");
     world.move_in("a/later.txt", lines(2));

@@ -71,6 +71,25 @@ fn records_columns_that_misspell_one_hold_every_file_until_they_are_mended() {
     holds_every_file_and_goes_on_once_mended(rule, "id,amount\n1,2.50\n");
 }
 
+/// No other file is looked at meanwhile that could tell who is at fault: an operator does.
+#[test]
+fn under_a_sequence_a_file_that_misspells_a_column_says_by_which_word_the_others_go_on() {
+    let world = World::new(&format!("sequence = \"rule\"\n{}", needs("csv", "amount")));
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/wrong", "id,amuont\n1,2\n");
+    service.wait_until("it is held", || (states(&world) == ["held"]).then_some(()));
+    world.move_in("in/right", "id,amount\n1,2\n");
+    service.wait_until("the other one waits", || (states(&world) == ["held", "queued"]).then_some(()));
+    let id = world.jobs()[0]["id"].as_str().expect("an id is text").to_owned();
+    let word = format!("landfall abort {id}");
+    world.landfall(&["show", &id]).done().says(&["mend it, and the job goes on", &word, "sequence"]);
+    world.landfall(&["abort", &id]).done();
+    service
+        .wait_until("the other one is done", || (states(&world) == ["aborted", "completed"]).then_some(()));
+    service.stop();
+}
+
 #[test]
 fn a_file_that_misspells_a_column_goes_to_quarantine_once_another_has_fitted_the_rule() {
     let world = World::new(&needs("csv", "amount"));

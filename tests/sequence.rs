@@ -230,6 +230,110 @@ fn a_job_that_is_aborted_or_paused_in_its_place_lets_others_pass_or_holds_them_u
     service.stop();
 }
 
+/// Whoever was paused in its place has begun nothing that a restart would go on with.
+#[test]
+fn paused_jobs_keep_their_places_over_a_kill_and_go_one_after_another_when_they_are_resumed() {
+    let world = world(&[&rule("a", "sequence = \"rule\"")]);
+    let mut service = world.start();
+    world.move_in("a/1.txt", "hold\n");
+    service.wait_for(&world, "reached");
+    for name in ["2.txt", "3.txt", "4.txt"] {
+        world.move_in(&format!("a/{name}"), "hold\n");
+        wait_until_behind(&mut service, &world, name, "1.txt", "has begun");
+    }
+    let id = |name: &str| id_of(&job_of(&world, name).expect("is claimed"));
+    world.landfall(&["pause", &id("3.txt"), &id("4.txt")]).done();
+    service.kill();
+    let mut service = world.start();
+    wait_until_behind(&mut service, &world, "2.txt", "1.txt", "has begun");
+    world.write("go", "");
+    wait_until(&mut service, &world, "2.txt", "completed");
+    world.landfall(&["resume", &id("4.txt")]).done().says(&["no longer paused; it waits", &id("3.txt")]);
+    wait_until_behind(&mut service, &world, "4.txt", "3.txt", "comes first");
+    world.landfall(&["resume", "--state", "paused"]).done();
+    wait_until(&mut service, &world, "4.txt", "completed");
+    service.stop();
+    assert_eq!(started_in_order(&world, "a"), ["1.txt", "2.txt", "3.txt", "4.txt"]);
+}
+
+#[test]
+fn jobs_that_had_failed_before_their_rule_had_a_sequence_are_retried_one_after_another_over_a_kill() {
+    let world = world(&[&rule("a", "")]);
+    let mut service = world.start();
+    world.write("go", "");
+    for name in ["1.txt", "2.txt", "3.txt"] {
+        world.move_in(&format!("a/{name}"), "bad hold\n");
+        wait_until(&mut service, &world, name, "failed");
+    }
+    world.sh("rm go reached; touch mended");
+    world.configure("workers = 4", &[&rule("a", "sequence = \"rule\"")]);
+    world.landfall(&["reload"]).done().says(&["changed: a"]);
+    world.landfall(&["pause", "--rule", "a"]).done();
+    world.landfall(&["retry", "--rule", "a"]).done();
+    service.kill();
+    let mut service = world.start();
+    world.landfall(&["resume", "--rule", "a"]).done();
+    service.wait_for(&world, "reached");
+    for name in ["2.txt", "3.txt"] {
+        wait_until_behind(&mut service, &world, name, "1.txt", "has begun");
+    }
+    world.write("go", "");
+    wait_until(&mut service, &world, "3.txt", "completed");
+    service.stop();
+}
+
+/// The one that is retried comes first by its sequence and by its key: neither waits for the other.
+#[test]
+fn a_job_that_is_retried_and_a_later_delivery_of_its_key_both_come_to_their_end() {
+    for word in ["fails", "is aborted"] {
+        let keyed = "sequence = \"rule\"\ndelivery = { key = \"{stem}\", same_key = \"correction\" }";
+        let world = world(&[&rule("a", keyed)]);
+        let mut service = world.start();
+        world.move_in("a/0.txt", "hold\n");
+        service.wait_for(&world, "reached");
+        world.move_in("a/pay.txt", "bad\n");
+        wait_until_behind(&mut service, &world, "a/pay.txt", "0.txt", "has begun");
+        let first = id_of(&job_of(&world, "a/pay.txt").expect("is claimed"));
+        if word == "is aborted" {
+            world.landfall(&["abort", &first]).done();
+        } else {
+            world.write("go", "");
+        }
+        let is_over = |job: &Value| job["state"] == "failed" || job["state"] == "aborted";
+        service.wait_until("it is over", || job_of(&world, "a/pay.txt").filter(is_over));
+        world.move_in("a/one/pay.txt", "later\n");
+        wait_until_it_is_in_the_sequence(&mut service, &world, "one/pay.txt");
+        world.sh("touch mended");
+        world.landfall(&["retry", &first]).done();
+        world.write("go", "");
+        for name in ["a/pay.txt", "one/pay.txt"] {
+            let job = wait_until(&mut service, &world, name, "completed");
+            assert_eq!(job["revision"], if name == "a/pay.txt" { 1 } else { 2 }, "{job:#}");
+        }
+        service.stop();
+    }
+}
+
+fn wait_until_it_is_in_the_sequence(service: &mut Service, world: &World, name: &str) {
+    service.wait_until(&format!("{name} is behind another one"), || {
+        job_of(world, name).filter(|job| job["waiting"]["for"] == "sequence").map(drop)
+    });
+}
+
+#[test]
+fn a_file_that_comes_before_a_failed_one_by_its_name_goes_on_and_those_behind_that_do_not() {
+    let world = world(&[&rule("a", "sequence = \"rule\"\norder = \"name\"")]);
+    let mut service = world.start();
+    world.move_in("a/m.txt", "bad\n");
+    let failed = id_of(&wait_until(&mut service, &world, "m.txt", "failed"));
+    world.move_in("a/n.txt", lines(2));
+    wait_until_behind(&mut service, &world, "n.txt", &failed, "failed");
+    world.move_in("a/d.txt", lines(2));
+    wait_until(&mut service, &world, "d.txt", "completed");
+    wait_until_behind(&mut service, &world, "n.txt", &failed, "failed");
+    service.stop();
+}
+
 #[test]
 fn a_sequence_that_could_wait_for_itself_or_is_of_one_sender_alone_is_refused() {
     let world =

@@ -12,7 +12,7 @@ use crate::control;
 use crate::engine::{Act, Door};
 use crate::model::fault::WaitsFor;
 use crate::model::halts::{Halting, Scope};
-use crate::model::job::Job;
+use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::{Mode, Rule, Settings};
@@ -136,9 +136,10 @@ pub(super) fn resume(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Ex
         return Ok(resume_scope(args, door, &scope));
     }
     let is_paused = |job: &Job| job.state == JobState::Paused;
-    let told = |_: &Job, id: JobId| match held_back_now(door, &id.to_string()) {
-        Some(why) => format!("no longer paused by itself, and still held back: {why}"),
-        None => format!("goes on; {}", taker(door)),
+    let told = |_: &Job, id: JobId| match waits_now(door, &id.to_string()) {
+        Waits::HeldBack(why) => format!("no longer paused by itself, and still held back: {why}"),
+        Waits::ItsTurn(why) => format!("no longer paused; it waits: {why}"),
+        Waits::Nothing => format!("goes on; {}", taker(door)),
     };
     Ok(selection.each_chosen(door, is_paused, ("would go on", "go on"), |job| Act::Resume { job }, told))
 }
@@ -176,7 +177,10 @@ fn resume_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
     let paused = args.selection.chosen(door, is_whole).map_or(0, |jobs| jobs.len());
     if paused > 0 {
         let jobs = super::check::counted(paused, "job");
-        say_aside!("{jobs} of it were paused one by one: `landfall resume --state paused` is for them");
+        let words = scope.options();
+        say_aside!(
+            "{jobs} of it were paused one by one: `landfall resume{words} --state paused` is for them"
+        );
     }
     ExitCode::SUCCESS
 }
@@ -225,14 +229,33 @@ pub(super) fn held_back(job: &Job) -> Option<&str> {
     Some(&waiting.detail)
 }
 
-/// The same of a job as it is now.
-pub(super) fn held_back_now(door: &dyn Door, job: &str) -> Option<String> {
-    door.show(job).ok().as_ref().and_then(held_back).map(str::to_owned)
+/// What a job that may go on waits for all the same, with what is told of it.
+enum Waits {
+    Nothing,
+    HeldBack(String),
+    /// Its window, those before it in a sequence, an earlier delivery.
+    ItsTurn(String),
 }
 
-/// Who goes on with a job that was queued again, or what holds it back.
+/// The same of a job as it is now.
+fn waits_now(door: &dyn Door, job: &str) -> Waits {
+    let Some(Waiting { waits_for, detail, .. }) = door.show(job).ok().and_then(|job| job.waiting) else {
+        return Waits::Nothing;
+    };
+    match waits_for {
+        WaitsFor::Pause => Waits::HeldBack(detail),
+        WaitsFor::Window | WaitsFor::Sequence | WaitsFor::Delivery => Waits::ItsTurn(detail),
+        _ => Waits::Nothing,
+    }
+}
+
+/// Who goes on with a job that was queued again, or what it waits for.
 pub(super) fn goes_on(door: &dyn Door, job: &str) -> String {
-    held_back_now(door, job).map_or_else(|| taker(door).to_owned(), |why| format!("it is held back: {why}"))
+    match waits_now(door, job) {
+        Waits::Nothing => taker(door).to_owned(),
+        Waits::HeldBack(why) => format!("it is held back: {why}"),
+        Waits::ItsTurn(why) => format!("it waits: {why}"),
+    }
 }
 
 /// Who goes on with what is let go on.

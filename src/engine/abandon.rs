@@ -45,11 +45,9 @@ pub(super) fn abandon(
     by: &str,
 ) -> Result<JobId, Trouble> {
     check(&known(store, id)?)?; // else it may be long in other hands
-    let end = || end(store, id, reason, by);
+    let end = || end(store, stages.map(AsRef::as_ref), id, reason, by);
     let Some(shared) = stages else {
         let (job, rule) = end()?;
-        sequence::given_up_in(store, id)?;
-        store.sync()?;
         remove_hidden(rule, &job, None);
         return Ok(id);
     };
@@ -62,7 +60,7 @@ pub(super) fn abandon(
     shared.claims.held.forget(&job.source.identity);
     shared.footprints.reach.forget(id);
     shared.delivery_decided(id);
-    sequence::given_up(shared, id).inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
+    sequence::given_up(shared, id);
     events::abandoned(&job, reason, by);
     remove_hidden(rule, &job, Some(in_hand));
     Ok(id)
@@ -88,11 +86,17 @@ pub(super) fn check(job: &Job) -> Result<(), Trouble> {
 }
 
 /// The row of the job, ended; and the rule that it went by.
-fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<Rule>), Trouble> {
+fn end(
+    store: &Store,
+    stages: Option<&Shared>,
+    id: JobId,
+    reason: &str,
+    by: &str,
+) -> Result<(Job, Option<Rule>), Trouble> {
     let mut job = known(store, id)?;
     check(&job)?;
     if job.state.is_final() {
-        return Ok((dismiss(store, job, reason, by)?, None));
+        return Ok((dismiss(store, stages, job, reason, by)?, None));
     }
     let is_past_intent = job.state.is_past_intent();
     let intent = if is_past_intent { store.intent(id)?.unwrap_or_default() } else { Intent::default() };
@@ -118,14 +122,21 @@ fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<
     if let Some(other) = &other_names {
         changes.other_names(&job.source.identity, other);
     }
-    changes.job(&job).ledger(&LedgerRow::of(&job, outcome), false).forget_work(id).apply()?;
+    changes.job(&job).ledger(&LedgerRow::of(&job, outcome), false).forget_work(id);
+    sequence::give_up(store, stages, id, &mut changes)?;
     store.sync()?;
     Ok((job.clone(), store.rule(&job.rule_hash)?))
 }
 
 /// A job that failed, or was refused: nothing of it is published or under way, and where its source was moved stays in it. Its file is known as
 /// before: one that stays where it lies is not taken, and other names of it wait.
-fn dismiss(store: &Store, mut job: Job, reason: &str, by: &str) -> Result<Job, Trouble> {
+fn dismiss(
+    store: &Store,
+    stages: Option<&Shared>,
+    mut job: Job,
+    reason: &str,
+    by: &str,
+) -> Result<Job, Trouble> {
     let now = clock::now();
     let left_at = job.retired_to.as_ref().unwrap_or_else(|| job.source_path());
     let left_at = format!("nothing of it was published; its source was left at {left_at}");
@@ -140,7 +151,9 @@ fn dismiss(store: &Store, mut job: Job, reason: &str, by: &str) -> Result<Job, T
     // The row may know the file as it is now, which the job does not.
     let row = store.ledger(job.id)?.unwrap_or_else(|| LedgerRow::of(&job, LedgerOutcome::Aborted));
     let row = LedgerRow { outcome: LedgerOutcome::Aborted, finished_at: job.finished_at, ..row };
-    store.change().job(&job).ledger(&row, false).forget_work(job.id).apply()?;
+    let mut changes = store.change();
+    changes.job(&job).ledger(&row, false).forget_work(job.id);
+    sequence::give_up(store, stages, job.id, &mut changes)?;
     store.sync()?;
     Ok(job)
 }

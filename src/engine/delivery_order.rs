@@ -1,7 +1,7 @@
 //! Deliveries of one key in the order of their claims: a correction that is small does not overtake its large original.
 //!
 //! ```text
-//!  claimed, recovered or retried: at the end of its key's line
+//!  claimed, recovered or retried: in its key's line, by the order of claims
 //!    -> a loader takes it up: first in line? -- no --> it waits, with nothing open, until the one before it is decided
 //!                                            `- yes -> loaded -> ... -> intent, or ended, or held for an operator's word: decided,
 //!                                                                      and the next in line has its turn
@@ -65,7 +65,8 @@ impl State {
 }
 
 impl DeliveryOrder {
-    /// The job stands at the end of its key's line, or where it stands there already. A job of another line whose turn it is now.
+    /// The job stands in its key's line. One that is retried stands before those that were claimed after it, also where they are at work: the
+    /// sequence of its rule has the same order, and else each would wait for the other. A job of another line whose turn it is now.
     pub(super) fn enter(&self, owner: &Owner, key: OsText, id: JobId) -> Option<(Owner, JobId)> {
         let key = (owner.rule.as_ref().to_owned(), key);
         let mut state = lock(&self.state);
@@ -75,7 +76,8 @@ impl DeliveryOrder {
         let next = state.leave(id); // the rule has another key now
         let key =
             state.lines.get_key_value(&key).map_or_else(|| Arc::new(key), |(known, _)| Arc::clone(known));
-        state.lines.entry(Arc::clone(&key)).or_default().push_back(id);
+        let line = state.lines.entry(Arc::clone(&key)).or_default();
+        line.insert(line.partition_point(|other| *other < id), id);
         state.keys.insert(id, (key, owner.clone()));
         next
     }
@@ -160,6 +162,15 @@ mod tests {
         line_of(&order, "a", &[1, 2, 3]);
         assert_eq!([order.first_before(id(2)), order.first_before(id(3))], [Some(id(1)); 2]);
         assert_eq!(order.leave(id(2)), None);
+        assert_eq!(order.leave(id(1)), Some((owner(), id(3))));
+    }
+
+    #[test]
+    fn one_that_is_retried_stands_before_those_that_were_claimed_after_it() {
+        let order = DeliveryOrder::default();
+        line_of(&order, "a", &[2, 3, 1]);
+        assert_eq!([order.first_before(id(1)), order.first_before(id(3))], [None, Some(id(1))]);
+        assert_eq!(order.leave(id(2)), None, "it was at work already, and others wait for the first");
         assert_eq!(order.leave(id(1)), Some((owner(), id(3))));
     }
 

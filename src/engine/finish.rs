@@ -251,7 +251,7 @@ fn blame(shared: &Shared, run: &Run, trouble: Trouble) -> Trouble {
     let job = run.row();
     let mut found = Trouble::from(missing.clone());
     found.error.message = format!("{}: {}", found.error.message, trouble.error.message);
-    let judged = run.rule.fit.judge(&shared.store, &job, true, found);
+    let judged = run.rule.fit.judge(&shared.store, &job, run.rule.rule.sequence, true, found);
     match judged.reaction {
         Reaction::SuspectRule { .. } => judged.with(Reaction::SuspectRule { starts_over: true }),
         _ if judged.error.kind == FaultKind::Input => trouble,

@@ -2,7 +2,8 @@
 //!
 //! A column is not there, and one with nearly its name is: the rule misspells it, or the file does. While no file has fitted the rule as it
 //! is now, the rule is suspected: its jobs are held, since a typo must not send every file to quarantine. Once a file fits, those that
-//! do not are at fault, and those that were held are looked at again.
+//! do not are at fault, and those that were held are looked at again. Where jobs go one after another no other file is looked at meanwhile:
+//! an operator says which of the two it is.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -14,6 +15,7 @@ use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::rule::Sequence;
 use crate::store::{Store, StoreError};
 
 /// What is known of one rule as it stands.
@@ -94,8 +96,15 @@ impl Fit {
         Ok(self.is_fitted())
     }
 
-    /// A file lacks columns that its rule names. `resembles`: it has others of nearly the same names.
-    pub(super) fn judge(&self, store: &Store, job: &Job, resembles: bool, mut found: Trouble) -> Trouble {
+    /// A file lacks columns that its rule, which has this sequence, names. `resembles`: it has others of nearly the same names.
+    pub(super) fn judge(
+        &self,
+        store: &Store,
+        job: &Job,
+        sequence: Sequence,
+        resembles: bool,
+        mut found: Trouble,
+    ) -> Trouble {
         if !resembles {
             return found;
         }
@@ -106,9 +115,17 @@ impl Fit {
                 found.waits_for = WaitsFor::Config;
                 found.reaction = Reaction::SuspectRule { starts_over: false };
                 let hint = found.error.hint.take().unwrap_or_else(|| "mend the rule".to_owned());
+                let else_ends = match sequence {
+                    Sequence::None => "this file goes to quarantine as soon as one fits".to_owned(),
+                    Sequence::Folder | Sequence::Rule => {
+                        format!(
+                            "`landfall abort {}` sends this file to quarantine, and those behind it in the sequence go on",
+                            job.id
+                        )
+                    }
+                };
                 found.error.hint = Some(format!(
-                    "{hint}; no file has fitted this rule yet: mend it, and the job goes on by itself; if the rule is right, this file \
-                     goes to quarantine as soon as one fits"
+                    "{hint}; no file has fitted this rule yet: mend it, and the job goes on by itself; if the rule is right, {else_ends}"
                 ));
                 found
             }

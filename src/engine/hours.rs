@@ -3,17 +3,20 @@
 //! A loader that takes a job up outside its window puts it down, to be queued when that opens. What the rule says now counts;
 //! a file that an operator named with `landfall ingest` waits for no window.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::model::complete_by::CompleteBy;
 use crate::model::fault::WaitsFor;
 use crate::model::job::{Job, Waiting};
+use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::Rule;
 use crate::model::window::{Opening, Window, WindowEnd};
@@ -39,6 +42,15 @@ pub(super) fn wait_for(shared: &Shared, job: &Job) -> Result<Option<Duration>, T
     }
     shared.publishing.turns.hours.note(job.id);
     Ok(Some(until.map_or(LOOK_AGAIN, |until| left(now, until))))
+}
+
+/// Has a job that waits for its window taken up when that opens. A reload may have opened it since the job was noted, and called it before it
+/// was in any queue.
+pub(super) fn queue_for_opening(shared: &Shared, owner: &Owner, pause: Duration, id: JobId) {
+    shared.dispatch.queue_after(Stage::Load, owner, pause, id);
+    if !shared.publishing.turns.hours.has(id) {
+        shared.dispatch.hasten(&HashSet::from([id]));
+    }
 }
 
 /// The window that a job has to keep.

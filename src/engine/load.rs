@@ -71,6 +71,10 @@ fn load_job(shared: &Arc<Shared>, id: JobId, work_here: WorkHere) {
             shared.dispatch.put_down(id);
             shared.dispatch.queue_after(Stage::Load, &owner, pause, id);
         }
+        Ok(Begun::OutsideWindow { owner, pause }) => {
+            shared.dispatch.put_down(id);
+            hours::queue_for_opening(shared, &owner, pause, id);
+        }
         Err(trouble) => {
             shared.job_hindered(id, Stage::Load, trouble);
             shared.dispatch.put_down(id); // the row is written: whoever takes it up next finds it
@@ -87,6 +91,11 @@ enum Begun {
         owner: Owner,
         pause: Duration,
     },
+    /// The same, unless its window opens before.
+    OutsideWindow {
+        owner: Owner,
+        pause: Duration,
+    },
 }
 
 /// Writes down that a job is in hand, and begins it.
@@ -96,12 +105,14 @@ fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
     };
     let is_paused = job.state == JobState::Paused || shared.operator.halts.now().pause_of(&job).is_some();
     if !job.is_failing() && is_paused {
+        sequence::put_down(shared, id);
         return Ok(Begun::NothingToDo); // queued again when that is lifted
     }
     if !job.is_failing()
         && let Some(pause) = hours::wait_for(shared, &job)?
     {
-        return Ok(Begun::Later { owner: Owner::of(&job), pause });
+        sequence::put_down(shared, id);
+        return Ok(Begun::OutsideWindow { owner: Owner::of(&job), pause });
     }
     if !job.is_failing() && !sequence::begins(shared, &job)? {
         return Ok(Begun::NothingToDo); // queued again when its turn has come
@@ -144,6 +155,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     }
     if let Some(earlier) = delivery::earlier(shared, &rule.rule, &job)? {
         delivery::wait_for(shared, id, &earlier)?;
+        sequence::put_down(shared, id); // the earlier one may be behind it
         return Ok(None);
     }
     shared.resources.disk_space.check_start(&rule)?; // before its partials, which would land beside a mount that is away
@@ -306,7 +318,8 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
     let mut first_header: Option<Arc<Vec<u8>>> = None;
     let mut listed = Listed::new(allowance);
     let mut last_shape: Option<Arc<EntryShape>> = None;
-    let misfit = |resembles, trouble| run.rule.fit.judge(&shared.store, &job, resembles, trouble);
+    let misfit =
+        |resembles, trouble| run.rule.fit.judge(&shared.store, &job, rule.sequence, resembles, trouble);
     while let Some(entry) = decoder.next_entry()? {
         let name = EntryName { position, name: entry.name.clone() };
         let shown_name = escaped(name.name.as_os_str());

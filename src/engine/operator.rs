@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::lock;
 use crate::model::halts::Halts;
 use crate::model::pace::PacesSet;
-use crate::store::{Said, Store, StoreError};
+use crate::store::{Changes, Said, Store, StoreError};
 
 /// All of it. Each part locks for itself.
 #[derive(Debug, Default)]
@@ -63,6 +63,24 @@ impl<T: Said + Clone + PartialEq> Kept<T> {
             *lock(&self.now) = Arc::new(next);
         }
         Ok(said)
+    }
+
+    /// Changes it in one batch with these changes, not durably yet: all of that is there after a crash, or nothing.
+    pub(super) fn change_with<S>(
+        &self,
+        changes: &mut Changes<'_>,
+        change: impl FnOnce(&mut T) -> S,
+    ) -> Result<(), StoreError> {
+        let _changing = lock(&self.changing);
+        let before = self.now();
+        let mut next = T::clone(&before);
+        change(&mut next);
+        if next == *before {
+            return changes.apply();
+        }
+        changes.said(&next).apply()?;
+        *lock(&self.now) = Arc::new(next);
+        Ok(())
     }
 }
 

@@ -25,7 +25,7 @@ use super::run::Run;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{checkpoint, fail};
+use super::{checkpoint, fail, sequence};
 use crate::clock;
 use crate::model::fault::FaultKind;
 use crate::model::halts::Halts;
@@ -231,6 +231,7 @@ fn order(shared: &Arc<Shared>, id: JobId, change: Change<'_>) -> Result<Job, Tro
                 let job = of_row(&shared.store, id, change);
                 if job.is_ok() {
                     shared.dispatch.withdraw(id);
+                    sequence::put_down(shared, id); // of one that had begun, and backs off
                 }
                 shared.dispatch.put_down(id);
                 return job.inspect_err(|trouble| shared.stop_if_poisoned(trouble));
@@ -293,6 +294,7 @@ pub(super) fn end_ordered(shared: &Shared, run: &Run) -> Result<Ended, Trouble> 
         job.take(JobEvent::Recovered, clock::now(), "")?;
     }
     shared.save(&job)?;
+    sequence::put_down(shared, job.id);
     if job.state != JobState::Paused && shared.operator.halts.now().pause_of(&job).is_none() {
         // Resumed before it had settled; whoever lifted its pause may not have seen that it was broken off.
         shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::shared::Shared;
 use super::trouble::{Reaction, Trouble};
-use super::{delivery, fail, source};
+use super::{delivery, fail, sequence, source};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::delivery::Resend;
@@ -41,6 +41,7 @@ fn hold(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble>
     shared.store.sync()?;
     shared.dispatch.forget_back_off(job.id);
     shared.delivery_decided(job.id); // those behind it need not wait for an operator
+    sequence::put_down(shared, job.id);
     events::waits_for_settling(&job);
     Ok(())
 }

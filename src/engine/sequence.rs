@@ -18,11 +18,12 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::{Order, Rule, Sequence};
-use crate::store::{Store, StoreError};
+use crate::store::{Changes, Store, StoreError};
 use crate::telemetry::events;
 
 /// The lines as the rows say.
 fn begin(shared: &Shared) -> Result<(), Trouble> {
+    forget_old_stops(shared)?;
     // Loaders ask the lock, and there may be many rows: they are read without it, and once more those that changed meanwhile.
     shared.publishing.turns.sequences.with(Lines::pause);
     take_lines(shared, lines_of_rows(shared))
@@ -62,10 +63,10 @@ fn lines_of_rows(shared: &Shared) -> Result<Lines, Trouble> {
 /// A job stands where its row says, and what waits for an operator.
 fn enter_by_row(shared: &Shared, lines: &mut Lines, job: Option<Job>) -> Result<(), Trouble> {
     let Some(job) = job else { return Ok(()) };
-    let stops_line = shared.operator.halts.now().sequences.contains_key(&job.id);
-    // One that was given up may still be said to stop its line: that was not written down before the last stop.
-    let is_in_line = !job.state.is_final() || job.state == JobState::Failed && stops_line;
-    let Some(member) = member_of(shared, &job)?.filter(|_| is_in_line) else { return Ok(()) };
+    let stops_line = shared.operator.halts.now().sequences.contains_key(&job.id) && stops(&job);
+    let Some(member) = member_of(shared, &job)?.filter(|_| stops_line || !job.state.is_final()) else {
+        return Ok(());
+    };
     lines.enter(job.id, member);
     if stops_line {
         lines.fail(job.id);
@@ -76,9 +77,25 @@ fn enter_by_row(shared: &Shared, lines: &mut Lines, job: Option<Job>) -> Result<
     Ok(())
 }
 
-/// Whether something was done for it that a restart goes on with.
+/// Whether it is at work, or was when the process ended; or will not be stopped any more.
 fn has_begun(job: &Job) -> bool {
-    job.started_at.is_some() || job.state != JobState::Queued
+    job.state == JobState::Running || job.state.is_past_intent() || job.is_failing()
+}
+
+/// Whether a job behind which a line stopped still stops it: it failed, or is retried, and was not given up.
+fn stops(job: &Job) -> bool {
+    job.abandoned.is_none() && (job.state == JobState::Failed || !job.state.is_final())
+}
+
+/// A job behind which a line stopped may be gone, or given up by an earlier version, which wrote that down later.
+fn forget_old_stops(shared: &Shared) -> Result<(), Trouble> {
+    let mut old = Vec::new();
+    for id in shared.operator.halts.now().sequences.keys() {
+        if !shared.store.job(*id)?.is_some_and(|job| stops(&job)) {
+            old.push(*id);
+        }
+    }
+    old.into_iter().try_for_each(|id| forget_stop(shared, id))
 }
 
 /// Rules came in place of others, or are the first: before anything goes on.
@@ -136,6 +153,14 @@ pub(super) fn begins(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
     }))
 }
 
+/// A job is at work no more, and has not ended: it is paused, held, or waits for something else. Whoever comes before it goes first.
+pub(super) fn put_down(shared: &Shared, id: JobId) {
+    let next = shared.publishing.turns.sequences.with(|lines| lines.put_down(id));
+    if let Some((owner, id)) = next {
+        call(shared, owner, id);
+    }
+}
+
 /// A job is about to end, or is given up: whether its line stops is kept with that.
 pub(super) fn note_end(shared: &Shared, job: &mut Job) -> Result<(), Trouble> {
     let stop = if job.state == JobState::Failed { stop_behind(shared, job)? } else { None };
@@ -183,23 +208,27 @@ fn leave(shared: &Shared, id: JobId) {
     }
 }
 
-/// An operator has given a job up, whatever became of it: nobody waits for it.
-pub(super) fn given_up(shared: &Shared, id: JobId) -> Result<(), Trouble> {
-    if shared.operator.halts.now().sequences.contains_key(&id) {
-        forget_stop(shared, id)?;
-        shared.store.sync()?;
+/// Gives a job up, by these changes: with them goes that a line stopped behind it. One batch, so that no crash leaves a stop that nothing ends.
+pub(super) fn give_up(
+    store: &Store,
+    stages: Option<&Shared>,
+    id: JobId,
+    changes: &mut Changes<'_>,
+) -> Result<(), Trouble> {
+    let forget = |halts: &mut Halts| halts.sequences.remove(&id);
+    if let Some(shared) = stages {
+        return Ok(shared.operator.halts.change_with(changes, forget)?);
     }
-    leave(shared, id);
-    Ok(())
+    let mut halts = store.said::<Halts>()?;
+    if forget(&mut halts).is_some() {
+        changes.said(&halts);
+    }
+    Ok(changes.apply()?)
 }
 
-/// The same where no stage runs, not yet durable.
-pub(super) fn given_up_in(store: &Store, id: JobId) -> Result<(), Trouble> {
-    let mut halts = store.said::<Halts>()?;
-    if halts.sequences.remove(&id).is_some() {
-        store.change().said(&halts).apply()?;
-    }
-    Ok(())
+/// That is durable: nobody waits for it.
+pub(super) fn given_up(shared: &Shared, id: JobId) {
+    leave(shared, id);
 }
 
 /// It may be more urgent than it was when it entered.
@@ -216,7 +245,10 @@ pub(super) fn look_at_those_in_front(shared: &Shared) -> Result<(), Trouble> {
         match shared.store.job(id)? {
             Some(job) if !job.state.is_final() => {}
             Some(job) => ended(shared, &job),
-            None => leave(shared, id),
+            None => {
+                forget_stop(shared, id)?;
+                leave(shared, id);
+            }
         }
     }
     Ok(())
@@ -245,6 +277,12 @@ mod tests {
         (world, first, second)
     }
 
+    fn abandoned(world: &World, job: &Job) {
+        let shared = &world.shared;
+        give_up(&shared.store, Some(shared), job.id, &mut shared.store.change()).expect("is written");
+        given_up(shared, job.id);
+    }
+
     #[test]
     fn a_line_that_stopped_behind_a_failed_job_has_stopped_after_a_restart_until_that_is_given_up() {
         let (world, first, second) = stopped();
@@ -255,7 +293,7 @@ mod tests {
         assert!(!begins(shared, &second).expect("is told"), "the rows say so");
         look_at_those_in_front(shared).expect("looks");
         assert!(!begins(shared, &second).expect("is told"));
-        given_up(shared, first.id).expect("is written");
+        abandoned(&world, &first);
         assert!(begins(shared, &second).expect("is told"));
         assert!(shared.store.said::<Halts>().expect("reads").sequences.is_empty());
     }
@@ -268,16 +306,57 @@ mod tests {
         let sequences = &shared.publishing.turns.sequences;
         sequences.with(Lines::pause);
         let read = lines_of_rows(shared).expect("reads");
-        given_up(shared, first.id).expect("is written");
+        abandoned(&world, &first);
         assert!(!begins(shared, &second).expect("is told"), "nobody begins meanwhile");
         take_lines(shared, Ok(read)).expect("reads");
         assert!(begins(shared, &second).expect("is told"));
     }
 
     #[test]
+    fn a_job_that_waits_for_something_else_before_its_turn_is_over_lets_one_that_comes_before_it_begin() {
+        let world = World::with("source = { on_success = \"delete\" }\nsequence = \"rule\"\n");
+        let (first, second) = (world.job(), world.second_job("b.txt"));
+        assert!(begins(&world.shared, &second).expect("is told"));
+        assert!(!begins(&world.shared, &first).expect("is told"));
+        put_down(&world.shared, second.id);
+        assert!(begins(&world.shared, &first).expect("is told"));
+    }
+
+    #[test]
+    fn over_a_restart_only_what_was_at_work_has_begun() {
+        let world = World::with("source = { on_success = \"delete\" }\nsequence = \"rule\"\n");
+        let (first, mut second) = (world.job(), world.second_job("b.txt"));
+        second.take(JobEvent::Started, clock::now(), "").expect("starts");
+        world.shared.save(&second).expect("writes");
+        begin(&world.shared).expect("reads");
+        assert!(!begins(&world.shared, &first).expect("is told"), "the other one was at work");
+        second.pause(clock::now(), "root").expect("is paused");
+        world.shared.save(&second).expect("writes");
+        world.shared.publishing.turns.sequences.with(|lines| *lines = Lines::default());
+        begin(&world.shared).expect("reads");
+        assert!(begins(&world.shared, &first).expect("is told"));
+    }
+
+    #[test]
+    fn a_stop_behind_a_job_that_was_given_up_and_one_behind_a_job_that_is_gone_are_forgotten_at_the_start() {
+        for is_gone in [false, true] {
+            let (world, mut first, second) = stopped();
+            if is_gone {
+                world.shared.store.change().unclaim(first.id).apply().expect("writes");
+            } else {
+                first.take(JobEvent::Abandoned, clock::now(), "").expect("ends");
+                world.shared.save(&first).expect("writes");
+            }
+            begin(&world.shared).expect("reads");
+            assert!(world.shared.store.said::<Halts>().expect("reads").sequences.is_empty());
+            assert!(begins(&world.shared, &second).expect("is told"));
+        }
+    }
+
+    #[test]
     fn nobody_waits_for_what_has_ended_whoever_forgot_to_say_so() {
         let (world, mut first, second) = stopped();
-        given_up(&world.shared, first.id).expect("is written");
+        abandoned(&world, &first);
         begin(&world.shared).expect("reads");
         enter(&world.shared, &first);
         first.take(JobEvent::Retried, clock::now(), "").expect("is retried");

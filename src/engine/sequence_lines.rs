@@ -2,10 +2,14 @@
 //!
 //! ```text
 //!  claimed, recovered, retried: in its line, by the rule's `order`
-//!    -> a loader takes it up -- one has begun, one failed, or another comes first --> it waits until it is called
-//!                            `- none of that -> begun -> ended: the next one is called
-//!                                                     `- failed: nobody begins but that one, until it ends well or is given up
+//!    -> a loader takes it up -- one has begun, or another comes first --> it waits until it is called
+//!                            `- neither -> begun -> ended: the next one is called
+//!                                                |- put down (paused, held, waits for a delivery): it stands in its place again
+//!                                                `- failed: likewise, and none that comes after it begins until it ends well or is given up
 //! ```
+//!
+//! Begun is who is at work, or will not be stopped any more. Such a one waits for no other job; all others wait for those that come before
+//! them, or for one that has begun. So no two wait for each other.
 //!
 //! Rows are the truth, and this is an index of them.
 
@@ -61,6 +65,7 @@ pub(super) enum Has {
 
 #[derive(Debug, Default)]
 struct Line {
+    /// All that have not begun, failed ones too.
     waiting: BTreeSet<(Place, JobId)>,
     begun: BTreeSet<JobId>,
     /// Failed ones, also while they are retried.
@@ -126,15 +131,11 @@ impl Lines {
         if line.begun.contains(&id) {
             return None;
         }
-        let first = || line.waiting.first().map(|(_, id)| id);
-        let found = match (line.begun.first(), line.failed.first()) {
-            (Some(begun), _) => (*begun, Has::Begun),
-            _ if line.failed.contains(&id) => return None, // it is retried
-            (None, Some(failed)) => (*failed, Has::Failed),
-            (None, None) => (first().copied().filter(|first| *first != id)?, Has::Precedence),
-        };
-        let source = self.members.get(&found.0)?.source.clone();
-        Some(Behind { job: found.0, source, has: found.1 })
+        let begun = line.begun.first().map(|begun| (*begun, Has::Begun));
+        let first = line.waiting.first().map(|(_, first)| *first).filter(|first| *first != id);
+        let has = |first| if line.failed.contains(&first) { Has::Failed } else { Has::Precedence };
+        let (job, has) = begun.or_else(|| first.map(|first| (first, has(first))))?;
+        Some(Behind { job, source: self.members.get(&job)?.source.clone(), has })
     }
 
     /// A loader has taken the job up. Whether it has begun; else it waits until it is called.
@@ -165,14 +166,26 @@ impl Lines {
         }
     }
 
-    /// The job failed: its line stops behind it. The one that is called: another failed one, which is retried.
+    /// The job is at work no more, and has not ended: it stands in its place. The one that is called, because it comes before.
+    pub(super) fn put_down(&mut self, id: JobId) -> Option<(Owner, JobId)> {
+        self.touch(id);
+        let Member { line: name, place, .. } = self.members.get(&id)?.clone();
+        let line = self.by_name.get_mut(&name)?;
+        if !line.begun.remove(&id) {
+            return None;
+        }
+        line.waiting.insert((place, id));
+        self.next_of(&name)
+    }
+
+    /// The job failed: its line stops behind it. The one that is called, because it comes before.
     pub(super) fn fail(&mut self, id: JobId) -> Option<(Owner, JobId)> {
         self.touch(id);
         self.turned_away.remove(&id);
         let Member { line: name, place, .. } = self.members.get(&id)?.clone();
         let line = self.by_name.get_mut(&name)?;
-        line.waiting.remove(&(place, id));
         line.begun.remove(&id);
+        line.waiting.insert((place, id));
         line.failed.insert(id);
         self.next_of(&name)
     }
@@ -193,22 +206,19 @@ impl Lines {
         self.next_of(&name)
     }
 
-    /// Who may begin now and was turned away before: a failed one that is retried, or the first.
+    /// Who may begin now and was turned away before.
     fn next_of(&mut self, name: &LineName) -> Option<(Owner, JobId)> {
         let line = self.by_name.get(name)?;
-        let first = line.waiting.first().map(|(_, id)| *id);
-        let next = line.failed.iter().copied().find(|id| self.turned_away.contains(id)).or(first)?;
-        if self.behind(next).is_some() || !self.turned_away.remove(&next) {
-            return None;
-        }
-        Some((self.members.get(&next)?.owner.clone(), next))
+        let (_, first) = line.waiting.first().filter(|_| line.begun.is_empty())?;
+        let owner = self.members.get(first)?.owner.clone();
+        self.turned_away.remove(first).then_some((owner, *first))
     }
 
     /// Those that others may be behind: their rows tell whether they still are.
     pub(super) fn in_front(&self) -> Vec<JobId> {
         let lines = self.by_name.values();
         let first = |line: &Line| line.waiting.first().map(|(_, id)| *id);
-        lines.flat_map(|line| line.begun.iter().chain(&line.failed).copied().chain(first(line))).collect()
+        lines.flat_map(|line| line.begun.iter().copied().chain(first(line))).collect()
     }
 
     /// Other lines in place of these: jobs that began go on. Those that were turned away, each to be taken up again.
@@ -286,6 +296,33 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_one_holds_up_those_that_come_after_it_and_not_those_before_it() {
+        let mut lines = line_of(&[(1, "b"), (2, "c")]);
+        assert_eq!(behind(&mut lines, 1), None);
+        lines.enter(id(3), member("rule", "a"));
+        assert_eq!(behind(&mut lines, 3), Some((id(1), Has::Begun)));
+        assert_eq!(lines.fail(id(1)).map(|(_, id)| id), Some(id(3)));
+        assert_eq!(behind(&mut lines, 1), Some((id(3), Has::Precedence)), "it is retried");
+        assert_eq!(behind(&mut lines, 3), None);
+        assert_eq!(lines.leave(id(3)).map(|(_, id)| id), Some(id(1)));
+        assert_eq!(behind(&mut lines, 2), Some((id(1), Has::Failed)));
+    }
+
+    #[test]
+    fn one_that_is_put_down_stands_in_its_place_and_one_that_comes_before_it_is_called() {
+        let mut lines = line_of(&[(2, "b"), (3, "c")]);
+        assert_eq!(behind(&mut lines, 2), None);
+        assert_eq!(lines.put_down(id(2)), None, "it is the first, and in a queue of its own");
+        assert_eq!(behind(&mut lines, 3), Some((id(2), Has::Precedence)));
+        assert_eq!(behind(&mut lines, 2), None);
+        lines.enter(id(1), member("rule", "a"));
+        assert_eq!(behind(&mut lines, 1), Some((id(2), Has::Begun)));
+        assert_eq!(lines.put_down(id(2)).map(|(_, id)| id), Some(id(1)));
+        assert_eq!(lines.put_down(id(2)), None, "it is at work no more");
+        assert_eq!(behind(&mut lines, 1), None);
+    }
+
+    #[test]
     fn other_lines_keep_what_has_begun_and_call_whom_they_find_waiting() {
         let mut lines = line_of(&[(1, "a"), (2, "b")]);
         behind(&mut lines, 1);
@@ -330,18 +367,20 @@ mod tests {
     enum Event {
         Claim,
         TakeUp,
+        PutDown,
         End,
         Fail,
     }
 
     fn any_event() -> impl Strategy<Value = (Event, u64)> {
-        const EVENTS: [Event; 5] = [Event::Claim, Event::TakeUp, Event::TakeUp, Event::End, Event::Fail];
+        const EVENTS: [Event; 6] =
+            [Event::Claim, Event::TakeUp, Event::TakeUp, Event::PutDown, Event::End, Event::Fail];
         (prop::sample::select(&EVENTS[..]), 0..6_u64)
     }
 
     proptest! {
-        /// Whatever happens in whatever order: no two have begun, none begins before one that comes first or beside a failed one, and
-        /// whoever may go on is in the queue, so that nobody waits for ever.
+        /// Whatever happens in whatever order: no two have begun, none begins before one that comes first, failed or not, and whoever may go
+        /// on is in the queue, so that nobody waits for ever.
         #[test]
         fn a_line_has_one_at_work_and_never_stands_still_for_nothing(events in prop::collection::vec(any_event(), 0..80)) {
             let names = ["d", "b", "f", "a", "e", "c"];
@@ -358,14 +397,17 @@ mod tests {
                         queue.insert(number);
                     }
                     Event::TakeUp if queue.remove(&number) => {
-                        let waits: BTreeSet<_> = queue.iter().chain(
-                            (0..6).filter(|other| lines.turned_away.contains(&id(*other))).collect::<Vec<_>>().iter()
-                        ).copied().filter(|other| !failed.contains(other)).collect();
+                        let mut others = (0..6).filter(|other| *other != number && lines.knows(id(*other)));
+                        let comes_first = others.all(|other| name < names[other as usize]);
                         if lines.take_up(job) {
-                            let comes_first = waits.iter().all(|other| *other == number || name < names[*other as usize]);
-                            prop_assert!(failed.contains(&number) || comes_first && failed.is_empty(), "{number} {waits:?} {failed:?}");
+                            prop_assert!(comes_first, "{number} {failed:?}");
                             prop_assert!(begun.insert(number) && begun.len() == 1);
                         }
+                    }
+                    // It waits for something else, and comes again by itself.
+                    Event::PutDown if begun.remove(&number) => {
+                        queue.extend(lines.put_down(job).map(|(_, id)| id.unix_ms()));
+                        queue.insert(number);
                     }
                     Event::End if begun.remove(&number) => {
                         failed.remove(&number);

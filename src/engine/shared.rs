@@ -310,6 +310,9 @@ impl Shared {
             detail: trouble.detail().to_owned(),
         });
         self.store.change().job(&job).apply()?;
+        if !is_failing && may_fail {
+            self.has_its_turn(self.publishing.turns.sequences.with(|lines| lines.put_down(id)));
+        }
         let stage = if is_failing || !may_fail { Stage::Finish } else { Stage::Load };
         self.dispatch.queue_after(stage, &owner, delay, id);
         if matches!(trouble.reaction, Reaction::Park { .. }) {

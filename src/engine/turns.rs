@@ -63,6 +63,10 @@ impl HourBook {
         lock(&self.waiting).insert(id);
     }
 
+    pub(super) fn has(&self, id: JobId) -> bool {
+        lock(&self.waiting).contains(&id)
+    }
+
     pub(super) fn waiting(&self) -> Vec<JobId> {
         lock(&self.waiting).iter().copied().collect()
     }

@@ -34,6 +34,7 @@ fn look_at(shared: &Arc<Shared>, now: Timestamp) -> Result<Option<Duration>, Tro
         return Ok(None);
     }
     let opened = goes_on(shared, &rules, now)?;
+    // In this order: see `hours::queue_for_opening`.
     shared.publishing.turns.hours.forget(&opened);
     shared.dispatch.hasten(&opened);
     let outside = |run: Arc<Run>| {

@@ -51,6 +51,15 @@ impl Scope {
         is_in(&self.rule, &other.rule) && is_in(&self.sender, &other.sender)
     }
 
+    /// The options of a command by which it is meant; none for everything.
+    pub fn options(&self) -> String {
+        let named = |option: &str, value: &Option<String>| {
+            let word = |value: &String| shell::word(Path::new(value));
+            value.as_ref().map_or_else(String::new, |value| format!(" --{option} {}", word(value)))
+        };
+        named("rule", &self.rule) + &named("sender", &self.sender)
+    }
+
     /// Whether a job is.
     pub fn takes_job(&self, job: &Job) -> bool {
         self.takes(&job.rule, &job.vars, job.source.path.as_path())
@@ -88,14 +97,7 @@ impl Pause {
 
     /// The command that ends it.
     pub fn remedy(&self) -> String {
-        let named = |option: &str, value: &Option<String>| {
-            let word = |value: &String| shell::word(Path::new(value));
-            value.as_ref().map_or_else(String::new, |value| format!(" --{option} {}", word(value)))
-        };
-        let words = match &self.scope {
-            Scope { rule: None, sender: None } => " --all".to_owned(),
-            Scope { rule, sender } => named("rule", rule) + &named("sender", sender),
-        };
+        let words = if self.scope == Scope::default() { " --all".to_owned() } else { self.scope.options() };
         format!("`landfall resume{words}` lets it go on")
     }
 }

@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(store.forget_finished(at(10), false).expect("forgets"), 1);
         store.change().job(&today).apply().expect("writes");
         assert_eq!(store.forget_finished(at(2), false).expect("forgets"), 0);
-        let forgotten = store.forget_ledger(at(10), 10, &|_| true).expect("forgets");
+        let forgotten = store.forget_ledger(at(10), 10, &|_| true, &mut |_| false).expect("forgets");
         assert_eq!((forgotten, store.ledger(id(900)).expect("reads")), (1, None));
     }
 }

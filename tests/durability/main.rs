@@ -50,6 +50,7 @@ promises! {
     KEPT: a_crash_before_any_step_of_a_kept_source, a_power_cut_before_any_step_of_a_kept_source, a_fault_at_any_step_of_a_kept_source;
     RETRIED: a_crash_before_any_step_of_a_retry, a_power_cut_before_any_step_of_a_retry, a_fault_at_any_step_of_a_retry;
     ABORTED: a_crash_before_any_step_of_an_abort, a_power_cut_before_any_step_of_an_abort, a_fault_at_any_step_of_an_abort;
+    GIVEN_UP: a_crash_before_any_step_of_an_abandonment, a_power_cut_before_any_step_of_an_abandonment, a_fault_at_any_step_of_an_abandonment;
     RUN_AGAIN: a_crash_before_any_step_of_a_rerun, a_power_cut_before_any_step_of_a_rerun, a_fault_at_any_step_of_a_rerun;
     RECORDS_RETRIED: a_crash_before_any_step_of_a_retry_of_records, a_power_cut_before_any_step_of_a_retry_of_records, a_fault_at_any_step_of_a_retry_of_records;
     CONSUMED: a_crash_before_any_step_under_a_consumer, a_power_cut_before_any_step_under_a_consumer, a_fault_at_any_step_under_a_consumer;

@@ -36,6 +36,8 @@ const VOLATILE: &[&str] = &[
 pub struct Outcome {
     pub files: BTreeMap<String, Vec<u8>>,
     pub jobs: Vec<String>,
+    /// What stopped and waits for an operator.
+    pub stops: String,
 }
 
 impl Outcome {
@@ -48,7 +50,9 @@ impl Outcome {
                 (name, content)
             })
             .collect();
-        Self { files, jobs: jobs(stage) }
+        let listed = stage.world.landfall(&["jobs"]).stdout;
+        let stops: Vec<_> = listed.lines().filter(|line| line.contains(" stopped ")).collect();
+        Self { files, jobs: jobs(stage), stops: stops.join("\n") }
     }
 
     /// How another outcome differs from this one, the undisturbed.
@@ -80,6 +84,9 @@ impl Outcome {
         }
         if self.jobs != other.jobs {
             difference.other.push(other_lines(&self.jobs.join("\n"), &other.jobs.join("\n")));
+        }
+        if self.stops != other.stops {
+            difference.other.push(format!("it says what it did not say before: {}", other.stops));
         }
         difference.is_some().then_some(difference)
     }

@@ -17,8 +17,8 @@ pub struct Scenario {
     before: fn(&World),
     /// A script that becomes the service.
     script: &'static str,
-    /// The state in which every job ends.
-    pub ends: &'static str,
+    /// The states in which jobs end.
+    pub ends: &'static [&'static str],
     /// How many jobs there are in the end, at least.
     pub jobs: usize,
     /// A consumer takes each output the moment it appears.
@@ -50,7 +50,7 @@ const PLAIN: Scenario = Scenario {
     samples: |_| {},
     before: |_| {},
     script: "exec \"$LANDFALL\" run",
-    ends: "completed",
+    ends: &["completed"],
     jobs: 1,
     consumer: false,
     elsewhere: false,
@@ -127,7 +127,7 @@ pub const QUARANTINED: Scenario = Scenario {
         // Whole, but for its checksum.
         world.sh(r"seq 5000 | gzip > pay.gz; head -c -8 pay.gz > in/pay.txt.gz; printf '\0\1\2\3\4\5\6\7' >> in/pay.txt.gz");
     },
-    ends: "failed",
+    ends: &["failed"],
     ..PLAIN
 };
 
@@ -206,10 +206,40 @@ pub const ABORTED: Scenario = Scenario {
         crate::support::remove(&world.path("landfall.log"));
         world.write("job", world.job()["id"].as_str().expect("an id is text"));
     },
-    ends: "aborted",
+    ends: &["aborted"],
     // Either word may have been taken before the crash; and who reads an error tries once more.
     script: "\"$LANDFALL\" pause \"$(cat job)\"
         \"$LANDFALL\" abort \"$(cat job)\" || { sleep 0.3; \"$LANDFALL\" abort \"$(cat job)\"; }; exec \"$LANDFALL\" run",
+    ..PLAIN
+};
+
+pub const GIVEN_UP: Scenario = Scenario {
+    name: "a failed job of a sequence that is abandoned",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        publish = { marker = "out/{stem}.done" }
+        sequence = "rule"
+        order = "name"
+    "#,
+    samples: |world| {
+        world.sh("seq 2000 > in/b.txt; echo no gzip > in/a.txt.gz");
+    },
+    before: |world| {
+        let mut service = world.start();
+        let failed = service.wait_until("one has failed, and the other one waits behind it", || {
+            let jobs = world.jobs();
+            let waits = jobs.iter().any(|job| job["waiting"]["for"] == "sequence");
+            jobs.into_iter().find(|job| waits && job["state"] == "failed")
+        });
+        service.stop();
+        crate::support::remove(&world.path("landfall.log"));
+        world.write("job", failed["id"].as_str().expect("an id is text"));
+    },
+    ends: &["aborted", "completed"],
+    jobs: 2,
+    // It may have been taken before the crash; and who reads an error tries once more.
+    script: "give_up() { \"$LANDFALL\" abandon \"$(cat job)\" --reason late; }
+        give_up || { sleep 0.3; give_up; }; exec \"$LANDFALL\" run",
     ..PLAIN
 };
 

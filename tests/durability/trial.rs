@@ -128,8 +128,9 @@ fn undisturbed(scenario: &Scenario, template: &World) -> Undisturbed {
     let service = Traced::start(stage.command(), stage.roots(), plan);
     let settled = || {
         let jobs = jobs(&stage);
-        let end = format!("\"state\": \"{}\"", scenario.ends);
-        let ended = |job: &String| job.contains(&end);
+        let ends = scenario.ends.iter().map(|state| format!("\"state\": \"{state}\""));
+        let ends: Vec<_> = ends.collect();
+        let ended = |job: &String| ends.iter().any(|end| job.contains(end));
         let is_open = |job: &String| job.contains("\"not_there_yet\"");
         jobs.len() >= scenario.jobs && jobs.iter().all(ended) && !jobs.iter().any(is_open) && !in_hand(&stage)
     };
