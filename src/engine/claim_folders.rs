@@ -301,9 +301,11 @@ mod tests {
         let zone = tempfile::tempdir().expect("a folder");
         let (before, after) = (zone.path().join("acme"), zone.path().join("acme-corp"));
         let claims = ClaimFolders::default();
+        std::fs::create_dir(&before).expect("makes");
         claims.hold(&before.join(CLAIM_FOLDER)).expect("nobody has it");
         durable_fs::rename_replace(&before, &after).expect("renamed");
         claims.hold(&after.join(CLAIM_FOLDER)).expect("it is ours");
+        std::fs::create_dir(&before).expect("makes");
         claims.hold(&before.join(CLAIM_FOLDER)).expect("another one under the old name");
     }
 

@@ -292,7 +292,7 @@ fn tell_progress(stages: &Shared, job: &mut Job) {
 /// What the service keeps is no source: it would be published, and taken away under it. The path is free of links.
 fn check_not_ours(shared: &Shared, file: &Path) -> Result<(), Trouble> {
     let own = &shared.service.data_dir;
-    let is_ours = own.canonicalize().is_ok_and(|own| file.starts_with(own)) || file.starts_with(own);
+    let is_ours = durable_fs::real_path(own).is_ok_and(|own| file.starts_with(own)) || file.starts_with(own);
     if !is_ours {
         return Ok(());
     }

@@ -248,7 +248,7 @@ pub(crate) mod tests {
                 detail: "no identity fits".into(),
             }),
             created_at: at,
-            due_at: Some(at),
+            due_at: None, // as it is told of another process
             deadline: Some(DeadlineReport {
                 at,
                 state: DeadlineState::Met,
