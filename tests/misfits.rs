@@ -82,8 +82,8 @@ fn under_a_sequence_a_file_that_misspells_a_column_says_by_which_word_the_others
     world.move_in("in/right", "id,amount\n1,2\n");
     service.wait_until("the other one waits", || (states(&world) == ["held", "queued"]).then_some(()));
     let id = world.jobs()[0]["id"].as_str().expect("an id is text").to_owned();
-    let word = format!("landfall abort {id}");
-    world.landfall(&["show", &id]).done().says(&["mend it, and the job goes on", &word, "sequence"]);
+    let advice = format!("landfall abort {id}");
+    world.landfall(&["show", &id]).done().says(&["mend it, and the job goes on", &advice, "sequence"]);
     world.landfall(&["abort", &id]).done();
     service
         .wait_until("the other one is done", || (states(&world) == ["aborted", "completed"]).then_some(()));

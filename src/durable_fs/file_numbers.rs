@@ -11,7 +11,7 @@ pub(super) fn keeps_numbers(name: &str, flags: u32) -> bool {
     is_known || !name.contains("FAT") && flags & FILE_SUPPORTS_OPEN_BY_FILE_ID != 0
 }
 
-/// The number of a file that its file system gives 128 bits. Those of NTFS have 64; on ReFS half of them does not tell two files apart.
+/// The number of a file that its file system gives 128 bits. Those of NTFS have 64; on `ReFS` half of them does not tell two files apart.
 pub(super) fn number_of_id(id: [u8; 16]) -> u64 {
     let (low, high) = id.split_at(8);
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
