@@ -222,7 +222,9 @@ pub const GIVEN_UP: Scenario = Scenario {
         order = "name"
     "#,
     samples: |world| {
-        world.sh("seq 2000 > in/b.txt; echo no gzip > in/a.txt.gz");
+        // The first one is whole, but for its checksum.
+        world.sh(r"seq 5000 | gzip > a.gz; head -c -8 a.gz > in/a.txt.gz; printf '\0\1\2\3\4\5\6\7' >> in/a.txt.gz; rm a.gz");
+        world.sh("seq 2000 > in/b.txt");
     },
     before: |world| {
         let mut service = world.start();
