@@ -297,8 +297,11 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<TakenUp>, Tr
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
     use crate::engine::checkpoint;
-    use crate::engine::tests::{World, is_there, loaded, slice, worked};
+    #[cfg(unix)]
+    use crate::engine::tests::slice;
+    use crate::engine::tests::{World, is_there, loaded, worked};
 
     fn finished(world: &World, run: &Arc<Run>) -> Job {
         run.loading_ended();
