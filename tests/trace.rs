@@ -201,6 +201,7 @@ fn a_source_is_found_by_name_place_hash_and_time_and_an_output_leads_to_its_sour
     let (one, two) = (&jobs[0]["id"], &jobs[1]["id"]);
     assert_eq!(found(&["--source", "one.txt"]), std::slice::from_ref(one));
     assert_eq!(found(&["--source", "*/archive/*"]), [one.clone(), two.clone()], "where they lie now");
+    assert_eq!(found(&["--output", "out/o*"]), std::slice::from_ref(one), "from here");
     assert_eq!(found(&["--output", "two.main"]), std::slice::from_ref(two));
     let hash = world.sh("sha256sum out/one.main");
     assert_eq!(found(&["--hash", &hash[..12]]), std::slice::from_ref(one));

@@ -13,6 +13,7 @@ use super::view::{self, Stop};
 use crate::engine::{Answers, Found, Sought};
 use crate::listing::find::print_json;
 use crate::model::fault::Fault as _;
+use crate::model::os_text::escaped_path;
 use crate::model::pattern::PathSought;
 use crate::model::rule::Settings;
 use crate::store::StoreError;
@@ -23,10 +24,10 @@ use crate::store::StoreError;
 #[command(group(ArgGroup::new("sought").required(true).multiple(true)))]
 pub(super) struct FindArgs {
     /// Where a source lay, or lies now: a path, or a file's name; `*` and `?` are wildcards
-    #[arg(long, value_name = "PATH", group = "sought")]
+    #[arg(long, value_name = "PATH", value_parser = path_sought, group = "sought")]
     source: Option<PathSought>,
     /// The same of an output, as long as its job is listed
-    #[arg(long, value_name = "PATH", group = "sought")]
+    #[arg(long, value_name = "PATH", value_parser = path_sought, group = "sought")]
     output: Option<PathSought>,
     /// The hash of a source's content, or of an output where its rule has them made; its beginning is enough
     #[arg(long, value_name = "HASH", group = "sought")]
@@ -43,6 +44,12 @@ pub(super) struct FindArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Paths are known from the root; one that starts from here is meant so.
+fn path_sought(text: &str) -> Result<PathSought, std::io::Error> {
+    let starts_here = text.contains(std::path::is_separator) && !text.starts_with('*');
+    Ok(if starts_here { escaped_path(&std::path::absolute(text)?).into() } else { text.to_owned().into() })
 }
 
 /// Asks the running service, or the store where none runs. Nothing that fits is told by the exit code, as `grep` does.

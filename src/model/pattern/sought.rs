@@ -32,14 +32,6 @@ impl From<PathSought> for String {
     }
 }
 
-impl std::str::FromStr for PathSought {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(text.to_owned().into())
-    }
-}
-
 impl PathSought {
     /// Whether it is this path, as it is shown.
     pub(crate) fn fits(&self, path: &str) -> bool {
