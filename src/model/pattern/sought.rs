@@ -57,7 +57,9 @@ mod tests {
 
     #[test]
     fn what_a_shell_or_a_pattern_would_take_for_a_sign_is_itself() {
-        for name in ["a[1].csv", "a[", "{x}", "a\\xff", "**", "a***b"] {
+        // A backslash is a separator on Windows.
+        let escaped = if cfg!(windows) { "a" } else { "a\\xff" };
+        for name in ["a[1].csv", "a[", "{x}", escaped, "**", "a***b"] {
             let sought = PathSought::from(name.to_owned());
             assert!(sought.fits(&format!("/in/{name}")), "{name}");
         }
