@@ -114,6 +114,13 @@ fn print_end(out: &mut dyn Write, traced: &Traced<'_>) -> Result<(), Stop> {
                 (Some(output), Some(position)) => format!("{}, as record {position}", output.path),
             };
             let is_out = matches!(job.state.get(), JobState::Retiring | JobState::Completed);
+            if job.abandoned.is_some() {
+                writeln!(
+                    out,
+                    "\nits job was given up: `landfall show {}` says which outputs are published",
+                    job.id
+                )?;
+            }
             let word = if is_out { "written    to" } else { "goes       to" };
             writeln!(out, "\n{word} {place}\n{}", view::printable(bytes.trim_ascii_end(), usize::MAX))?;
         }

@@ -2,6 +2,7 @@
 //!
 //! They are written as they are read, so that memory does not grow with a list.
 
+mod bytes;
 pub(crate) mod disks;
 pub(crate) mod find;
 pub(crate) mod jobs;

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use super::bytes::BytesView;
 use super::{Stop, any, json_items};
 use crate::engine::Door;
 use crate::model::job_view::VIEW_VERSION;
@@ -38,9 +39,8 @@ pub(crate) struct RecordView<'a> {
     length: u64,
     step: &'a str,
     error: &'a str,
-    data: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data_bytes: Option<String>,
+    #[serde(flatten)]
+    bytes: BytesView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     settled: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +52,6 @@ pub(crate) struct RecordView<'a> {
 impl<'a> RecordView<'a> {
     pub(crate) fn of(found: &'a NumberedRecord) -> Self {
         let NumberedRecord { number, record, settled, edited } = found;
-        let data = std::str::from_utf8(&record.bytes).ok();
         let edited = edited.as_ref().map(|edited| &edited.0);
         let edited_text = edited.and_then(|edited| std::str::from_utf8(edited).ok());
         Self {
@@ -64,8 +63,7 @@ impl<'a> RecordView<'a> {
             length: record.length,
             step: &record.step,
             error: &record.error,
-            data,
-            data_bytes: data.is_none().then(|| STANDARD.encode(&record.bytes)),
+            bytes: BytesView::of(&record.bytes),
             settled: settled.as_deref(),
             edited: edited_text,
             edited_bytes: edited.filter(|_| edited_text.is_none()).map(|edited| STANDARD.encode(edited)),

@@ -1,9 +1,8 @@
 //! Where one record of a job went.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use super::bytes::BytesView;
 use crate::engine::{Door, Refusal, Trace, TraceEnd};
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_view::VIEW_VERSION;
@@ -93,21 +92,6 @@ impl<'a> Traced<'a> {
             steps: trace.steps.iter().map(StepView::of).collect(),
             end,
         }
-    }
-}
-
-/// `data` where it is UTF-8, else `data_bytes` in Base64.
-#[derive(Serialize)]
-struct BytesView<'a> {
-    data: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data_bytes: Option<String>,
-}
-
-impl<'a> BytesView<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        let data = std::str::from_utf8(bytes).ok();
-        Self { data, data_bytes: data.is_none().then(|| STANDARD.encode(bytes)) }
     }
 }
 
