@@ -86,19 +86,19 @@ pub(super) const ACTS: &[ActLine] = &[
     ActLine {
         name: "drop_records",
         path: "/v1/jobs/{job}/drop-records",
-        about: "Give failed records of a completed job up",
+        about: "Give failed records up, of a job that is completed or waits for them",
         fields: &[JOB, RECORDS, Param::body("reason", Kind::Reason, "why, for the job's account")],
     },
     ActLine {
         name: "retry_records",
         path: "/v1/jobs/{job}/retry-records",
-        about: "Have a new job, which is answered, take failed records of a completed one again",
+        about: "Have failed records taken again: by a new job, or with the one that waits for them; that is answered",
         fields: &[JOB, RECORDS],
     },
     ActLine {
         name: "edit_record",
         path: "/v1/jobs/{job}/edit-record",
-        about: "Have a new job, which is answered, take one failed record of a completed one again, as it is given here",
+        about: "Have one failed record taken again as it is given here: by a new job, or with the one that waits for it; that is answered",
         fields: &[
             JOB,
             Param::body("number", Kind::Integer(1, u64::MAX >> 1), "the record's place in the list"),

@@ -15,6 +15,7 @@ use super::view::{self, Stop};
 use crate::engine::{Act, Door, Refusal};
 use crate::listing::records::{RecordView, list_json};
 use crate::model::account::{FailedRecord, RecordBytes};
+use crate::model::job::Job;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::escaped_path;
 use crate::model::reason::Reason;
@@ -67,12 +68,12 @@ pub(super) enum RecordsAction {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// Take them again in a job of their own, under the rule as it is now
+    /// Take them again: in a job of their own, under the rule as it is now; or with the job that waits for them
     Retry {
         #[command(flatten)]
         which: Which,
     },
-    /// Write one of them anew in $VISUAL or $EDITOR, and take it again in a job of its own
+    /// Write one of them anew in $VISUAL or $EDITOR, and take it again so
     Edit {
         /// Its number in the list's first column
         #[arg(value_name = "N")]
@@ -166,7 +167,12 @@ fn retry(door: &dyn Door, job: &str, act: &Act, json: bool, what: &str) -> ExitC
     if door.is_service() {
         door.reload().ok();
     }
+    // Where it waits for them, they are taken with it.
+    let own = door.show(job).ok().filter(Job::waits_for_records).map(|job| job.id.to_string());
     act_on(door, job, act, json, |child| {
+        if own.is_some_and(|own| own == child) {
+            return format!("{what} with their job, once each is decided on");
+        }
         let goes_on = goes_on(door, &child);
         format!("{what} as job {child}; {goes_on}")
     })

@@ -12,7 +12,7 @@ use super::view::{self, Stop};
 use crate::engine::Refusal;
 use crate::model::deadline::DeadlineReport;
 use crate::model::delivery::Delivery;
-use crate::model::job::Job;
+use crate::model::job::{HeldRecords, Job};
 use crate::model::job_state::JobState;
 use crate::model::job_view::job_json;
 use crate::model::priority::Priority;
@@ -202,7 +202,12 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     print_counts(out, "dropped by", &account.dropped_by)?;
     writeln!(out, "  {:>12}  failed {}", account.records_failed, records(account.records_failed))?;
     if account.records_retried > 0 {
-        writeln!(out, "  {:>12}  retried in jobs of their own", account.records_retried)?;
+        let how = if job.held_records == HeldRecords::default() {
+            "retried in jobs of their own"
+        } else {
+            "to be taken again"
+        };
+        writeln!(out, "  {:>12}  {how}", account.records_retried)?;
     }
     if account.records_skipped > 0 {
         writeln!(out, "  {:>12}  lines skipped: no records", account.records_skipped)?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::view::{self, Stop};
-use crate::engine::{self, Refusal, TraceAsked, TraceEnd};
+use crate::engine::{self, Refusal, TraceAsked, TraceDecided, TraceEnd};
 use crate::listing::trace::Traced;
 use crate::model::job_state::JobState;
 use crate::pipeline::{Registry, StepOutcome, StepTrace};
@@ -38,7 +38,8 @@ pub(super) fn run(args: &TraceArgs, config: Option<&Path>, registry: &Registry) 
     let traced = || {
         let (job, rule) = (door.show(&args.job)?, door.rule_of(&args.job)?);
         let asked = TraceAsked { record: args.record, entry: args.entry.clone() };
-        let trace = engine::trace(rule, registry, settings.service.memory_max, &job, &asked)?;
+        let decided = TraceDecided::of(&*door, &job)?;
+        let trace = engine::trace(rule, registry, settings.service.memory_max, &job, &asked, &decided)?;
         Ok((job, trace))
     };
     let (job, trace) = match traced() {

@@ -318,11 +318,13 @@ fn publish(section: &Section<'_>) -> Publish {
 }
 
 fn errors(section: &Section<'_>) -> Errors {
-    let words = [("set_aside", OnRecordError::SetAside), ("fail", OnRecordError::Fail)];
+    let words = [
+        ("set_aside", OnRecordError::SetAside),
+        ("hold", OnRecordError::Hold),
+        ("fail", OnRecordError::Fail),
+    ];
     let errors = Errors {
-        on_record_error: section
-            .choice("on_record_error", &words, &["hold"])
-            .unwrap_or(OnRecordError::SetAside),
+        on_record_error: section.choice("on_record_error", &words, &[]).unwrap_or(OnRecordError::SetAside),
         failed_max: section.limit("failed_max").unwrap_or(Limit::Percent(1.0)),
         attempts: section.integer("attempts", 1..=100).unwrap_or(3) as u32,
         stop_after: stop_after(&section.section("stop_after")),

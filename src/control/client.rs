@@ -23,7 +23,7 @@ use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
 use crate::model::rule::Rule;
-use crate::model::settling::NumberedRecord;
+use crate::model::settling::{NumberedRecord, Settlement};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
 
@@ -207,6 +207,10 @@ impl Door for Client {
 
     fn record(&self, job: &str, number: u64) -> Result<NumberedRecord, Refusal> {
         self.one(Command::Record { job: job.to_owned(), number })
+    }
+
+    fn settlements(&self, job: &str) -> Result<Vec<Settlement>, Refusal> {
+        self.one(Command::Settlements { job: job.to_owned() })
     }
 
     fn published(

@@ -95,6 +95,9 @@ pub(super) enum Command {
         job: String,
         number: u64,
     },
+    Settlements {
+        job: String,
+    },
     Published {
         rule: String,
         content_hash: Option<String>,

@@ -202,6 +202,7 @@ impl Desk {
             }
             Command::Records { job, all } => self.all(reply, self.door.records(&job, all)),
             Command::Record { job, number } => reply.one(self.door.record(&job, number)),
+            Command::Settlements { job } => reply.one(self.door.settlements(&job)),
             Command::Published { rule, content_hash, delivery_key } => {
                 reply.one(self.door.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))
             }

@@ -14,7 +14,7 @@ use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
 use crate::model::rule::Rule;
-use crate::model::settling::{self, NumberedRecord, Numbers};
+use crate::model::settling::{self, NumberedRecord, Numbers, Settlement};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{JobMatch, Published, StoreError, Verified};
 
@@ -214,6 +214,10 @@ impl Door for Engine {
         let (settled, edited) =
             (settling::told_of(&acts, number), settling::edited_to(&acts, number).cloned());
         Ok(NumberedRecord { number, record, settled, edited })
+    }
+
+    fn settlements(&self, job: &str) -> Result<Vec<Settlement>, Refusal> {
+        self.store().settlements(self.id_of(job)?).map_err(refused)
     }
 
     fn published(

@@ -102,7 +102,7 @@ impl Collector {
             .and_then(|point| ContentHash::from_text(&point.content).map(|content| (point, content)));
         let plan = Arc::clone(&rule.outputs);
         let source_rule = Arc::clone(&rule.rule);
-        let from_first = || (first_checkpoint(), ContentHash::default());
+        let from_first = || (first_checkpoint(job), ContentHash::default());
         let (partials, (checkpoint, content)) = match checkpoint {
             Some((point, content)) => {
                 match Partials::resume(Arc::clone(&plan), Arc::clone(&source_rule), job, &point.partials) {
@@ -341,7 +341,8 @@ pub(super) fn discard_unless_resumed(
     // Of a store or disk that failed nothing is known before the next start.
     let is_without_checkpoint =
         || !trouble.is_poisoned() && store.checkpoint(job).is_ok_and(|checkpoint| checkpoint.is_none());
-    let ends = trouble.error.kind.fails_job() || matches!(trouble.reaction, Reaction::Resend(_));
+    let ends = trouble.error.kind.fails_job()
+        || matches!(trouble.reaction, Reaction::Resend(_) | Reaction::HoldRecords);
     if !ends && !is_without_checkpoint() {
         return trouble;
     }
@@ -358,21 +359,22 @@ pub(super) fn discard_unless_resumed(
 /// Removes what an earlier start left and cannot be continued.
 fn start_over(store: &Store, plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Result<Partials, Trouble> {
     // The old checkpoint first, durably: new partials will have the names that it gives lengths to.
-    store.change().forget_work(job.id).forget_failed_records(job.id, 0).apply()?;
+    let decided = job.held_records.decided; // they are of the starts before
+    store.change().forget_work(job.id).forget_failed_records(job.id, decided).apply()?;
     store.sync()?;
     remove_partials(&rule, job, &[])?;
     Ok(Partials::start(plan, rule, job))
 }
 
 /// Where a job stands before its first slice.
-fn first_checkpoint() -> Checkpoint {
+fn first_checkpoint(job: &Job) -> Checkpoint {
     Checkpoint {
         framing_version: FRAMING_VERSION,
         next_slice: 0,
         partials: Vec::new(),
         account: Account::default(),
         entries: Vec::new(),
-        failed_records: 0,
+        failed_records: job.held_records.decided,
         content: ContentHash::default().to_text(),
     }
 }

@@ -19,7 +19,7 @@ use crate::model::pattern::PathSought;
 use crate::model::priority::Priority;
 use crate::model::reason::Reason;
 use crate::model::rule::Rule;
-use crate::model::settling::{Chosen, NumberedRecord};
+use crate::model::settling::{Chosen, NumberedRecord, Settlement};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{LedgerRow, Published, Verified};
 
@@ -286,6 +286,8 @@ pub(crate) trait Door: Send + Sync {
     fn records(&self, job: &str, all: bool) -> Answers<'_, NumberedRecord>;
     /// One failed record by its place in that list, from 1, also if it is settled.
     fn record(&self, job: &str, number: u64) -> Result<NumberedRecord, Refusal>;
+    /// What operators decided on a job's failed records, in order.
+    fn settlements(&self, job: &str) -> Result<Vec<Settlement>, Refusal>;
     /// What was published before under a rule: of a content, and of a delivery's key.
     fn published(
         &self,

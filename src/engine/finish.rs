@@ -21,7 +21,7 @@ use super::schedule::Stage;
 use super::shared::Shared;
 use super::taken::note_other_names;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{fail, order, resend};
+use super::{fail, held_records, order, resend};
 use crate::durable_fs::{self, FolderRound};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -210,6 +210,7 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
             return resend::end_or_hold(shared, job, &trouble, resend).map(|()| None);
         }
         Reaction::StartOver | Reaction::SuspectRule { starts_over: true } => forget_work(shared, run)?,
+        Reaction::HoldRecords => return held_records::hold(shared, run.row(), &trouble).map(|()| None),
         Reaction::ByKind
         | Reaction::GiveBack
         | Reaction::GiveBackUnfit(_)
@@ -238,7 +239,8 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
 
 /// What was collected before may be wrong too.
 fn forget_work(shared: &Shared, run: &Run) -> Result<(), Trouble> {
-    shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
+    let decided = run.with_row(|job| job.held_records.decided); // those are of the starts before
+    shared.store.change().forget_work(run.id).forget_failed_records(run.id, decided).apply()?;
     Ok(shared.store.sync()?) // else a crash could bring the checkpoint back, and build on what cannot be trusted
 }
 

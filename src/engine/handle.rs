@@ -17,11 +17,11 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::taken::TakenFiles;
 use super::trouble::Trouble;
-use super::{claim, deadlines, halts, hours, paces, recover, retry};
+use super::{claim, deadlines, halts, held_records, hours, paces, recover, retry};
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::halts::Halts;
-use crate::model::job::Job;
+use crate::model::job::{HeldRecords, Job};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
@@ -133,9 +133,11 @@ impl Engine {
             hours::tell(rule_of, &mut job);
             halts::tell_sequence(halts, &mut job);
         }
-        if job.state == JobState::Completed && job.account.records_failed > 0 {
+        let is_decided_on = job.state == JobState::Completed && job.account.records_failed > 0;
+        if is_decided_on || job.held_records != HeldRecords::default() {
             // A store that cannot be read says so for what it is asked next.
             settling::tell(&self.store().settlements(job.id).unwrap_or_default(), &mut job);
+            held_records::tell(&mut job);
         }
         if job.state == JobState::Running
             && let Some(stages) = self.stages()

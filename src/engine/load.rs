@@ -19,12 +19,12 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{delivery, hours, order, resend, retrieval, sequence, totals};
+use super::{delivery, held_records, hours, order, resend, retrieval, sequence, totals};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
 use crate::model::fault::FaultKind;
-use crate::model::job::Job;
+use crate::model::job::{HeldRecords, Job};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::escaped;
@@ -114,6 +114,9 @@ fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
         sequence::put_down(shared, id);
         return Ok(Begun::OutsideWindow { owner: Owner::of(&job), pause });
     }
+    if !job.is_failing() && held_records::still_wait(&shared.store, &job)? {
+        return Ok(Begun::NothingToDo); // queued again with the next word about one
+    }
     if !job.is_failing() && !sequence::begins(shared, &job)? {
         return Ok(Begun::NothingToDo); // queued again when its turn has come
     }
@@ -133,12 +136,13 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     if !retrieval::is_here(shared, &mut job)? {
         return Ok(None);
     }
+    let waited_for_settling = job.waits_for_settling() && !job.waits_for_records();
+    held_records::take_decided(&mut job);
     bring_companions(&shared.store, &mut job)?;
     take_companions(&job)?;
     shared.claims.unsynced.sync(&job)?;
     let was_held = job.state == JobState::Held;
     let held_for = job.waiting.as_ref().filter(|_| was_held).map(|waiting| waiting.waits_for);
-    let waited_for_settling = job.waits_for_settling();
     match job.state.get() {
         JobState::Queued => {}
         JobState::Held => job.take(JobEvent::Mended, clock::now(), "")?,
@@ -149,6 +153,8 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
             return Ok(None);
         }
     }
+    // What was decided on its records is about records as its own rule cuts them.
+    let held_for = held_for.filter(|_| job.held_records == HeldRecords::default());
     let (rule, left) = rule_for(shared, &job, held_for)?;
     if waited_for_settling && resend::is_still_held(shared, &rule.rule, &job)? {
         return Ok(None);
@@ -177,13 +183,14 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     if resumable_at > 0 && job.resumed_at_slice == 0 {
         tracing::info!(job = %id, "the checkpoint cannot be used: the job starts from its first slice");
     }
+    let decisions = held_records::decisions(&shared.store, &job)?;
     shared.save(&job)?;
     shared.footprints.reach.note(id, collector.records_in());
     events::started(&job);
     let queue =
         shared.store.slice_queue(Arc::clone(&shared.resources.memory.waiting), shared.service.load_ahead);
-    let run =
-        Arc::new(Run::new(&shared.resources.memory, &shared.footprints.reach, job, rule, queue, collector));
+    let (memory, reach) = (&shared.resources.memory, &shared.footprints.reach);
+    let run = Arc::new(Run::new(memory, reach, job, rule, queue, collector, decisions));
     let workers_max = run.row().workers_max as usize;
     shared.dispatch.limit_job(id, Some(workers_max).filter(|max| *max > 0));
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));

@@ -50,6 +50,7 @@ mod halts;
 mod handle;
 mod hanging;
 mod held;
+mod held_records;
 mod hours;
 mod in_hand;
 mod intake;
@@ -128,7 +129,7 @@ pub(crate) use rule_book::Unready;
 pub(crate) use running::{Rehearsal, Running};
 pub(crate) use shared::TakeOutputs;
 pub(crate) use stopping::place_of;
-pub(crate) use trace::{Asked as TraceAsked, Trace, TraceEnd, trace};
+pub(crate) use trace::{Asked as TraceAsked, Decided as TraceDecided, Trace, TraceEnd, trace};
 
 #[cfg(test)]
 mod tests;

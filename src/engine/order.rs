@@ -302,7 +302,8 @@ pub(super) fn end_ordered(shared: &Shared, run: &Run) -> Result<Ended, Trouble> 
     if !run.lost_count() {
         return keep_work(shared, run, job).map(|()| Ended::ToGoOn);
     }
-    shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
+    let decided = run.with_row(|job| job.held_records.decided);
+    shared.store.change().forget_work(run.id).forget_failed_records(run.id, decided).apply()?;
     shared.store.sync()?;
     Ok(Ended::ToGoOn)
 }

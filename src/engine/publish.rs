@@ -12,7 +12,7 @@ use super::run::Run;
 use super::shared::Shared;
 use super::source::{changed_source, is_source, missing_source};
 use super::trouble::Trouble;
-use super::{archive, delivery, quarantine};
+use super::{archive, delivery, held_records, quarantine};
 use crate::clock;
 use crate::durable_fs::{self, FolderRound};
 use crate::model::account::Account;
@@ -54,6 +54,7 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
         .ok_or_else(|| Trouble::new(FaultKind::Bug, format!("job {} was finished twice", run.id), None))?;
     let collected = collector.finish(&run.entries)?;
     let mut job = run.row();
+    let read_before = job.content_hash.take();
     fill_in(run, &mut job, &collected);
     // A job that fails from here on shows its account and its failed records all the same.
     run.with_row(|row| row.clone_from(&job));
@@ -72,6 +73,7 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
             }
         })
         .and_then(|()| check_totals(run, &job))
+        .and_then(|()| held_records::check(rule, &job, read_before.as_deref()))
         .and_then(|()| delivery::judge(shared, rule, &job))
         .and_then(|delivery| {
             job.delivery = delivery;

@@ -25,17 +25,17 @@ pub(super) fn end_or_hold(
             shared.store.change().forget_failed_records(job.id, 0).apply()?;
             fail::quarantine(shared, job)
         }
-        // Nobody settles what is not published.
-        Resend::Held if shared.publishing.aside.is_some() => {
-            job.fail(trouble.error.clone())?;
-            fail::quarantine(shared, job)
-        }
-        Resend::Held => hold(shared, job, trouble),
+        Resend::Held => hold_or_fail(shared, job, trouble),
     }
 }
 
 /// Nothing but an operator's word ends it, so that it is in no queue.
-fn hold(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
+pub(super) fn hold_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
+    // Nobody settles what is not published.
+    if shared.publishing.aside.is_some() {
+        job.fail(trouble.error.clone())?;
+        return fail::quarantine(shared, job);
+    }
     job.settle(clock::now(), trouble.error.clone())?;
     shared.store.change().forget_work(job.id).job(&job).apply()?;
     shared.store.sync()?;

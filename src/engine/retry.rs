@@ -14,7 +14,7 @@ use crate::model::complete_by::CompleteBy;
 use crate::model::delivery::Delivery;
 use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::identity::FileIdentity;
-use crate::model::job::Job;
+use crate::model::job::{HeldRecords, Job};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
@@ -72,7 +72,8 @@ fn from_source<'r>(
     if let Some(known) = known.filter(|known| is_kept && known.identity != row.identity) {
         changes.kept_again(&known, row.clone());
     }
-    changes.rule(rule).job(&job).ledger(&row, false).forget_work(id).forget_failed_records(id, 0).apply()?;
+    changes.rule(rule).job(&job).ledger(&row, false).forget_work(id);
+    changes.forget_failed_records(id, 0).forget_settlements(id).apply()?;
     store.sync()?;
     if let Some(left) = left {
         fail::remove_hidden_of(&left, &published_as);
@@ -364,7 +365,8 @@ fn reset(job: &mut Job, rule: &Rule, by: &str) -> Result<(), Trouble> {
     let gave_up = job.abandoned.is_some().then(|| job.timeline.iter().rev().map(|moment| moment.state));
     let before = gave_up.and_then(|mut states| states.find(|state| *state != JobState::Aborted));
     let was = before.filter(|state| state.is_final()).unwrap_or_else(|| job.state.get());
-    let settles = !matches!(was, JobState::Failed | JobState::Publishing | JobState::Aborted);
+    let is_bad = matches!(was, JobState::Failed | JobState::Publishing | JobState::Aborted);
+    let settles = !(is_bad || job.waits_for_records());
     let event = match job.state.get() {
         JobState::Held => JobEvent::Mended,
         JobState::Publishing => JobEvent::Unpublished,
@@ -378,6 +380,7 @@ fn reset(job: &mut Job, rule: &Rule, by: &str) -> Result<(), Trouble> {
     job.delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
     job.rule_hash = rule.hash();
     job.error = None;
+    job.held_records = HeldRecords::default();
     job.suspect(None)?;
     job.account = Account::default();
     job.entries.clear();

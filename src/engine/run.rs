@@ -30,6 +30,7 @@ use crate::allowance::Permit;
 use crate::clock;
 use crate::decode::Progress;
 use crate::durable_fs;
+use crate::model::decisions::Decisions;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -82,6 +83,8 @@ pub(super) struct Run {
     listed: Mutex<Vec<Permit>>,
     /// Columns that its rule may misspell (jsonl): to blame where too many records are at fault.
     misspelt: OnceLock<MissingColumns>,
+    /// What operators decided on its failed records when it was held for them.
+    pub decisions: Decisions,
     /// Records that are collected, for the next process.
     reach: Arc<Reach>,
     state: Mutex<RunState<WorkedSlice, CheckpointOrder>>,
@@ -98,6 +101,7 @@ impl Run {
         rule: Arc<ReadyRule>,
         queue: SliceQueue,
         collector: Collector,
+        decisions: Decisions,
     ) -> Self {
         let recent = match job.resumed_at_slice {
             0 => RecentPace::from_start(Instant::now()),
@@ -118,6 +122,7 @@ impl Run {
             entries: Entries::from(collector.first_entry()),
             listed: Mutex::default(),
             misspelt: OnceLock::new(),
+            decisions,
             reach: Arc::clone(reach),
             state: Mutex::new(RunState::new(collector.next_slice(), collector.records_in())),
             collector: Mutex::new(Some(collector)),

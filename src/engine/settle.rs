@@ -1,8 +1,10 @@
-//! What an operator decides on failed records of a completed job: they are given up, or a job of their own takes them again.
+//! What an operator decides on failed records: they are given up, or taken again, by a job of their own where theirs is completed, and with
+//! it where it waits for them.
 //!
 //! ```text
 //!  decided, one at a time, from what was decided before -> one batch: the act, and with a retry the new job -> the store is synced
 //!  the new job's end -> the same batch: its row, and how the act ended
+//!  of a job that waits for them: the act -> the store is synced -> a loader looks whether all are decided on
 //! ```
 //!
 //! A failed record stays where it was written; acts beside it say what became of it. So a crash leaves it with one of the two: still among the
@@ -12,7 +14,9 @@
 use std::sync::Arc;
 
 use super::child;
+use super::handle::InHand;
 use super::retry::{current_rule, known, refuse};
+use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock::{self, JobIds};
@@ -40,20 +44,38 @@ pub(super) fn give_up(
     by: &str,
 ) -> Result<JobId, Trouble> {
     let how = Settled::Dropped { reason: reason.to_owned() };
-    let done = || {
+    let done = |job: &Job| {
         let _deciding = store.settling();
-        let job = known(store, id)?;
-        check(&job)?;
+        check(job)?;
         let acts = store.settlements(id)?;
         let records = chosen(store, id, &acts, numbers)?;
         let act = Settlement { at: clock::now(), by: by.to_owned(), records, how };
         store.change().settlement(id, acts.len() as u64, &act).apply()?;
         store.sync()?;
-        events::records_dropped(&job, &act.records, reason, by);
+        events::records_dropped(job, &act.records, reason, by);
         Ok(())
     };
-    let done: Result<(), Trouble> = done();
-    with_stages(stages, done)?;
+    if known(store, id)?.waits_for_records() {
+        return decide(store, stages, id, done);
+    }
+    with_stages(stages, known(store, id).and_then(|job| done(&job)))?;
+    Ok(id)
+}
+
+/// Decides on records of a job that waits for them, while no stage has it. Once all are decided on, it goes on.
+fn decide(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    id: JobId,
+    act: impl FnOnce(&Job) -> Result<(), Trouble>,
+) -> Result<JobId, Trouble> {
+    let in_hand = stages.map(|shared| InHand::take(shared, id)).transpose()?;
+    let decided = known(store, id).and_then(|job| act(&job).map(|()| job));
+    let job = with_stages(stages, decided)?;
+    drop(in_hand);
+    if let Some(shared) = stages {
+        shared.dispatch.queue(Stage::Load, &Owner::of(&job), id); // the loader sees whether any is left
+    }
     Ok(id)
 }
 
@@ -66,7 +88,7 @@ pub(super) struct Asked<'a> {
     pub by: &'a str,
 }
 
-/// Has a job of its own take failed records again; that job.
+/// Has failed records taken again, by a job of their own, or with the job that waits for them; which job that is.
 pub(super) fn retry(
     store: &Store,
     stages: Option<&Arc<Shared>>,
@@ -74,7 +96,43 @@ pub(super) fn retry(
     id: JobId,
     asked: &Asked<'_>,
 ) -> Result<JobId, Trouble> {
+    if known(store, id)?.waits_for_records() {
+        return decide(store, stages, id, |job| take_again(store, job, asked));
+    }
     child::begin(store, stages, rules, |rules, ids| new_job(store, rules, ids, id, asked))
+}
+
+/// By the rule that cut them: the job goes on by that.
+fn take_again(store: &Store, job: &Job, &Asked { numbers, edited, by }: &Asked<'_>) -> Result<(), Trouble> {
+    let _deciding = store.settling();
+    check(job)?;
+    let rule = store.rule(&job.rule_hash)?;
+    let rule =
+        rule.ok_or_else(|| refuse(format!("the rule of job {} is not known", job.id), "see its log"))?;
+    let acts = store.settlements(job.id)?;
+    let records = to_take(store, &rule, job.id, &acts, numbers, edited)?;
+    let how = Settled::Again { edited: edited.cloned() };
+    let act = Settlement { at: clock::now(), by: by.to_owned(), records, how };
+    store.change().settlement(job.id, acts.len() as u64, &act).apply()?;
+    store.sync()?;
+    events::records_retried(job, &act.records, job.id, by);
+    Ok(())
+}
+
+/// The records that are meant, each of which can be taken again.
+fn to_take(
+    store: &Store,
+    rule: &Rule,
+    id: JobId,
+    acts: &[Settlement],
+    numbers: Option<&Numbers>,
+    edited: Option<&RecordBytes>,
+) -> Result<Numbers, Trouble> {
+    let records = chosen(store, id, acts, numbers)?;
+    match edited {
+        Some(edited) => check_edited(store, rule, id, &records, edited).map(|()| records),
+        None => retriable(store, rule, id, &records, numbers.is_none()),
+    }
 }
 
 fn new_job(
@@ -89,11 +147,7 @@ fn new_job(
     check(&first)?;
     let rule = current_rule(rules.iter().copied(), &first)?;
     let acts = store.settlements(id)?;
-    let records = chosen(store, id, &acts, numbers)?;
-    let records = match edited {
-        Some(edited) => check_edited(store, rule, id, &records, edited).map(|()| records)?,
-        None => retriable(store, rule, id, &records, numbers.is_none())?,
-    };
+    let records = to_take(store, rule, id, &acts, numbers, edited)?;
     let act = acts.len() as u64;
     let retries = acts.iter().filter(|act| matches!(act.how, Settled::Retried { .. })).count();
     let number = u32::try_from(retries).unwrap_or(u32::MAX).saturating_add(1);
@@ -115,11 +169,12 @@ fn new_job(
     Ok(job)
 }
 
-/// Failed records are decided on once all others of their job are published.
+/// Failed records are decided on once all others of their job are published, or wait for them.
 fn check(job: &Job) -> Result<(), Trouble> {
     let hint = match job.state.get() {
         JobState::Completed if job.shadow.is_some() => "a shadow rule touches nothing",
         JobState::Completed => return Ok(()),
+        _ if job.waits_for_records() => return Ok(()),
         JobState::Failed | JobState::Aborted | JobState::Refused => {
             "nothing of it was published: `landfall retry` takes all of its source again"
         }
@@ -260,6 +315,7 @@ mod tests {
     use super::*;
     use crate::engine::tests::{World, failed_record};
     use crate::model::job_state::JobEvent;
+    use crate::store::FailedEntry;
 
     /// A completed job with two failed records.
     fn completed(world: &World) -> Job {
@@ -271,6 +327,36 @@ mod tests {
         let records = [failed_record(1, "no number"), failed_record(2, "no date")];
         world.shared.store.change().job(&job).failed_records(job.id, 0, &records).apply().expect("writes");
         job
+    }
+
+    #[test]
+    fn of_a_job_that_waits_for_its_records_each_is_decided_on_and_no_other_job_has_them() {
+        let world =
+            World::with("source = { on_success = \"delete\" }\nerrors = { on_record_error = \"hold\" }\n");
+        let (store, mut job) = (&world.shared.store, world.job());
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        job.held_records.waiting = 2;
+        let waits = Trouble::new(crate::model::fault::FaultKind::Config, "2 records failed", None).error;
+        job.settle(clock::now(), waits).expect("is held");
+        let step = |number| FailedRecord { step: "step 1, exec".into(), ..failed_record(number, "no") };
+        let entry = FailedEntry { name: "".into(), shape: EntryShape::default() };
+        let (id, records) = (job.id, [step(1), step(2)]);
+        store
+            .change()
+            .job(&job)
+            .failed_entry(id, 0, &entry)
+            .failed_records(id, 0, &records)
+            .apply()
+            .expect("writes");
+        let one = Numbers::of([(1, 1)]);
+        let asked = Asked { numbers: Some(&one), edited: None, by: "root" };
+        assert_eq!(retry(store, None, &[], job.id, &asked).expect("is decided"), job.id);
+        assert!(retry(store, None, &[], job.id, &asked).is_err(), "it is decided on");
+        drop_them(&world, &job, None).expect("one is left");
+        let acts = store.settlements(job.id).expect("reads");
+        assert_eq!(acts[0].how, Settled::Again { edited: None });
+        assert_eq!(settling::settled(&acts), Numbers::upto(2));
+        assert_eq!(store.jobs().count(), 1);
     }
 
     fn drop_them(world: &World, job: &Job, numbers: Option<&Numbers>) -> Result<JobId, Trouble> {

@@ -21,6 +21,7 @@ use crate::durable_fs;
 use crate::model::account::Account;
 use crate::model::account::FailedRecord;
 use crate::model::category::Category;
+use crate::model::decisions::Decisions;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
@@ -142,7 +143,8 @@ impl World {
         let rule = self.shared.rules.snapshot(store, &job).expect("is known");
         let collector = Collector::begin(store, &rule, &job, false, None).expect("begins");
         let queue = store.slice_queue(Arc::clone(&memory.waiting), 1 << 20);
-        let run = Arc::new(Run::new(memory, &footprints.reach, job, rule, queue, collector));
+        let run =
+            Arc::new(Run::new(memory, &footprints.reach, job, rule, queue, collector, Decisions::default()));
         self.shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
         run
     }

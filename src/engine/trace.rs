@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::door::Refusal;
+use super::door::{Door, Refusal};
 use super::rerun;
 use super::retire::is_same_time;
 use super::retry::refuse;
@@ -15,14 +15,19 @@ use super::trouble::{Trouble, guard};
 use crate::allowance::Allowance;
 use crate::decode::{DecodeError, DecodeRequest, Decoder};
 use crate::durable_fs::Presence;
+use crate::model::account::RecordBytes;
 use crate::model::category::Category;
+use crate::model::decisions::Decisions;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::os_text::{OsText, escaped};
-use crate::model::rule::Rule;
+use crate::model::rule::{Records, Rule};
+use crate::model::settling::Settlement;
 use crate::model::slice::{EntryShape, Slice};
-use crate::pipeline::{PipelineWorker, RecordTrace, Registry, SliceResult, StepTrace};
+use crate::pipeline::{
+    self, OPERATOR, PipelineWorker, RecordTrace, Registry, SliceResult, StepOutcome, StepTrace,
+};
 use crate::record::{CutError, Cutter};
 
 /// Which record.
@@ -32,6 +37,39 @@ pub(crate) struct Asked {
     pub record: u64,
     /// The entry's name; none: the only one.
     pub entry: Option<String>,
+}
+
+/// What operators decided on failed records of the job before it was worked last ([`super::held_records`]).
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    decisions: Decisions,
+    acts: Vec<Settlement>,
+}
+
+impl Decided {
+    /// As the job's owner tells it.
+    pub(crate) fn of(door: &dyn Door, job: &Job) -> Result<Self, Refusal> {
+        let decided = usize::try_from(job.held_records.decided).unwrap_or(usize::MAX);
+        if decided == 0 {
+            return Ok(Self::default());
+        }
+        let id = job.id.to_string();
+        let acts = door.settlements(&id)?;
+        let records = door.records(&id, true).take(decided);
+        let places = records.map(|found| found.map(|found| (found.record.entry, found.record.record)));
+        Ok(Self { decisions: Decisions::of(places, &acts)?, acts })
+    }
+
+    /// A slice as it was worked, where that was not as it was read.
+    fn apply(&self, slice: &Slice, records: &Records) -> Result<Option<Slice>, Trouble> {
+        let edited = |act| {
+            let act = usize::try_from(act).ok().and_then(|act| self.acts.get(act));
+            let text = act.and_then(|act| act.how.edited_again()).map(|RecordBytes(text)| text.clone());
+            text.ok_or_else(|| Trouble::new(FaultKind::Bug, "what it was edited to is not there", None))
+        };
+        let place_of = |index| pipeline::place_of(slice, index, records);
+        Ok(self.decisions.apply(slice, place_of, edited)?.map(|decided| decided.slice))
+    }
 }
 
 /// What became of a record.
@@ -88,12 +126,13 @@ pub(crate) fn trace(
     memory_max: u64,
     job: &Job,
     asked: &Asked,
+    decided: &Decided,
 ) -> Result<Trace, Refusal> {
     let traced = guard("be traced", || {
         let source = lies_at(job)?;
         check_entry(job, asked)?;
         let ready = ReadyRule::build(&Arc::new(rule), registry)?;
-        Reading::new(&ready, job, asked).read(&source, memory_max)
+        Reading::new(&ready, job, asked, decided).read(&source, memory_max)
     });
     traced.map_err(|trouble| Refusal::Fault(trouble.error))
 }
@@ -150,6 +189,7 @@ struct Reading<'a> {
     ready: &'a ReadyRule,
     job: &'a Job,
     asked: &'a Asked,
+    decided: &'a Decided,
     worker: PipelineWorker,
     /// Records of each category before the one that is asked for; none where steps ask others.
     before: Option<Vec<Counts>>,
@@ -165,11 +205,11 @@ struct Counts {
 }
 
 impl<'a> Reading<'a> {
-    fn new(ready: &'a ReadyRule, job: &'a Job, asked: &'a Asked) -> Self {
+    fn new(ready: &'a ReadyRule, job: &'a Job, asked: &'a Asked, decided: &'a Decided) -> Self {
         let mut worker = ready.pipeline.worker(job.id);
         let none = vec![Counts::default(); ready.pipeline.categories().len()];
         let before = Some(none).filter(|_| !worker.asks_others());
-        Self { ready, job, asked, worker, before, found: None, records: 0 }
+        Self { ready, job, asked, decided, worker, before, found: None, records: 0 }
     }
 
     fn read(mut self, source: &OsText, memory_max: u64) -> Result<Trace, Trouble> {
@@ -234,9 +274,11 @@ impl<'a> Reading<'a> {
             let records = slice.records.len();
             self.records += if is_asked { records as u64 } else { 0 };
             let index = self.asked.record.checked_sub(slice.first_record).filter(|_| is_asked);
+            let decided = self.decided.apply(&slice, &self.ready.rule.records)?;
+            let worked = decided.as_ref().unwrap_or(&slice);
             match index.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < records) {
-                Some(index) => self.find(&slice, index, &shape, source)?,
-                None => self.count(&slice, &shape)?,
+                Some(index) => self.find(&slice, index, worked, &shape, source)?,
+                None => self.count(worked, &shape)?,
             }
         }
         Ok(slices)
@@ -257,19 +299,31 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// `read`: the slice as it is in the source; `worked`: as it was worked.
     fn find(
         &mut self,
-        slice: &Slice,
+        read: &Slice,
         index: usize,
+        worked: &Slice,
         shape: &Arc<EntryShape>,
         source: &OsText,
     ) -> Result<(), Trouble> {
-        let front = slice.records.get(..index).unwrap_or_default().to_vec();
+        let place = pipeline::place_of(read, index, &self.ready.rule.records);
+        let bytes = pipeline::bytes_of(read, index).to_vec();
+        // Without what was dropped it may be at another place.
+        let is_before =
+            |at: &usize| pipeline::place_of(worked, *at, &self.ready.rule.records).record < place.record;
+        let at = (0..worked.records.len()).take_while(is_before).count();
+        let front = worked.records.get(..at).unwrap_or_default().to_vec();
         if !front.is_empty() {
-            self.count(&Slice { records: front, ..slice.clone() }, shape)?;
+            self.count(&Slice { records: front, ..worked.clone() }, shape)?;
         }
-        let RecordTrace { place, bytes, steps, result } = self.worker.trace(slice, index, shape)?;
-        let end = self.end_of(result)?;
+        let (steps, end) = match self.decided.decisions.dropped_by(read.entry, place.record) {
+            Some(by) => {
+                (vec![by_operator(StepOutcome::Dropped, None)], TraceEnd::Dropped { step: by.to_owned() })
+            }
+            None => self.through_steps(&bytes, worked, at, shape)?,
+        };
         self.found = Some(Trace {
             source: source.clone(),
             entry: shape.name.clone(),
@@ -282,6 +336,19 @@ impl<'a> Reading<'a> {
             end,
         });
         Ok(())
+    }
+
+    /// What became of a record, and of what an operator made of it before.
+    fn through_steps(
+        &mut self,
+        read: &[u8],
+        worked: &Slice,
+        at: usize,
+        shape: &Arc<EntryShape>,
+    ) -> Result<(Vec<StepTrace>, TraceEnd), Trouble> {
+        let RecordTrace { bytes, steps, result, .. } = self.worker.trace(worked, at, shape)?;
+        let edited = (bytes != read).then(|| by_operator(StepOutcome::On, Some(bytes)));
+        Ok((edited.into_iter().chain(steps).collect(), self.end_of(result)?))
     }
 
     /// Where the only record of a result went.
@@ -306,6 +373,10 @@ impl<'a> Reading<'a> {
     }
 }
 
+fn by_operator(outcome: StepOutcome, changed_to: Option<Vec<u8>>) -> StepTrace {
+    StepTrace { step: OPERATOR.to_owned(), outcome, changed_to }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,7 +386,7 @@ mod tests {
     fn traced(world: &World, job: &Job, record: u64) -> Result<Trace, Refusal> {
         let rule = Rule::clone(&world.rule());
         let asked = Asked { record, entry: None };
-        trace(rule, &Registry::with_builtin_steps(), 1 << 20, job, &asked)
+        trace(rule, &Registry::with_builtin_steps(), 1 << 20, job, &asked, &Decided::default())
     }
 
     fn refused(world: &World, job: &Job, record: u64) -> String {
@@ -365,8 +436,8 @@ mod tests {
         job.entries.truncate(1);
         let asked = Asked { record: 1, entry: Some("c.csv".to_owned()) };
         let rule = Rule::clone(&world.rule());
-        let other =
-            trace(rule, &Registry::with_builtin_steps(), 1 << 20, &job, &asked).expect_err("is refused");
+        let other = trace(rule, &Registry::with_builtin_steps(), 1 << 20, &job, &asked, &Decided::default());
+        let other = other.expect_err("is refused");
         assert!(other.to_string().contains("has no entry `c.csv`"), "{other}");
     }
 }

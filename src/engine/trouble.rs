@@ -75,6 +75,8 @@ pub(super) enum Reaction {
     JudgeRecords,
     /// What was published before stands in the way.
     Resend(Resend),
+    /// Its failed records are decided on before anything is published.
+    HoldRecords,
     /// An operator had it stopped: its row says what becomes of it.
     Ordered,
 }

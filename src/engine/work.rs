@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::collect::WorkedSlice;
 use super::content::SliceHash;
 use super::dispatch::Seat;
+use super::held_records;
 use super::run::{Run, Take, TakenSlice};
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
@@ -125,9 +126,14 @@ fn work(
             None,
         )
     })?;
-    let Some((result, broken)) = run_with_attempts(shared, run, worker, slice, &shape)? else {
+    let decided = held_records::decided(shared, run.id, &run.rule.rule, &run.decisions, slice)?;
+    let left = decided.as_ref().map_or(slice, |decided| &decided.slice);
+    let Some((mut result, broken)) = run_with_attempts(shared, run, worker, left, &shape)? else {
         return Ok(None);
     };
+    if let Some(decided) = decided {
+        decided.count(&mut result.account);
+    }
     result.account.balance()?;
     Ok(Some(encode(run, slice, result, broken, &shared.resources.memory.at_work)))
 }

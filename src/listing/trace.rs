@@ -22,8 +22,10 @@ pub(crate) struct Traced<'a> {
 impl<'a> Traced<'a> {
     /// Looks up what is known of the record.
     pub(crate) fn new(door: &dyn Door, job: &'a Job, trace: &'a Trace) -> Result<Self, Refusal> {
+        // What was decided on before its job was worked last is among its steps.
         let is_it = |found: &NumberedRecord| {
-            (found.record.entry, found.record.record) == (trace.entry_position, trace.record)
+            found.number > job.held_records.decided
+                && (found.record.entry, found.record.record) == (trace.entry_position, trace.record)
         };
         let mut failed = None;
         for found in door.records(&job.id.to_string(), true) {

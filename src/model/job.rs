@@ -122,6 +122,9 @@ pub struct Job {
     /// It takes failed records of that one, and no file.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retries: Option<Retries>,
+    /// Which of its failed records it waits for, or was decided on (`errors.on_record_error = "hold"`).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub held_records: HeldRecords,
     /// An operator gave it up while it waited.
     #[serde(default, skip_serializing_if = "is_default")]
     pub abandoned: Option<Abandoned>,
@@ -138,6 +141,15 @@ pub struct Rerun {
     /// The hash of the word by which whoever asked for it knows it again; none: it was asked for without one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub asked_as: Option<String>,
+}
+
+/// What a job has of its list of failed records that waits for each of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldRecords {
+    /// So many of the list, the first ones, were decided on before it was begun last: by that its records are worked.
+    pub decided: u64,
+    /// It waits until so many are, all that there are; 0: it waits for none.
+    pub waiting: u64,
 }
 
 /// Which failed records of its parent a job takes again.
@@ -362,6 +374,7 @@ impl Job {
             parent: None,
             reruns: Vec::new(),
             retries: None,
+            held_records: HeldRecords::default(),
             abandoned: None,
             shadow: None,
         }

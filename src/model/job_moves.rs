@@ -97,6 +97,11 @@ impl Job {
         *self.state.phase() == Phase::Settling
     }
 
+    /// Whether that is a word about each of its failed records.
+    pub fn waits_for_records(&self) -> bool {
+        self.waits_for_settling() && self.held_records.waiting > 0
+    }
+
     /// An operator retried it: its source is to be taken out of quarantine.
     pub fn retrieve(&mut self, from: OsText) -> Result<(), IllegalTransition> {
         self.state.enter(Phase::Retrieving { from })

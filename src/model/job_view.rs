@@ -213,7 +213,7 @@ pub(crate) mod tests {
     use crate::model::delivery::Delivery;
     use crate::model::fault::{FaultKind, WaitsFor};
     use crate::model::identity::FileIdentity;
-    use crate::model::job::Source;
+    use crate::model::job::{HeldRecords, Source};
 
     /// A job with something in every field.
     pub(crate) fn sample_job() -> Job {
@@ -283,6 +283,7 @@ pub(crate) mod tests {
             parent: None,
             reruns: Vec::new(),
             retries: None,
+            held_records: HeldRecords::default(),
             abandoned: None,
             shadow: None,
             delivery: Delivery {

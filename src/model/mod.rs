@@ -12,6 +12,7 @@ pub mod category;
 pub mod complete_by;
 pub mod configuration;
 pub mod deadline;
+pub mod decisions;
 pub mod delivery;
 pub mod fault;
 pub(crate) mod file_known;

@@ -513,6 +513,8 @@ pub struct Errors {
 pub enum OnRecordError {
     /// Keep it and go on.
     SetAside,
+    /// Keep it; the job is published once each is decided on.
+    Hold,
     /// The job fails at once.
     Fail,
 }

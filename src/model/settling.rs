@@ -206,6 +206,22 @@ pub enum Settled {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         edited: Option<RecordBytes>,
     },
+    /// Their job, which waits for them, takes them again with all others once each is decided on.
+    Again {
+        /// What the operator made of the only one that it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        edited: Option<RecordBytes>,
+    },
+}
+
+impl Settled {
+    /// What their job takes in the place of the only one.
+    pub fn edited_again(&self) -> Option<&RecordBytes> {
+        match self {
+            Self::Again { edited } => edited.as_ref(),
+            Self::Dropped { .. } | Self::Retried { .. } => None,
+        }
+    }
 }
 
 /// How far a retry of failed records is.
@@ -238,6 +254,10 @@ impl Settlement {
         let by = &self.by;
         let (job, retry, edited) = match &self.how {
             Settled::Dropped { reason } => return format!("dropped by {by}: {reason}"),
+            Settled::Again { edited: None } => return format!("retried by {by}, with their job"),
+            Settled::Again { edited: Some(_) } => {
+                return format!("edited and retried by {by}, with their job");
+            }
             Settled::Retried { job, retry, edited, .. } => (job, retry, edited),
         };
         let what = if edited.is_some() { "edited and retried" } else { "retried" };
@@ -257,6 +277,11 @@ pub fn settled(acts: &[Settlement]) -> Numbers {
     Numbers::of(counting.flat_map(|act| act.records.ranges().iter().copied()))
 }
 
+/// Under which name of `dropped_by` failed records are counted that are given up.
+pub fn dropped_by(reason: &str) -> String {
+    format!("failed records: {reason}")
+}
+
 /// What became of a failed record; none: it is among the failed ones.
 pub fn told_of(acts: &[Settlement], number: u64) -> Option<String> {
     let act = acts.iter().rev().find(|act| act.counts() && act.records.contains(number))?;
@@ -266,22 +291,23 @@ pub fn told_of(acts: &[Settlement], number: u64) -> Option<String> {
 /// What an operator made of a record last, whatever became of it.
 pub fn edited_to(acts: &[Settlement], number: u64) -> Option<&RecordBytes> {
     acts.iter().rev().filter(|act| act.records.contains(number)).find_map(|act| match &act.how {
-        Settled::Retried { edited, .. } => edited.as_ref(),
+        Settled::Retried { edited, .. } | Settled::Again { edited } => edited.as_ref(),
         Settled::Dropped { .. } => None,
     })
 }
 
-/// Moves what was settled in the account of a job from its failed records to where it is, and tells it in its history.
+/// Moves what was settled in the account of a job from its failed records to where it is, and tells it in its history. What was decided on
+/// before the job was begun last is in its account already.
 pub fn tell(acts: &[Settlement], job: &mut Job) {
-    for act in acts.iter().filter(|act| act.counts()) {
+    let decided = job.held_records.decided;
+    let is_new = |act: &Settlement| act.records.ranges().first().is_some_and(|(first, _)| *first > decided);
+    for act in acts.iter().filter(|act| act.counts() && is_new(act)) {
         let count = act.records.count();
         let Account { records_failed, records_retried, .. } = &mut job.account;
         *records_failed = records_failed.saturating_sub(count);
         match &act.how {
-            Settled::Retried { .. } => *records_retried += count,
-            Settled::Dropped { reason } => {
-                job.account.add_dropped(&format!("failed records: {reason}"), count);
-            }
+            Settled::Retried { .. } | Settled::Again { .. } => *records_retried += count,
+            Settled::Dropped { reason } => job.account.add_dropped(&dropped_by(reason), count),
         }
     }
     let state = job.state.get();

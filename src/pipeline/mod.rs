@@ -44,5 +44,5 @@ pub use resemblance::Resemblance;
 pub use result::{Chunk, SliceResult};
 pub use runner::PipelineWorker;
 pub(crate) use steps::exec::groups::{kill_all as kill_children, kill_all_of as kill_children_of};
-pub(crate) use trace::{RecordTrace, StepOutcome, StepTrace};
-pub(crate) use work::BEFORE_STEPS_NAME;
+pub(crate) use trace::{OPERATOR, RecordTrace, StepOutcome, StepTrace};
+pub(crate) use work::{BEFORE_STEPS_NAME, bytes_of, place_of};

@@ -10,7 +10,7 @@ use super::plan::Pipeline;
 use super::result::{Chunk, SliceResult};
 use super::shapes::Resolved;
 use super::trace::{RecordTrace, Tracer};
-use super::work::{BEFORE_STEPS_NAME, Scratch, SliceRun, Work, bytes_of, failed_record, place_of};
+use super::work::{BEFORE_STEPS_NAME, Scratch, SliceRun, Work, bytes_of, failed_record};
 use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job_id::JobId;
@@ -86,7 +86,7 @@ impl PipelineWorker {
         index: usize,
         shape: &Arc<EntryShape>,
     ) -> Result<RecordTrace, StepBroken> {
-        let (place, bytes) = (place_of(slice, index, &self.pipeline.records), bytes_of(slice, index));
+        let bytes = bytes_of(slice, index);
         let mut tracer = Tracer::new(&self.pipeline, bytes);
         let result = if slice.oversized.is_some() {
             self.oversized(slice, shape)
@@ -99,7 +99,7 @@ impl PipelineWorker {
                 Err(broken) => self.failed_by(broken, slice, index, shape),
             }
         };
-        Ok(RecordTrace { place, bytes: bytes.to_vec(), steps: tracer.steps, result })
+        Ok(RecordTrace { bytes: bytes.to_vec(), steps: tracer.steps, result })
     }
 
     /// Whether a step looks at runs of records, as those do that talk to something slow.

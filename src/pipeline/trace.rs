@@ -4,13 +4,10 @@ use super::plan::Pipeline;
 use super::result::SliceResult;
 use super::work::Work;
 use crate::model::category::Category;
-use crate::model::slice::RecordPlace;
 use crate::model::step::CategoryId;
 
 /// A record that went through the steps by itself.
 pub(crate) struct RecordTrace {
-    /// Where it stood.
-    pub place: RecordPlace,
     /// As it was read, without its line end; its beginning only, where it is longer than a record may be.
     pub bytes: Vec<u8>,
     /// What the steps that saw it made of it, in their order.
@@ -19,10 +16,13 @@ pub(crate) struct RecordTrace {
     pub result: SliceResult,
 }
 
+/// Who comes before all steps, where a record failed before and its job waited for a word about it.
+pub(crate) const OPERATOR: &str = "an operator";
+
 /// What a step that saw a record made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StepTrace {
-    /// As the rule names it: `step 2, exec`.
+    /// As the rule names it: `step 2, exec`; [`OPERATOR`] where one decided on it before.
     pub step: String,
     /// What became of the record there.
     pub outcome: StepOutcome,

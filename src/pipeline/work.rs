@@ -391,13 +391,13 @@ impl Pipeline {
 }
 
 /// A record of the slice as it was read, without its line end.
-pub(super) fn bytes_of(slice: &Slice, index: usize) -> &[u8] {
+pub(crate) fn bytes_of(slice: &Slice, index: usize) -> &[u8] {
     let span = slice.records.get(index).map_or(0..0, |span| span.start as usize..span.end as usize);
     slice.bytes.get(span).unwrap_or_default()
 }
 
 /// Where a record of the slice stood in its entry.
-pub(super) fn place_of(slice: &Slice, index: usize, records: &Records) -> RecordPlace {
+pub(crate) fn place_of(slice: &Slice, index: usize, records: &Records) -> RecordPlace {
     slice.places.get(index).copied().unwrap_or_else(|| {
         let start = slice.records.get(index).map_or(0, |span| span.start as usize);
         let lines = lines_in(slice.bytes.get(..start).unwrap_or_default(), records.separator.as_deref());

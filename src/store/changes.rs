@@ -210,6 +210,11 @@ impl<'a> Changes<'a> {
         self.ask(Change::RemoveFailedRecords { job, from })
     }
 
+    /// Removes all acts on failed records of a job that are forgotten too.
+    pub(crate) fn forget_settlements(&mut self, job: JobId) -> &mut Self {
+        self.ask(Change::RemoveAll { prefix: keys::of_job(keys::SETTLED, job) })
+    }
+
     /// Removes a job that never came to be (its file was not claimed), with its ledger row.
     pub(crate) fn unclaim(&mut self, job: JobId) -> &mut Self {
         self.ask(Change::Unclaim { job });

@@ -301,7 +301,7 @@ pub(crate) fn records_dropped(job: &Job, records: &Numbers, reason: &str, by: &s
 pub(crate) fn records_retried(job: &Job, records: &Numbers, retry: JobId, by: &str) {
     tracing::info!(
         job = %job.id, rule = job.rule, path = %job.source.path, %records, count = records.count(), %retry, by,
-        "failed records are taken again, by a job of their own"
+        "failed records are taken again, by the job that is named as `retry`"
     );
 }
 

@@ -6,7 +6,7 @@ use super::{Finding, REPORT, RESTORE, place, unreadable};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::KeptConfiguration;
 use crate::model::halts::Halts;
-use crate::model::job::Job;
+use crate::model::job::{HeldRecords, Job};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::pace::PacesSet;
@@ -176,13 +176,21 @@ impl Judge<'_> {
             record.map_err(|error| (place("failed records", Some(id)), error))?;
         }
         let is_balanced = job.state.is_past_intent() || job.state == JobState::Completed;
-        let failed = job.account.records_failed;
+        let HeldRecords { decided, waiting } = job.held_records;
+        let failed = job.account.records_failed.saturating_add(decided);
         if is_balanced && kept != failed {
             let problem = format!("{failed} records failed, but {kept} are kept");
             self.find(place("failed records", Some(id)), problem, RESTORE);
         }
         if let (true, Err(unbalanced)) = (is_balanced, job.account.balance()) {
             self.find(place("account", Some(id)), unbalanced.to_string(), RESTORE);
+        }
+        if !is_balanced && kept < decided.max(waiting) {
+            let problem = format!(
+                "{} of its failed records are to be decided on, but {kept} are kept",
+                decided.max(waiting)
+            );
+            self.find(place("failed records", Some(id)), problem, RESTORE);
         }
         let counted = read(id, self.store.checkpoint(id))?.map_or(0, |point| point.failed_records);
         if !is_balanced && kept < counted {
