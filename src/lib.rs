@@ -28,6 +28,7 @@ mod format;
 #[doc(hidden)]
 pub mod fuzz;
 mod group_sync;
+mod hooks;
 mod listing;
 pub mod model;
 mod output;

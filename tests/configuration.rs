@@ -102,7 +102,7 @@ fn a_mistyped_recipient_is_told_before_the_first_job() {
 }
 
 /// The tables of a configuration, as README names them. One of a new kind is a key of one of these.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "[service]",
     "[[rule]]",
     "[rule.ready]",
@@ -113,6 +113,7 @@ const TABLES: [&str; 10] = [
     "[rule.errors]",
     "[rule.delivery]",
     "[rule.source]",
+    "[[hook]]",
 ];
 /// A key that no table knows: what is said of it lists those that its table does know.
 const UNKNOWN: &str = "qqqqqqqqqq";
@@ -164,6 +165,7 @@ fn place_in(table: &str) -> String {
     match path.strip_prefix("rule") {
         Some("") => format!("rule \"asked\": {UNKNOWN}"),
         Some(inner) => format!("rule \"asked\": {}.{UNKNOWN}", &inner[1..]),
+        None if path == "hook" => format!("hook[1].{UNKNOWN}"),
         None => format!("{path}.{UNKNOWN}"),
     }
 }

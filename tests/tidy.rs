@@ -32,6 +32,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("store", &["model", "clock", "group_sync", "durable_fs", "telemetry", "output", "record"]),
     // Checking a rule means parsing its patterns, building its pipeline and its templates.
     ("config", &["model", "clock", "durable_fs", "telemetry", "format", "watch", "pipeline", "output"]),
+    // A program is started and ended as those of steps are.
+    ("hooks", &["model", "clock", "telemetry", "pipeline", "store"]),
     (
         "engine",
         &[
@@ -78,7 +80,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["api"]),
     ("hyper", &["api"]),
     ("hyper_util", &["api"]),
-    ("tokio_rustls", &["api"]),
+    ("tokio_rustls", &["api", "hooks"]),
+    ("rustls_native_certs", &["hooks"]),
 ];
 
 /// Folders whose files still import each other in circles. The list only shrinks.

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::check_about::{Finding, Level};
+use super::check_hooks;
 use super::check_warnings;
 use super::exit::USAGE;
 use super::say::{self, say};
@@ -49,7 +50,8 @@ pub(super) fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) 
     let found = config::find(config).and_then(|file| config::load_with_places(&file, registry));
     let (settings, findings) = match found {
         Ok((settings, places)) => {
-            let findings = check_warnings::find(&settings, &places);
+            let mut findings = check_warnings::find(&settings, &places);
+            findings.extend(check_hooks::find(&settings, &places));
             (Some(settings), findings)
         }
         Err(Problems(problems)) => {

@@ -61,6 +61,25 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
     findings
 }
 
+/// Why the service could not read a file, and what to do. `is_us`: it runs as this user.
+pub(super) fn lack_of_file(file: &Path, is_us: bool) -> Option<(String, String)> {
+    let found = fs::metadata(file).and_then(|found| {
+        // Of another user's rights to read it nothing is known here.
+        if found.is_file() && is_us { fs::File::open(file).map(drop) } else { Ok(()) }
+    });
+    let error = found.err()?;
+    Some(match error.kind() {
+        io::ErrorKind::NotFound => {
+            let hint = "put it there and let the service's user read it, or correct the path, before files come that need it";
+            (format!("{} does not exist", escaped_path(file)), hint.to_owned())
+        }
+        _ => (
+            format!("{} cannot be read: {error}", escaped_path(file)),
+            durable_fs::hint_at(file, Need::Read, &error),
+        ),
+    })
+}
+
 /// The data folder is made where it is not there; something else in its place stays in the way.
 fn data_dir_in_the_way(settings: &Settings, places: &Places) -> Option<Finding> {
     let data_dir = &settings.service.data_dir;
@@ -300,21 +319,7 @@ impl<'a> About<'a> {
 
     fn key_file(&mut self, key: &[&str], fixed: &Path) {
         let is_us = check_rights::are_the_services(&self.settings.service.data_dir);
-        let found = fs::metadata(fixed).and_then(|found| {
-            // Of another user's rights to read it nothing is known here.
-            if found.is_file() && is_us { fs::File::open(fixed).map(drop) } else { Ok(()) }
-        });
-        if let Err(error) = found {
-            let (message, hint) = match error.kind() {
-                io::ErrorKind::NotFound => {
-                    let hint = "put it there and let the service's user read it, or correct the path, before files come that need it";
-                    (format!("{} does not exist", escaped_path(fixed)), hint.to_owned())
-                }
-                _ => (
-                    format!("{} cannot be read: {error}", escaped_path(fixed)),
-                    durable_fs::hint_at(fixed, Need::Read, &error),
-                ),
-            };
+        if let Some((message, hint)) = lack_of_file(fixed, is_us) {
             self.warn(key, message, &hint);
         }
     }
@@ -406,7 +411,7 @@ fn known_part(template: &str) -> PathBuf {
 }
 
 /// Why a program cannot be started; a name alone is looked up in `path`.
-fn lack_of_program(program: &Path, path: Option<&std::ffi::OsStr>) -> Option<String> {
+pub(super) fn lack_of_program(program: &Path, path: Option<&std::ffi::OsStr>) -> Option<String> {
     let shown = escaped_path(program);
     if program.is_absolute() {
         return match fs::metadata(program) {

@@ -7,6 +7,7 @@ mod adopt;
 mod check;
 mod check_about;
 mod check_folders;
+mod check_hooks;
 mod check_leases;
 mod check_rights;
 mod check_store;

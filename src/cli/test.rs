@@ -202,7 +202,8 @@ fn rehearse(
     let mut service = settings.service.clone();
     service.data_dir = scratch.join("data");
     service.free_min = FreeMin::Bytes(0); // nothing of it is to stay
-    let settings = Settings { service, rules: vec![rule.clone()], file: settings.file.clone() };
+    let settings =
+        Settings { service, hooks: Vec::new(), rules: vec![rule.clone()], file: settings.file.clone() };
     let alone =
         Rehearsal { is_taken: Box::new(|_| false), published: Box::new(|_, _, _| Ok(Published::default())) };
     let engine = Engine::open(&settings)?;

@@ -67,6 +67,7 @@ pub(super) fn not_gone_by(state: &ConfigurationState, now: Timestamp) -> Vec<Str
         needs_restart,
         unsettled,
         last_change: _,
+        hooks: _, // `status` tells
     } = state;
     let mut told = Vec::new();
     if !problems.is_empty() {

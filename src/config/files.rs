@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::fit::{self, ReadRule};
+use super::hook;
 use super::layers::{self, Layers};
 use super::overriding;
 use super::pace;
@@ -144,6 +145,8 @@ fn load_from(
     }
     let mut rules = read_rules(&nodes, &layers, &service, main.broken, &report);
     pace::join_throttles(&mut rules, &pace::read_throttles(&main.root, main.broken, heard), heard);
+    let names = rules.iter().map(|read| read.rule.name.as_str()).collect();
+    let hooks = hook::read(&main.root, main.broken, &names, heard);
     if !main.broken {
         fit::judge(&rules, &service, &layers.service, inputs.registry, &report);
     }
@@ -158,8 +161,12 @@ fn load_from(
         }
     }
     let (rules, nodes) = rules.into_iter().map(|read| (read.rule, (read.owner, read.node))).unzip();
-    let settings = Settings { service, rules, file: absolute.to_owned() };
-    let places = Places { service: layers.service, rules: nodes };
+    let settings = Settings { service, hooks, rules, file: absolute.to_owned() };
+    let hooks = match main.root.child("hook").map(|node| &node.value) {
+        Some(Value::Array(hooks)) => hooks.clone(),
+        _ => Vec::new(),
+    };
+    let places = Places { service: layers.service, rules: nodes, hooks };
     report.into_result(Some(Loaded { settings, tests, places }))
 }
 
@@ -273,7 +280,7 @@ fn syntax_hint(line: &str) -> &'static str {
 fn read_top(file: &File, is_main: bool, report: &Report) -> Vec<Node> {
     let top = Section::new(&file.root, "", file.broken, report);
     check_version(&top, is_main);
-    let known: &[&'static str] = &["service", "defaults", "throttle"];
+    let known: &[&'static str] = &["service", "defaults", "throttle", "hook"];
     if is_main {
         for key in known {
             top.get(key);
@@ -289,7 +296,7 @@ fn read_top(file: &File, is_main: bool, report: &Report) -> Vec<Node> {
         }
         None => Vec::new(),
     };
-    top.finish(&["hook"]);
+    top.finish(&[]);
     rules
 }
 

@@ -25,6 +25,7 @@ mod decode;
 mod delivery;
 mod files;
 mod fit;
+mod hook;
 mod layers;
 mod output;
 mod overriding;

@@ -14,18 +14,21 @@ use crate::model::overriding::Override;
 use crate::model::rule::{Rule, Service};
 
 /// What holds before it is known for which sender a file is, and what the rule has for itself.
-const FIXED: [(&str, &str); 9] = [
+const FIXED: [(&str, &str); 11] = [
     ("name", "the rule's name is that of its overrides too"),
     ("paths", "a path tells first for whom it is: put the pattern into the rule's own `paths`"),
     ("exclude", "put the pattern into the rule's own `exclude`"),
     ("order", "the order is one for all files of the rule: put it into the rule itself"),
     ("sequence", "the sequence is one for all files of the rule: put it into the rule itself"),
+    ("expect_every", ONE_EXPECTED),
+    ("expect_of", ONE_EXPECTED),
     ("workers_max", ONE_PACE),
     ("records_per_second", ONE_PACE),
     ("throttle", ONE_PACE),
     ("test", "put the test into the rule itself, with a `path` that this override holds for"),
 ];
 const ONE_PACE: &str = "the limit is one for all files of the rule: put it into the rule itself";
+const ONE_EXPECTED: &str = "what is expected is said once: put it into the rule itself";
 /// Of one name on any file system that is watched.
 const NAME_BYTES_MAX: usize = 255;
 const IF_HINT: &str = "write the value of a named wildcard of `paths`, like `if = { sender = \"globex\" }`";

@@ -11,6 +11,8 @@ pub(crate) struct Places {
     pub(super) service: Node,
     /// By the rules' order, each with its name in messages.
     pub(super) rules: Vec<(String, Node)>,
+    /// By their order.
+    pub(super) hooks: Vec<Node>,
 }
 
 impl Places {
@@ -18,6 +20,15 @@ impl Places {
     pub(crate) fn of_service(&self, key: &str, message: String, hint: &str) -> Problem {
         let place = place_of(&self.service, &[key]);
         Problem::at(place, key_path("service", key, place), message, Some(hint.to_owned()))
+    }
+
+    /// Something about a key of a hook.
+    pub(crate) fn of_hook(&self, hook: usize, key: &str, message: String, hint: &str) -> Problem {
+        let hint = Some(hint.to_owned());
+        let Some(node) = self.hooks.get(hook) else {
+            return Problem { message, hint, ..Problem::default() };
+        };
+        Problem::at(place_of(node, &[key]), format!("hook[{}].{key}", hook + 1), message, hint)
     }
 
     /// Something about a key of a rule; a step into an array is its position.

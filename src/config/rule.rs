@@ -11,6 +11,7 @@ use super::section::{Section, absolute_item, is_plain_name};
 use super::suffixes::not_plain;
 use super::{decode, delivery, output, pace, pipeline, priority_when, records};
 use crate::format;
+use crate::model::expected::{Expect, ExpectOf};
 use crate::model::mistake::Mistake;
 use crate::model::priority::Priority;
 use crate::model::rule::{
@@ -23,6 +24,8 @@ use crate::watch::companion::Companion;
 
 /// A window that is none, where the defaults have one.
 const ALWAYS: &str = "always";
+/// Nothing is expected, where the defaults expect something.
+const NEVER: &str = "never";
 /// The same of a deadline.
 const NONE: &str = "none";
 
@@ -74,6 +77,7 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
     let mode = mode(section);
     let records = records::read(&section.section("records"), service);
     let pipeline = pipeline::read(section);
+    let expect = expect(section, &paths);
     let rule = Rule {
         mode,
         paths,
@@ -83,6 +87,7 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
         follow_links: section.boolean("follow_links").unwrap_or(false),
         window: window(section),
         deadline: deadline(section),
+        expect,
         priority: section.integer("priority", 1..=100).and_then(Priority::new).unwrap_or_default(),
         priority_when: priority_when::read(section),
         pace: pace::read(section),
@@ -130,6 +135,25 @@ fn window(section: &Section<'_>) -> Option<Window> {
     let parsed = Window::parse(text, end);
     let refused = |Mistake { message, hint }| section.problem("window", message, hint);
     parsed.map_err(refused).ok()
+}
+
+fn expect(section: &Section<'_>, paths: &Patterns) -> Option<Expect> {
+    let words = [("rule", ExpectOf::Rule), ("sender", ExpectOf::Sender)];
+    let of = section.choice("expect_of", &words, &[]).unwrap_or_default();
+    if !section.has("expect_every") {
+        section.refuse(
+            &["expect_of"],
+            "from whom files are expected is said, but not how often",
+            "add `expect_every = \"24h\"`, or take it out",
+        );
+    }
+    if of == ExpectOf::Sender && section.says("expect_of") && !paths.names().contains("sender") {
+        let hint =
+            "write `{sender}` into `paths` where its name stands, like \"in/{sender}/*.csv\"".to_owned();
+        section.problem("expect_of", "no pattern of the rule tells who sent a file", Some(hint));
+    }
+    let every = section.duration_unless("expect_every", NEVER, Duration::from_secs(1))?;
+    Some(Expect { every, of })
 }
 
 fn deadline(section: &Section<'_>) -> Option<DayTime> {

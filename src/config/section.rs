@@ -105,8 +105,8 @@ impl<'a> Section<'a> {
     /// The tables of an array of tables.
     pub(super) fn sections(&self, key: &'static str) -> Vec<Self> {
         if let Some(node) = self.get(key).filter(|node| matches!(node.value, Value::Table(_))) {
-            let table = self.kind().unwrap_or_default().join(".");
-            let hint = format!("write [[{table}.{key}]], with two brackets");
+            let names = [self.kind().unwrap_or_default(), vec![key.to_owned()]].concat();
+            let hint = format!("write [[{}]], with two brackets", names.join("."));
             self.wrong_type(key, node, "an array of tables", Some(hint));
             return Vec::new();
         }

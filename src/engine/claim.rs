@@ -150,6 +150,7 @@ pub(super) fn claim(
     for (job, answer) in jobs.iter().zip(&answers) {
         if let (Ok(job), Ok(Some(_))) = (job, answer) {
             events::claimed(job);
+            shared.operator.expected.note(job);
             undecided.ids.remove(&job.id);
         }
     }

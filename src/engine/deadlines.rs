@@ -11,11 +11,13 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::model::deadline::DeadlineState;
+use crate::model::hook::HookEvent;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::on_time::{Going, report};
 use crate::model::window::WindowEnd;
+use crate::store::Store;
 use crate::telemetry::events;
 
 /// What the log was told of, of unfinished jobs.
@@ -56,7 +58,7 @@ pub(super) fn look(shared: &Shared, told: &mut Told) -> Result<(), Trouble> {
     for run in shared.dispatch.runs() {
         if let Some(mut job) = with_deadline(&run) {
             tell(Some(shared), &mut job);
-            tell_news(told, &job);
+            tell_news(&shared.store, told, &job)?;
             if job.slices.total > job.resumed_at_slice {
                 run.recent.note(job.bytes_worked, Instant::now());
             }
@@ -81,7 +83,7 @@ fn look_for_late(shared: &Shared, told: &mut Told) -> Result<(), Trouble> {
         match job.due_at {
             Some(due) if due <= now => {
                 tell(Some(shared), &mut job);
-                tell_news(told, &job);
+                tell_news(&shared.store, told, &job)?;
             }
             due => shared.publishing.turns.next_due.note(due),
         }
@@ -90,11 +92,20 @@ fn look_for_late(shared: &Shared, told: &mut Told) -> Result<(), Trouble> {
 }
 
 /// Once of each job.
-fn tell_news(told: &mut Told, job: &Job) {
-    let Some(report) = job.deadline.as_ref().filter(|report| report.state.is_trouble()) else { return };
+fn tell_news(store: &Store, told: &mut Told, job: &Job) -> Result<(), Trouble> {
+    let Some(report) = job.deadline.as_ref().filter(|report| report.state.is_trouble()) else {
+        return Ok(());
+    };
     if told.insert((job.id, report.state)) {
         events::deadline(job, report);
+        store.happened(HookEvent::DeadlineAtRisk, Some(&job.rule), |happened| {
+            let is = if report.state == DeadlineState::Late { "was not done" } else { "will not be done" };
+            happened.message = format!("job {} {is} by {}: {}", job.id, report.at, report.detail);
+            happened.hint = Some(format!("`landfall set {} --priority 1` has it go first", job.id));
+            (happened.job, happened.path) = (Some(job.id), Some(job.source.path.clone()));
+        })?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

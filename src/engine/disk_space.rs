@@ -255,6 +255,11 @@ impl DiskSpace {
         std::mem::take(&mut lock(&self.state).ended)
     }
 
+    /// A folder on each file system that has too little room, as far as somebody asked for some.
+    pub(super) fn short(&self) -> Vec<PathBuf> {
+        lock(&self.state).short.values().map(|short| short.folder.clone()).collect()
+    }
+
     /// Who looks for what lacks.
     pub(super) fn groups_that_lack(&self) -> Groups {
         let state = lock(&self.state);

@@ -50,6 +50,7 @@ impl Engine {
         let (before, next) = shared.rules.exchange(rules);
         shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
         shared.operator.paces.tell(|paces| shared.tell_limits(paces));
+        shared.operator.expected.take(&next);
         sequence::exchanged(shared, &before, &next)?;
         watching::watch(shared)?;
         window_closing::look(shared)?;

@@ -7,6 +7,7 @@ use super::trouble::Trouble;
 use crate::clock;
 use crate::model::fault::WaitsFor;
 use crate::model::halts::Halts;
+use crate::model::hook::HookEvent;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_state::JobState;
 use crate::model::rule::Rule;
@@ -21,6 +22,13 @@ impl Kept<Halts> {
         let stops = self.change(store, note, |_| ())?;
         if stops {
             events::rule_stopped(&job.rule, stop_after, job.id);
+            store.happened(HookEvent::RuleStopped, Some(&job.rule), |happened| {
+                happened.message =
+                    format!("rule \"{}\" claims nothing: {stop_after} jobs failed in a row", job.rule);
+                happened.hint =
+                    Some(format!("mend what is wrong, then `landfall resume --rule {}`", job.rule));
+                happened.job = Some(job.id);
+            })?;
         }
         Ok(())
     }

@@ -476,6 +476,7 @@ mod tests {
                 needs_restart: Vec::new(),
                 unsettled: None,
                 last_change: None,
+                hooks: Vec::new(),
             }
         }
 

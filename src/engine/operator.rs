@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::expectations::Expectations;
 use super::lock;
 use crate::model::halts::Halts;
 use crate::model::pace::PacesSet;
@@ -14,11 +15,17 @@ pub(super) struct Operator {
     pub halts: Kept<Halts>,
     /// How fast rules may work.
     pub paces: Kept<PacesSet>,
+    /// Who is to send files.
+    pub expected: Expectations,
 }
 
 impl Operator {
     pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self { halts: Kept::load(store)?, paces: Kept::load(store)? })
+        Ok(Self {
+            halts: Kept::load(store)?,
+            paces: Kept::load(store)?,
+            expected: Expectations::load(store)?,
+        })
     }
 }
 

@@ -162,7 +162,12 @@ mod tests {
 
     fn settings(world: &World) -> Settings {
         let rules = vec![(*world.rule()).clone()];
-        Settings { service: world.shared.service.clone(), rules, file: world.path("landfall.toml") }
+        Settings {
+            service: world.shared.service.clone(),
+            hooks: Vec::new(),
+            rules,
+            file: world.path("landfall.toml"),
+        }
     }
 
     #[test]

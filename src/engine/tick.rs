@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{deadlines, delivery, sequence, watching, window_closing};
+use super::{deadlines, delivery, noticed, sequence, watching, window_closing};
 use crate::model::job_id::JobId;
 use crate::telemetry::events;
 
@@ -17,6 +17,7 @@ pub(super) const TICK: Duration = Duration::from_secs(10);
 pub(super) fn tick(shared: &Arc<Shared>) {
     let mut last_read = HashMap::new();
     let mut told = deadlines::Told::new();
+    let mut told_disks = noticed::Told::new();
     loop {
         let pause = hours_looked_at(shared).map_or(TICK, |next| next.min(TICK));
         if shared.stop.pause(pause) {
@@ -34,6 +35,9 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         }
         if let Err(trouble) = deadlines::look(shared, &mut told) {
             tracing::warn!(error = %trouble.error, "deadlines are looked at again at the next tick");
+        }
+        if let Err(trouble) = noticed::look(shared, &mut told_disks) {
+            tracing::warn!(error = %trouble.error, "what hooks are to be told is looked for again at the next tick");
         }
         watching::watch_owed(shared);
         tell_progress(shared, &mut last_read);

@@ -17,6 +17,7 @@ use super::{gone, intake};
 use crate::clock;
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::file_known::TakenBefore;
+use crate::model::hook::HookEvent;
 use crate::model::identity::FileIdentity;
 use crate::model::job_id::JobId;
 use crate::model::rule::{Mode, Rule};
@@ -148,7 +149,17 @@ fn known(shared: &Shared) -> Known {
     let mark = Box::new(move |path: &Path, identity: &FileIdentity| {
         store.change().marked(&path.into(), &Marked::new(*identity, clock::now())).apply().ok();
     });
-    Known { is_kept, taken_as, unfit, was_marked, mark }
+    let store = shared.store.clone();
+    let tell_late = Box::new(move |path: &Path, rule: Option<&str>, waits: &str| {
+        let told = store.happened(HookEvent::Late, rule, |happened| {
+            happened.message = format!("this file waits longer than `ready.late_after`: {waits}");
+            happened.path = Some(path.into());
+        });
+        if let Err(error) = told {
+            tracing::warn!(%error, "no hook is told of a late file");
+        }
+    });
+    Known { is_kept, taken_as, unfit, was_marked, mark, tell_late }
 }
 
 /// What it says of a file that it is of this job, which keeps it.
@@ -249,6 +260,7 @@ mod tests {
         let settings = Settings {
             // Events do not come everywhere.
             service: Service { scan_every: Duration::from_millis(100), ..world.shared.service.clone() },
+            hooks: Vec::new(),
             rules: vec![first],
             file: world.path("landfall.toml"),
         };

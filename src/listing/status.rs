@@ -14,12 +14,16 @@ use crate::model::configuration::ConfigurationState;
 use crate::model::deadline::{DeadlineReport, DeadlineState};
 use crate::model::fault::WaitsFor;
 use crate::model::halts::Pause;
+use crate::model::hook::HookState;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::rule::Settings;
 use crate::watch;
+
+/// A hook that failed less often may be told at the next try.
+const HOOK_FAILURES_MIN: u32 = 3;
 
 /// See the module; its JSON.
 #[derive(Debug, Serialize)]
@@ -41,7 +45,7 @@ pub(crate) struct Status {
 /// What somebody should look at.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Attention {
-    /// In a word: `service`, `configuration`, `disk`, `folder`, `rule_stopped`, `sequence_stopped`, `late` (files), `unreadable` (files),
+    /// In a word: `service`, `configuration`, `hook`, `disk`, `folder`, `rule_stopped`, `sequence_stopped`, `late` (files), `unreadable` (files),
     /// `failed`, `refused`, `deadline_at_risk`, `deadline_passed`, or what jobs wait for.
     pub(crate) about: &'static str,
     pub(crate) message: String,
@@ -89,6 +93,7 @@ pub(crate) fn of(
     }
     if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
         status.attention.extend(of_configuration(&state));
+        status.attention.extend(state.hooks.iter().filter_map(of_hook));
     }
     status.attention.extend(status.disks.iter().filter_map(of_disk));
     if let Some(door) = door {
@@ -153,6 +158,26 @@ fn of_configuration(state: &ConfigurationState) -> Option<Attention> {
     let first = state.problems.first()?;
     let message = format!("the configuration is wrong: {}", first.message);
     Some(Attention::new("configuration", message, "`landfall check` shows every problem"))
+}
+
+/// One that was told at the next try needs nobody.
+fn of_hook(hook: &HookState) -> Option<Attention> {
+    let HookState { name, waiting, failures, failing_since, error, lost } = hook;
+    let since = failing_since.filter(|_| *failures >= HOOK_FAILURES_MIN);
+    let message = match (since, error) {
+        (Some(since), Some(error)) => {
+            let wait =
+                if *waiting == 1 { "an event waits".to_owned() } else { format!("{waiting} events wait") };
+            format!("hook \"{name}\" cannot be told since {since:.0}, and {wait} for it: {error}")
+        }
+        _ if *lost > 0 => format!("hook \"{name}\" was never told {lost} events since the service started"),
+        _ => return None,
+    };
+    Some(Attention::new(
+        "hook",
+        message,
+        "mend what it is told by; what waits is told then, for a day at most",
+    ))
 }
 
 fn of_disk(disk: &Disk) -> Option<Attention> {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::hook::HookState;
 use super::os_text::OsText;
 
 /// The files of a configuration as they were when it was taken.
@@ -91,4 +92,7 @@ pub struct ConfigurationState {
     /// What the last edit changed in the rules, since the service was started.
     #[serde(default)]
     pub last_change: Option<RulesChange>,
+    /// How each hook fares.
+    #[serde(default)]
+    pub hooks: Vec<HookState>,
 }

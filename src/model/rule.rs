@@ -17,6 +17,8 @@ pub use super::archive_owner::ArchiveOwner;
 use super::category::Category;
 use super::deadline;
 use super::delivery::DeliveryRule;
+use super::expected::Expect;
+use super::hook::Hook;
 pub use super::line_end::LineEnd;
 pub use super::marker_for::MarkerFor;
 pub use super::mode::Mode;
@@ -34,6 +36,8 @@ use super::window::{DayTime, Window};
 pub struct Settings {
     /// `[service]`.
     pub service: Service,
+    /// Every `[[hook]]`.
+    pub hooks: Vec<Hook>,
     /// Every `[[rule]]`, in the order that decides overlaps; before each the rules that its overrides make of it, under its name.
     pub rules: Vec<Rule>,
     /// The main configuration file, absolute.
@@ -114,6 +118,9 @@ pub struct Rule {
     /// By when each day a file is to be done that was claimed before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<DayTime>,
+    /// How often files are expected; none: nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
     /// Whether its jobs go one after another, in that order.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sequence: Sequence,

@@ -310,12 +310,15 @@ pub fn tell(acts: &[Settlement], job: &mut Job) {
             Settled::Dropped { reason } => job.account.add_dropped(&dropped_by(reason), count),
         }
     }
-    let state = job.state.get();
-    job.timeline.extend(acts.iter().rev().take(TOLD_MAX).rev().map(|act| Moment {
+    // A job that waited for them has gone on since.
+    let state_at = |at| job.timeline.iter().rev().find(|moment| moment.at <= at).map(|moment| moment.state);
+    let told = acts.iter().rev().take(TOLD_MAX).rev().map(|act| Moment {
         at: act.at,
-        state,
+        state: state_at(act.at).unwrap_or_else(|| job.state.get()),
         detail: format!("failed records {}: {}", act.records, act.told()),
-    }));
+    });
+    let told: Vec<_> = told.collect();
+    job.timeline.extend(told);
     job.timeline.sort_by_key(|moment| moment.at); // a stable sort
 }
 

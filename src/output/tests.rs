@@ -56,6 +56,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         priority_when: Vec::new(),
         window: None,
         deadline: None,
+        expect: None,
         sequence: crate::model::rule::Sequence::None,
         ready: Ready {
             strategy: ReadyStrategy::Auto,

@@ -1,10 +1,11 @@
 //! What a service goes by, for whoever asks; and who asks that its configuration be read anew.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::engine::{Configuration, Refusal};
+use crate::hooks::Hooks;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
 
@@ -16,6 +17,7 @@ pub(super) struct Board {
     posted: Mutex<Posted>,
     changed: Condvar,
     rung: AtomicBool,
+    hooks: OnceLock<Arc<Hooks>>,
 }
 
 struct Posted {
@@ -42,7 +44,17 @@ pub(super) struct Call {
 impl Board {
     pub(super) fn new(state: ConfigurationState, kept: KeptConfiguration) -> Self {
         let posted = Posted { state, kept, asked: 0, answered: 0, answer: None, stops: false, unread: None };
-        Self { posted: Mutex::new(posted), changed: Condvar::new(), rung: AtomicBool::new(false) }
+        Self {
+            posted: Mutex::new(posted),
+            changed: Condvar::new(),
+            rung: AtomicBool::new(false),
+            hooks: OnceLock::new(),
+        }
+    }
+
+    /// From now on it says how they fare.
+    pub(super) fn tell_of(&self, hooks: &Arc<Hooks>) {
+        self.hooks.get_or_init(|| Arc::clone(hooks));
     }
 
     fn lock(&self) -> MutexGuard<'_, Posted> {
@@ -156,7 +168,8 @@ impl Configuration for Board {
     }
 
     fn state(&self) -> ConfigurationState {
-        self.lock().state.clone()
+        let hooks = self.hooks.get().map(|hooks| hooks.states()).unwrap_or_default();
+        ConfigurationState { hooks, ..self.lock().state.clone() }
     }
 
     fn kept(&self) -> KeptConfiguration {
@@ -193,6 +206,7 @@ mod tests {
             needs_restart: Vec::new(),
             unsettled: None,
             last_change: None,
+            hooks: Vec::new(),
         };
         let kept = KeptConfiguration {
             main: "landfall.toml".into(),

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::config::{self, Problems};
 use crate::control::{ControlError, Server};
 use crate::engine::{Configuration, Engine, EngineError, Running};
+use crate::hooks::Hooks;
 use crate::model::configuration::ConfigurationState;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::{OsText, escaped_path};
@@ -58,6 +59,7 @@ pub struct Service {
     running: Running,
     /// What is a shadow among the rules.
     aside: Arc<Aside>,
+    hooks: Arc<Hooks>,
     control: Server,
     api: Option<api::Server>,
     board: Arc<Board>,
@@ -135,6 +137,10 @@ impl Service {
         // Before the stages: a start looks at many folders, and may hang at one. And no stages are left behind where this fails.
         let control = Server::start(&data_dir, Arc::new(engine.clone()))?;
         let api = api::Server::start(&settings.service.api, &data_dir, engine.clone())?;
+        // Before anything happens that they are to be told.
+        let hooks = Arc::new(Hooks::new(start.store.clone()));
+        hooks.take(&settings.hooks)?;
+        board.tell_of(&hooks);
         // Before the rules that take files away: what they claim is told to it.
         let aside = Aside::new(&settings, registry.clone());
         aside.take_rules(&settings.rules);
@@ -146,14 +152,15 @@ impl Service {
         });
         let running = engine.serve(settings, registry.clone(), tell_claims).inspect_err(|_| {
             shadow::wait_for_stop(aside.stop().as_ref(), stop_timeout);
+            hooks.stop(Duration::ZERO);
         })?;
         tracing::info!(config = %file.display(), rules = live, shadow, off, overrides, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
         let tend = tend(&control, &engine, &aside);
-        let reloading = begin_reloading(&board, &engine, &aside, file, registry, start, tend);
+        let reloading = begin_reloading(&board, (&engine, &aside, &hooks), file, registry, start, tend);
         if !board.is_read() && aside.trouble().is_some() {
             tracing::error!("shadow rules are not watched before a restart: nobody tries it again");
         }
-        Ok(Self { engine, running, aside, control, api, board, reloading, stop_timeout })
+        Ok(Self { engine, running, aside, hooks, control, api, board, reloading, stop_timeout })
     }
 
     /// For another thread.
@@ -191,6 +198,8 @@ impl Service {
         let (begun, stopping) = (Instant::now(), self.aside.stop());
         let stopped = self.running.stop();
         shadow::wait_for_stop(stopping.as_ref(), self.stop_timeout.saturating_sub(begun.elapsed()));
+        // What the stop itself has to tell is told now, or after the next start.
+        self.hooks.stop(self.stop_timeout.saturating_sub(begun.elapsed()));
         stopped?;
         tracing::info!("stopped");
         Ok(())
@@ -215,6 +224,7 @@ fn state_of(start: &Start) -> ConfigurationState {
         needs_restart: Vec::new(),
         unsettled: None,
         last_change: None,
+        hooks: Vec::new(),
     }
 }
 
@@ -230,8 +240,7 @@ fn tend(control: &Server, engine: &Engine, aside: &Arc<Aside>) -> Tend {
 /// A service that cannot look at its configuration works all the same. What is read from a pipe can be read once.
 fn begin_reloading(
     board: &Arc<Board>,
-    engine: &Engine,
-    aside: &Arc<Aside>,
+    (engine, aside, hooks): (&Engine, &Arc<Aside>, &Arc<Hooks>),
     file: PathBuf,
     registry: Registry,
     start: Start,
@@ -247,7 +256,7 @@ fn begin_reloading(
             })
             .ok();
     }
-    let engines = (engine.clone(), Arc::clone(aside));
+    let engines = (engine.clone(), Arc::clone(aside), Arc::clone(hooks));
     Reloading::start(board, engines, file, registry, start, tend)
         .inspect_err(|error| {
             board.leave_unread(format!("no thread could be started for the configuration: {error}"), UNREAD_HINT);

@@ -29,10 +29,11 @@ use super::stillness::{Stillness, lacks_its_end};
 use crate::clock;
 use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
 use crate::engine::{Engine, Refusal, Unready};
+use crate::hooks::Hooks;
 use crate::model::configuration::{ConfigurationProblem, Reloaded, RulesChange};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::os_text::escaped_path;
-use crate::model::rule::{Rule, Service};
+use crate::model::rule::{Rule, Service, Settings};
 use crate::pipeline::Registry;
 use crate::store::Store;
 use crate::telemetry::events;
@@ -67,7 +68,7 @@ pub(super) struct Reloading {
 impl Reloading {
     pub(super) fn start(
         board: &Arc<Board>,
-        engines: (Engine, Arc<Aside>),
+        engines: (Engine, Arc<Aside>, Arc<Hooks>),
         config: PathBuf,
         registry: Registry,
         start: Start,
@@ -113,6 +114,7 @@ struct Owner {
     board: Arc<Board>,
     engine: Engine,
     aside: Arc<Aside>,
+    hooks: Arc<Hooks>,
     store: Store,
     registry: Registry,
     /// The main file as the user named it.
@@ -156,7 +158,7 @@ struct Judged {
 impl Owner {
     fn new(
         board: Arc<Board>,
-        (engine, aside): (Engine, Arc<Aside>),
+        (engine, aside, hooks): (Engine, Arc<Aside>, Arc<Hooks>),
         config: PathBuf,
         registry: Registry,
         start: Start,
@@ -175,6 +177,7 @@ impl Owner {
             board,
             engine,
             aside,
+            hooks,
             store,
             registry,
             config,
@@ -325,7 +328,7 @@ impl Owner {
                 self.note_judged(wanted, stamps, Some(reading.texts), now);
                 None
             }
-            Ok(settings) => match self.take(&reading, settings.rules, &settings.service, stamps) {
+            Ok(settings) => match self.take(&reading, settings, stamps) {
                 Ok(reloaded) => {
                     self.taken.stamps = wanted.only(stamps);
                     self.note_judged(wanted, stamps, Some(reading.texts), now);
@@ -370,13 +373,8 @@ impl Owner {
     }
 
     /// Goes by what was read.
-    fn take(
-        &mut self,
-        reading: &Reading,
-        rules: Vec<Rule>,
-        service: &Service,
-        stamps: &Stamps,
-    ) -> Result<Reloaded, Refusal> {
+    fn take(&mut self, reading: &Reading, settings: Settings, stamps: &Stamps) -> Result<Reloaded, Refusal> {
+        let Settings { service, hooks, rules, .. } = settings;
         let rules_folder = RulesFolder::of(reading);
         if reading.texts != self.taken.texts || rules_folder != self.taken.rules_folder {
             let kept = start::keep(&self.store, reading, rules_folder.as_ref());
@@ -391,10 +389,11 @@ impl Owner {
             self.aside.take_rules(&rules);
             self.taken.rules = rules;
         }
+        self.hooks.take(&hooks).map_err(|error| Refusal::from_fault(&error))?;
         self.taken.is_pending = false;
         self.taken.rules_dir.clone_from(&reading.rules_dir);
         self.renew(&changed_files, &mut change);
-        Ok(self.tell_taken(change, service))
+        Ok(self.tell_taken(change, &service))
     }
 
     /// Makes ready again what another file of recipients counts for, and what could not be made ready before.

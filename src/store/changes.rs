@@ -238,7 +238,7 @@ impl<'a> Changes<'a> {
             return Ok(());
         }
         let _changing = self.store.inner.changing.read().unwrap_or_else(PoisonError::into_inner);
-        let Inner { rows: backend, feed, .. } = &*self.store.inner;
+        let Inner { rows: backend, feed, hooks, .. } = &*self.store.inner;
         // Where another changed a row that these changes were made from, they are made again from what it is now.
         loop {
             let mut telling = feed.telling();
@@ -249,12 +249,14 @@ impl<'a> Changes<'a> {
             for change in &asked {
                 staged.stage(change)?;
             }
-            let Staged { batch, .. } = staged;
+            let Staged { mut batch, .. } = staged;
+            let for_hooks = hooks.stage(self.store, &mut batch)?;
             let told = telling.as_ref().map(|_| feed::changes_of(self.store, &batch));
             if backend.apply(batch)? == Applied::Done {
                 if let (Some(telling), Some(changes)) = (&mut telling, told) {
                     telling.tell(&changes);
                 }
+                hooks.done(&for_hooks);
                 return Ok(());
             }
         }

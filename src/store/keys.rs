@@ -22,6 +22,7 @@ pub(super) const RULE: u8 = b'r';
 const CONTENT: u8 = b'h';
 const DELIVERY: u8 = b'd';
 const ARCHIVED: u8 = b'a';
+pub(super) const HOOK: u8 = b'g';
 /// Chunks of long values lie apart, so that walking over rows does not step over them.
 const CONTINUED: u8 = b'c';
 
@@ -40,6 +41,9 @@ pub(super) const HALTS: &[u8] = b"mhalts";
 /// What an operator set of how fast rules may work.
 pub(super) const PACES: &[u8] = b"mpaces";
 
+/// When files came last of whom they are expected.
+pub(super) const EXPECTED: &[u8] = b"mexpected";
+
 const JOB_ID_BYTES: usize = 16;
 /// Inode, size, mtime, ctime, device.
 const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
@@ -49,6 +53,8 @@ const OTHER_NAMES_BYTES: usize = 2 * 8 + 16;
 const KEPT_AT_BYTES: usize = blake3::OUT_LEN + 8 + 2 * 16;
 /// A digest of the path, size, mtime.
 const MARKED_BYTES: usize = blake3::OUT_LEN + 8 + 16;
+/// A digest, then a number.
+const EVENT_BYTES: usize = blake3::OUT_LEN + 8;
 /// A digest, then a number and a job.
 const NUMBERED_BYTES: usize = blake3::OUT_LEN + 8 + JOB_ID_BYTES;
 
@@ -175,6 +181,22 @@ pub(super) fn archived(rule: &str, unix_ms: u64, job: JobId) -> Key {
     [&archived_from(rule, unix_ms)[..], &job.to_bytes()].concat()
 }
 
+/// What a hook is to be told; see [`event`].
+pub(super) fn events_of(hook: &str) -> Key {
+    digest_of(HOOK, hook, b"")
+}
+
+/// An event that a hook is to be told; the oldest first.
+pub(super) fn event(hook: &str, number: u64) -> Key {
+    [&events_of(hook)[..], &number.to_be_bytes()].concat()
+}
+
+/// The number of a key made by [`event`].
+pub(super) fn event_of(key: &[u8]) -> Option<u64> {
+    let bytes: [u8; 8] = key.get(33..41)?.try_into().ok()?;
+    Some(u64::from_be_bytes(bytes))
+}
+
 /// Under a hash, which makes the key's length fixed whatever the text is. A rule's name holds no NUL.
 fn digest_of(prefix: u8, rule: &str, text: &[u8]) -> Key {
     let mut hasher = blake3::Hasher::new();
@@ -207,6 +229,7 @@ pub(super) enum Place<'a> {
     Configuration,
     Halts,
     Paces,
+    Expected,
     Job(JobId),
     Unfinished(JobId),
     Ledger(JobId),
@@ -223,6 +246,7 @@ pub(super) enum Place<'a> {
     Content(JobId),
     Delivery(JobId),
     Archived(JobId),
+    Event,
     Continued { head: &'a [u8], index: u32 },
 }
 
@@ -242,6 +266,9 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     }
     if key == PACES {
         return Some(Place::Paces);
+    }
+    if key == EXPECTED {
+        return Some(Place::Expected);
     }
     let (prefix, rest) = key.split_first()?;
     let id = || job_of(key).filter(|_| rest.len() == JOB_ID_BYTES);
@@ -263,6 +290,7 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
         DELIVERY if rest.len() == NUMBERED_BYTES => {
             revision_and_job_of(key).map(|(_, job)| Place::Delivery(job))
         }
+        HOOK => (rest.len() == EVENT_BYTES).then_some(Place::Event),
         // A time stands where a delivery has its revision.
         ARCHIVED if rest.len() == NUMBERED_BYTES => {
             revision_and_job_of(key).map(|(_, job)| Place::Archived(job))
@@ -304,6 +332,7 @@ mod tests {
             (CONFIGURATION.to_vec(), Place::Configuration),
             (HALTS.to_vec(), Place::Halts),
             (PACES.to_vec(), Place::Paces),
+            (EXPECTED.to_vec(), Place::Expected),
             (job.clone(), Place::Job(id)),
             (of_job(UNFINISHED, id), Place::Unfinished(id)),
             (of_job(LEDGER, id), Place::Ledger(id)),
@@ -316,6 +345,7 @@ mod tests {
             (published_content("payments", "blake3:00", id), Place::Content(id)),
             (published_delivery("payments", &OsText::from("acme"), 2, id), Place::Delivery(id)),
             (archived("payments", 7, id), Place::Archived(id)),
+            (event("operators", 7), Place::Event),
             (kept(&identity), Place::Kept),
             (kept_at(&OsText::from("/in/a"), &identity), Place::KeptAt),
             (other_names(&identity), Place::OtherNames),

@@ -13,6 +13,7 @@
 //! m "configuration"                KeptConfiguration
 //! m "halts"                        Halts
 //! m "paces"                        PacesSet
+//! m "expected"                     Expected
 //! j job                            Job
 //! u job                            (index: the job is not in a final state)
 //! l job                            LedgerRow
@@ -29,6 +30,7 @@
 //! s job act                        Settlement of some of them
 //! e job entry                      FailedEntry: what records of an entry look like, where some failed
 //! r hash                           Rule
+//! g digest(hook) number            Happened: the hook was not told it yet
 //! c key index                      a further chunk of the long value under `key`
 //! k device inode size mtime ctime  (as `w`, of an earlier version: made one when the store is opened)
 //! ```
@@ -56,6 +58,7 @@ mod feed;
 mod folder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod hooks;
 #[cfg(test)]
 #[path = "tests/in_memory.rs"]
 mod in_memory;
@@ -106,6 +109,7 @@ pub(crate) use verify::Verified;
 use self::sled::Sled;
 use backend::{Applied, Backend, Batch};
 use feed::Feed;
+use hooks::Hooks;
 use spool::Spool;
 
 /// The format of keys and values; a store of a higher one is refused.
@@ -128,6 +132,7 @@ struct Inner {
     /// Who decides on failed records, one at a time.
     settling: Mutex<()>,
     feed: Feed,
+    hooks: Hooks,
     /// Whether there may be a kept file: where none is, nobody need look each new file up.
     keeps_files: AtomicBool,
     /// The same of files with other names.
@@ -188,12 +193,14 @@ impl Store {
             changing: RwLock::default(),
             settling: Mutex::default(),
             feed: Feed::default(),
+            hooks: Hooks::default(),
             keeps_files: AtomicBool::default(),
             knows_other_names: AtomicBool::default(),
             knows_marked: AtomicBool::default(),
             _folder: folder,
         };
         let store = Self { inner: Arc::new(inner) };
+        store.inner.hooks.begin(&store);
         // What cannot be read counts as one: it is told when it is looked up.
         let has_any = |kind: u8| store.keys_beginning_with(&[kind]).next().is_some();
         store.inner.keeps_files.store(has_any(keys::KEPT) || has_any(keys::KEPT_AT), Ordering::Release);

@@ -1,4 +1,4 @@
-//! What an operator said that outlives jobs: one row for each kind of it, kept as a whole.
+//! What outlives jobs: what an operator said, and when files came; one row for each kind of it, kept as a whole.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -6,10 +6,11 @@ use serde::de::DeserializeOwned;
 use super::changes::Changes;
 use super::error::StoreError;
 use super::{Store, keys};
+use crate::model::expected::Expected;
 use crate::model::halts::Halts;
 use crate::model::pace::PacesSet;
 
-/// A kind of it. Nothing was said: the default.
+/// A kind of it. Nothing was: the default.
 pub(crate) trait Said: Serialize + DeserializeOwned + Default {
     /// As a fault of its row names it.
     const NAME: &'static str;
@@ -26,6 +27,12 @@ impl Said for Halts {
 impl Said for PacesSet {
     const NAME: &'static str = "limits";
     const KEY: &'static [u8] = keys::PACES;
+}
+
+/// When files came last, from whom they are expected.
+impl Said for Expected {
+    const NAME: &'static str = "expected files";
+    const KEY: &'static [u8] = keys::EXPECTED;
 }
 
 impl Store {

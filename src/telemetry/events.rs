@@ -328,6 +328,11 @@ pub(crate) fn window_closed(job: &Job, why: &str) {
     tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, "put down: {why}");
 }
 
+/// A file is overdue (`expect_every`).
+pub(crate) fn nothing_came(rule: &str, sender: Option<&str>, message: &str) {
+    tracing::warn!(rule, sender, "{message}");
+}
+
 /// A failed job stops the sequence of its rule.
 pub(crate) fn sequence_stopped(job: &Job) {
     let id = job.id;

@@ -41,6 +41,12 @@ struct Synced {
     of: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfHook {
+    hook: String,
+    result: &'static str,
+}
+
 type Counts<L> = Family<L, Counter>;
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -59,6 +65,7 @@ pub(crate) struct Metrics {
     steps: Family<Steps, Counter<f64, AtomicU64>>,
     busy: Gauge,
     syncs: Times<Synced>,
+    hooks: Counts<OfHook>,
 }
 
 /// From a millisecond to more than an hour.
@@ -88,6 +95,7 @@ impl Metrics {
             steps: Family::default(),
             busy: Gauge::default(),
             syncs: Family::new_with_constructor(of_syncs),
+            hooks: Family::default(),
         }
     }
 
@@ -107,6 +115,7 @@ impl Metrics {
         to.register("slices_worked", "Slices that went through the steps", self.slices.clone());
         to.register_with_unit("steps", "Time in steps, all threads together; steps that see each record in turn count together", Unit::Seconds, self.steps.clone());
         to.register("workers_busy", "Slices at work now", self.busy.clone());
+        to.register("hooks", "Tries to tell hooks, by what became of them; and events that were given up", self.hooks.clone());
         to.register_with_unit("sync_duration", "Syncs of files, folders and the store's log", Unit::Seconds, self.syncs.clone());
     }
 
@@ -149,6 +158,11 @@ impl Metrics {
     pub(crate) fn spent(&self, rule: &str, steps: String, time: Duration) {
         let rule = rule.to_owned();
         self.steps.get_or_create(&Steps { rule, steps }).inc_by(time.as_secs_f64());
+    }
+
+    /// What a hook was to be told: `told`, `failed` (and tried again), or `lost`.
+    pub(crate) fn hook(&self, hook: &str, result: &'static str) {
+        self.hooks.get_or_create(&OfHook { hook: hook.to_owned(), result }).inc();
     }
 
     pub(crate) fn synced(&self, of: &'static str, time: Duration) {

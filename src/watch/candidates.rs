@@ -210,8 +210,9 @@ impl Watcher {
         candidate.late_at = None;
         candidate.is_late = true;
         let (waits, rule) = (candidate.reason.clone(), candidate.rule);
-        let Some(others) = self.troubles.note_file(path, now) else { return };
         let rule = self.rules.get(rule).map(|rule| rule.rule.name.as_str());
+        (self.links.known.tell_late)(path, rule, &waits);
+        let Some(others) = self.troubles.note_file(path, now) else { return };
         let (path, others) = (escaped_path(path), (others > 0).then_some(others));
         tracing::warn!(path, rule, waits = %waits, others, "this file waits longer than `ready.late_after`");
     }

@@ -78,6 +78,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         priority_when: Vec::new(),
         window: None,
         deadline: None,
+        expect: None,
         sequence: crate::model::rule::Sequence::None,
         ready: Ready {
             strategy: ReadyStrategy::Auto,

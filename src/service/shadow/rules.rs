@@ -14,7 +14,7 @@ pub(crate) fn settings_aside(settings: &Settings) -> Settings {
     service.data_dir = service.data_dir.join("shadow");
     service.workers = (service.workers / 2).max(1);
     let rules = rules_aside(&settings.rules, &service.data_dir);
-    Settings { service, rules, file: settings.file.clone() }
+    Settings { service, hooks: Vec::new(), rules, file: settings.file.clone() }
 }
 
 pub(super) fn rules_aside(rules: &[Rule], data_dir: &Path) -> Vec<Rule> {

@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 use super::{Finding, REPORT, RESTORE, place, unreadable};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::KeptConfiguration;
+use crate::model::expected::Expected;
 use crate::model::halts::Halts;
+use crate::model::hook::Happened;
 use crate::model::job::{HeldRecords, Job};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -54,6 +56,7 @@ impl Judge<'_> {
             }
             Some(Place::Halts) => self.decoded::<Halts>("halts", None, key, value).map(drop),
             Some(Place::Paces) => self.decoded::<PacesSet>("limits", None, key, value).map(drop),
+            Some(Place::Expected) => self.decoded::<Expected>("expected files", None, key, value).map(drop),
             Some(Place::Job(id)) => self.job(id, key, value),
             // That its state agrees is judged with the job's row.
             Some(Place::Unfinished(id)) => self.job_must_be_there("index of unfinished jobs, entry", id),
@@ -88,6 +91,8 @@ impl Judge<'_> {
             Some(Place::Rule) => self.decoded::<Rule>("rule", None, key, value).map(drop),
             Some(Place::Content(id)) => self.index("index of published contents, entry", id, value),
             Some(Place::Delivery(id)) => self.index("index of deliveries, entry", id, value),
+            // Its job may be gone, and its hook.
+            Some(Place::Event) => self.decoded::<Happened>("event for a hook", None, key, value).map(drop),
             Some(Place::Archived(id)) => self.archived(id, key, value),
             Some(Place::Continued { head, index }) => self.continued(head, index, value),
             None => {

@@ -170,6 +170,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         priority_when: Vec::new(),
         window: None,
         deadline: None,
+        expect: None,
         sequence: crate::model::rule::Sequence::None,
         ready: Ready {
             strategy: ReadyStrategy::Auto,

@@ -5,11 +5,11 @@
 //! talking to. So children are started by threads of their own: see [`super::starter`].
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::start;
+pub(crate) use linux::start;
 
 /// Starts a child; nothing is asked for.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn start(command: &mut std::process::Command) -> std::io::Result<std::process::Child> {
+pub(crate) fn start(command: &mut std::process::Command) -> std::io::Result<std::process::Child> {
     command.spawn()
 }
 

@@ -11,10 +11,10 @@
 //! `{"drop":true}`, or `{"fail":"why"}`, in the order of the questions.
 
 mod child;
-mod fate;
+pub(crate) mod fate;
 pub(crate) mod groups;
 mod protocol;
-mod reaper;
+pub(crate) mod reaper;
 mod starter;
 
 use std::ops::RangeInclusive;

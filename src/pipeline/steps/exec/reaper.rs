@@ -23,7 +23,7 @@ struct Left {
 }
 
 /// Kills a child, unless it has ended, and what it left behind in its process group. How it ended, if it is gone.
-pub(super) fn kill(mut child: Child) -> Option<ExitStatus> {
+pub(crate) fn kill(mut child: Child) -> Option<ExitStatus> {
     groups::kill(child.id());
     if let Err(error) = child.kill() {
         tracing::debug!(%error, "the child cannot be killed");

@@ -1,0 +1,97 @@
+//! What `landfall check` says of hooks that are right in themselves: what they are told by, and what they are never told.
+
+use std::path::Path;
+
+use super::check_about::{Finding, Level};
+use super::check_rights;
+use super::check_warnings::{lack_of_file, lack_of_program};
+use crate::config::Places;
+use crate::model::hook::{Hook, HookEvent, HookTarget};
+use crate::model::rule::{Rule, Settings};
+
+pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (position, hook) in settings.hooks.iter().enumerate() {
+        let mut warn = |key: &str, message: String, hint: &str| {
+            findings.push(Finding {
+                level: Level::Warning,
+                problem: places.of_hook(position, key, message, hint),
+            });
+        };
+        target(settings, hook, &mut warn);
+        for (event, lack, hint) in never_told(&settings.rules, hook) {
+            warn("events", format!("this hook is never told \"{event}\": {lack}"), hint);
+        }
+    }
+    findings
+}
+
+fn target(settings: &Settings, hook: &Hook, warn: &mut dyn FnMut(&str, String, &str)) {
+    match &hook.target {
+        HookTarget::Command { command, .. } => {
+            let program = command.first().map(Path::new).unwrap_or(Path::new(""));
+            if let Some(lack) = lack_of_program(program, std::env::var_os("PATH").as_deref()) {
+                warn("command", lack, "install it, or correct `command`; the service looks in its own PATH");
+            }
+        }
+        HookTarget::Url { url, bearer_file } => {
+            if !url.is_tls && !url.is_loopback() {
+                let message = format!("what is posted to {url} goes there in clear");
+                warn("url", message, "write `https://…`, if its receiver takes that");
+            }
+            let is_us = check_rights::are_the_services(&settings.service.data_dir);
+            let lack = bearer_file.as_ref().and_then(|file| lack_of_file(file, is_us));
+            if let Some((message, hint)) = lack {
+                warn("bearer_file", message, &hint);
+            }
+        }
+    }
+}
+
+/// What no rule that the hook is of gives rise to.
+fn never_told<'a>(
+    rules: &'a [Rule],
+    hook: &'a Hook,
+) -> impl Iterator<Item = (HookEvent, &'static str, &'static str)> + 'a {
+    let any = |has: fn(&Rule) -> bool| {
+        let is_of_hook = |rule: &&Rule| hook.rules.is_empty() || hook.rules.contains(&rule.name);
+        rules.iter().filter(is_of_hook).any(has)
+    };
+    let lacks = [
+        (
+            HookEvent::RuleStopped,
+            any(|rule| rule.errors.stop_after.is_some()),
+            "no rule has `errors.stop_after`",
+            "add `stop_after = { failures = 5 }` to `[rule.errors]`, or take the event out",
+        ),
+        (
+            HookEvent::Late,
+            any(|rule| rule.ready.late_after.is_some()),
+            "no rule has `ready.late_after`",
+            "set `late_after` in `[rule.ready]`, or take the event out",
+        ),
+        (
+            HookEvent::DeadlineAtRisk,
+            any(|rule| rule.deadline.is_some()),
+            "no rule has a `deadline`",
+            "add `deadline = \"06:00\"` to a rule, or take the event out",
+        ),
+        (
+            HookEvent::NothingCame,
+            any(|rule| rule.expect.is_some()),
+            "no rule has `expect_every`",
+            "add `expect_every = \"24h\"` to a rule, or take the event out",
+        ),
+        (
+            HookEvent::DiskLow,
+            hook.rules.is_empty(),
+            "a disk is no rule's",
+            "take `rules` out, or write a hook of its own for it",
+        ),
+    ];
+    let asks = |event: &HookEvent| hook.events.contains(event);
+    lacks
+        .into_iter()
+        .filter(move |(event, is_there, _, _)| !is_there && asks(event))
+        .map(|(event, _, lack, hint)| (event, lack, hint))
+}

@@ -1,0 +1,137 @@
+//! `expect_every`: when files came last from whom they are expected.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Names of wildcards' values are not counted beyond this, of one rule.
+const SENDERS_MAX: usize = 10_000;
+
+/// How often files are expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expect {
+    /// At least one within this.
+    pub every: Duration,
+    /// From whom.
+    pub of: ExpectOf,
+}
+
+/// Who is expected to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpectOf {
+    /// Anybody, under this rule.
+    #[default]
+    Rule,
+    /// Each sender that ever sent something under it (`{sender}`).
+    Sender,
+}
+
+/// What came last, by rule and sender; the sender is empty for the rule as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected(BTreeMap<String, BTreeMap<String, Seen>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    /// Since then nothing came. Where nothing ever did: since it is expected.
+    since: Timestamp,
+    /// That was told.
+    is_told: bool,
+}
+
+/// Nothing came for too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NothingCame {
+    /// Under which rule.
+    pub rule: String,
+    /// From which sender; none: from anybody.
+    pub sender: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// How often something was expected.
+    pub every: Duration,
+}
+
+impl Expected {
+    /// Something came under a rule of which this is expected.
+    pub fn note(&mut self, rule: &str, of: ExpectOf, sender: Option<&str>, at: Timestamp) {
+        let sender = match of {
+            ExpectOf::Rule => "",
+            ExpectOf::Sender => sender.unwrap_or_default(),
+        };
+        let seen = self.0.entry(rule.to_owned()).or_default();
+        if seen.contains_key(sender) || seen.len() < SENDERS_MAX {
+            seen.insert(sender.to_owned(), Seen { since: at, is_told: false });
+        }
+    }
+
+    /// Who sent nothing for too long, and was not told yet. Rules of which nothing is expected any more are forgotten.
+    pub fn overdue(&mut self, rules: &BTreeMap<String, Expect>, now: Timestamp) -> Vec<NothingCame> {
+        self.0.retain(|rule, _| rules.contains_key(rule));
+        let mut overdue = Vec::new();
+        for (rule, expect) in rules {
+            let seen = self.0.entry(rule.clone()).or_default();
+            // Of senders those are expected that sent something before, and not the rule as a whole.
+            seen.retain(|sender, _| sender.is_empty() == (expect.of == ExpectOf::Rule));
+            if expect.of == ExpectOf::Rule {
+                seen.entry(String::new()).or_insert(Seen { since: now, is_told: false });
+            }
+            for (sender, seen) in seen.iter_mut().filter(|(_, seen)| !seen.is_told) {
+                if now.duration_since(seen.since).unsigned_abs() > expect.every && now > seen.since {
+                    seen.is_told = true;
+                    overdue.push(NothingCame {
+                        rule: rule.clone(),
+                        sender: Some(sender.clone()).filter(|sender| !sender.is_empty()),
+                        since: seen.since,
+                        every: expect.every,
+                    });
+                }
+            }
+        }
+        overdue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn at(hours: u64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + Duration::from_hours(hours)
+    }
+
+    fn rules(of: ExpectOf) -> BTreeMap<String, Expect> {
+        BTreeMap::from([("pay".to_owned(), Expect { every: 24 * HOUR, of })])
+    }
+
+    #[test]
+    fn a_rule_under_which_nothing_comes_is_told_once_each_time() {
+        let (mut expected, rules) = (Expected::default(), rules(ExpectOf::Rule));
+        assert_eq!(expected.overdue(&rules, at(0)), []);
+        assert_eq!(expected.overdue(&rules, at(24)), []);
+        let told = expected.overdue(&rules, at(25));
+        assert_eq!((told.len(), &told[0].sender, told[0].since), (1, &None, at(0)));
+        assert_eq!(expected.overdue(&rules, at(26)), [], "that is told");
+        expected.note("pay", ExpectOf::Rule, Some("acme"), at(30));
+        assert_eq!(expected.overdue(&rules, at(54)), []);
+        assert_eq!(expected.overdue(&rules, at(55)).len(), 1);
+    }
+
+    #[test]
+    fn each_sender_is_expected_who_sent_something_before() {
+        let (mut expected, rules) = (Expected::default(), rules(ExpectOf::Sender));
+        assert_eq!(expected.overdue(&rules, at(100)), [], "nobody is known");
+        expected.note("pay", ExpectOf::Sender, Some("acme"), at(100));
+        expected.note("pay", ExpectOf::Sender, Some("globex"), at(110));
+        let senders =
+            |told: Vec<NothingCame>| told.into_iter().filter_map(|told| told.sender).collect::<Vec<_>>();
+        assert_eq!(senders(expected.overdue(&rules, at(130))), ["acme"]);
+        assert_eq!(senders(expected.overdue(&rules, at(200))), ["globex"]);
+        assert_eq!(expected.overdue(&BTreeMap::new(), at(300)), []);
+        assert_eq!(expected, Expected::default(), "a rule that expects nothing is forgotten");
+    }
+}
