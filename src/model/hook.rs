@@ -151,6 +151,7 @@ impl HookUrl {
         }
         let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, port)) => (host, port.strip_prefix(':').or((port.is_empty()).then_some(""))),
+            None if authority.contains(['[', ']']) => (authority, None),
             None => match authority.rsplit_once(':') {
                 Some((host, port)) => (host, Some(port)),
                 None => (authority, Some("")),
@@ -162,7 +163,7 @@ impl HookUrl {
             Some(digits) => digits.parse().ok().filter(|port| *port > 0),
             None => None,
         };
-        let port = port.ok_or("the port is no number from 1 to 65535")?;
+        let port = port.ok_or("what stands behind the host is no port: a number from 1 to 65535")?;
         if host.is_empty() {
             return Err("a URL names a host");
         }

@@ -84,7 +84,10 @@ impl Hooks {
                 continue;
             }
             let key = keys::of_job(keys::JOB, change.job);
-            let Some(job) = written_job(batch, &key)?.filter(|job| !was_held_for_this(job)) else { continue };
+            let Some(job) = written_job(batch, &key)? else { continue };
+            if was_held_for_this(store, &job)? {
+                continue;
+            }
             self.add(&happened_to(&job, event), batch, &mut staged)?;
         }
         Ok(staged)
@@ -154,12 +157,13 @@ fn written_job(batch: &Batch, key: &Key) -> Result<Option<Job>, StoreError> {
 }
 
 /// It goes back and forth: that is told once.
-fn was_held_for_this(job: &Job) -> bool {
-    let Some(waiting) = job.waiting.as_ref().filter(|_| job.state == JobState::Held) else { return false };
-    let is_this = |moment: &&crate::model::job::Moment| {
-        moment.state == JobState::Held && moment.detail == waiting.detail
-    };
-    job.timeline.iter().filter(is_this).count() > 1
+fn was_held_for_this(store: &Store, job: &Job) -> Result<bool, StoreError> {
+    if job.state != JobState::Held {
+        return Ok(false);
+    }
+    let held = job.timeline.iter().rev().find(|moment| moment.state == JobState::Held);
+    let Some(held) = held else { return Ok(false) };
+    Ok(store.job(job.id)?.is_some_and(|before| before.was_held_for(&held.detail)))
 }
 
 fn happened_to(job: &Job, event: HookEvent) -> Happened {
