@@ -71,6 +71,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("indicatif", &["cli"]),
     ("similar", &["cli"]),
+    ("ratatui", &["cli/top"]),
     ("anyhow", &["cli", "main"]),
     ("tokio", &["cli", "engine", "control", "service", "api"]),
     ("tracing_subscriber", &["telemetry"]),

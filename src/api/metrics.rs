@@ -70,7 +70,7 @@ impl Scrapes {
             // A state that no job is in any more is told as 0, not left out.
             let Counted { jobs, deadlines, .. } = &mut *counted;
             jobs.values_mut().chain(deadlines.values_mut()).for_each(|count| *count = 0);
-            for job in door.list(&JobFilter::default()) {
+            for job in door.lines(&JobFilter::default()) {
                 let job = job?;
                 let deadline = job.deadline.as_ref().map(|report| report.state);
                 let is_open =
@@ -79,7 +79,7 @@ impl Scrapes {
                     let of = OfState { state: state.word(), rule: job.rule.clone() };
                     *deadlines.entry(of).or_default() += 1;
                 }
-                let of = OfState { state: job.state.get().as_str(), rule: job.rule };
+                let of = OfState { state: job.state.as_str(), rule: job.rule };
                 *jobs.entry(of).or_default() += 1;
             }
             let pause = COUNT_EVERY.max(begun.elapsed() * COUNT_SHARE);

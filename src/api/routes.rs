@@ -1,5 +1,6 @@
 //! What can be asked for, as one table: the server and the OpenAPI document are made of it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::acts::{ACTS, ActLine, JOB};
@@ -82,6 +83,7 @@ const JOBS: &[Param] = &[
     ),
     Param::query("since", Kind::Time, "only jobs that were claimed then or later"),
     Param::query("limit", Kind::Integer(0, 1 << 32), "only so many: the newest"),
+    Param::query("unfinished", Kind::Bool, "only those that have not ended"),
     Param::query("newest_first", Kind::Bool, "the newest first, not last"),
 ];
 const SCOPE: &[Param] = &[
@@ -233,8 +235,10 @@ fn jobs(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop>
         rule: asked.text("rule").map(str::to_owned),
         sender: asked.text("sender").map(str::to_owned),
         since: asked.get("since"),
+        unfinished: asked.is_set("unfinished"),
         limit: asked.get("limit"),
         newest_first: asked.is_set("newest_first"),
+        jobs: BTreeSet::new(),
     };
     listing::jobs::print_json(out, Some(door), &filter)
 }

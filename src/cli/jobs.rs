@@ -1,6 +1,6 @@
 //! `landfall jobs`: one line per job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use crate::engine::{Door, FileWaiting, JobFilter};
 use crate::listing::jobs::print_json;
 use crate::model::amount;
 use crate::model::fault::Fault as _;
-use crate::model::job::Job;
+use crate::model::job_line::JobLine;
 use crate::model::job_state::JobState;
 use crate::model::rule::Settings;
 use crate::store::StoreError;
@@ -41,6 +41,9 @@ pub(super) struct JobsArgs {
     /// Only jobs since then: a date or time (UTC), or how long ago, like 2h or 7d
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub since: Option<Timestamp>,
+    /// Only jobs that have not ended
+    #[arg(long, conflicts_with = "state")]
+    pub unfinished: bool,
     /// Only the newest N jobs
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
@@ -78,6 +81,8 @@ pub(super) fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCo
         rule: args.rule.clone(),
         sender: args.sender.clone(),
         since: args.since,
+        unfinished: args.unfinished,
+        jobs: BTreeSet::new(),
         limit: args.limit,
         newest_first: args.newest_first,
     };
@@ -86,7 +91,7 @@ pub(super) fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCo
     if let Some(rule) = &args.rule {
         let of_rule =
             JobFilter { rule: args.rule.clone(), limit: Some(1), newest_first: true, ..JobFilter::default() };
-        view::know_rule(settings, rule, || door.is_some_and(|door| door.list(&of_rule).next().is_some()))?;
+        view::know_rule(settings, rule, || door.is_some_and(|door| door.lines(&of_rule).next().is_some()))?;
     }
     if door.is_none() {
         let missing = StoreError::NoStore { data_dir: settings.service.data_dir.clone() };
@@ -112,7 +117,7 @@ fn print_table(
     rule_width: usize,
     now: Timestamp,
 ) -> Result<(), Stop> {
-    let jobs = door.into_iter().flat_map(|door| door.list(filter));
+    let jobs = door.into_iter().flat_map(|door| door.lines(filter));
     let Some(jobs) = view::any(jobs)? else { return Ok(writeln!(out, "no jobs")?) };
     writeln!(
         out,
@@ -122,14 +127,13 @@ fn print_table(
     let mut by_state = BTreeMap::<&str, u64>::new();
     for job in jobs {
         let job = job?;
-        *by_state.entry(job.state.get().as_str()).or_default() += 1;
+        *by_state.entry(job.state.as_str()).or_default() += 1;
         let trouble = deadline_of(&job) + &trouble_of(&job);
-        let Job { id, state, rule, account, created_at, source, .. } = job;
-        let (records, age) = (account.records_in, view::age(created_at, now));
+        let JobLine { id, state, rule, records_in, created_at, source, .. } = job;
+        let age = view::age(created_at, now);
         writeln!(
             out,
-            "{id:26}  {state:10}  {rule:rule_width$}  {records:>11}  {age:>4}  {}{trouble}",
-            source.path
+            "{id:26}  {state:10}  {rule:rule_width$}  {records_in:>11}  {age:>4}  {source}{trouble}"
         )?;
     }
     let all: u64 = by_state.values().sum();
@@ -139,19 +143,16 @@ fn print_table(
 }
 
 /// Whether its deadline is at risk, or has passed.
-fn deadline_of(job: &Job) -> String {
-    let report = job.deadline.as_ref().filter(|report| report.state.is_trouble());
+fn deadline_of(job: &JobLine) -> String {
+    let report = job.deadline_in_trouble();
     report.map_or_else(String::new, |report| format!("  [deadline: {}]", report.state))
 }
 
 /// Why a job failed, or what it waits for; else whether half a file could have been taken for a whole one. `show` has all of it.
-fn trouble_of(job: &Job) -> String {
-    let waits = job.waiting.as_ref().map(|waiting| waiting.detail.as_str());
-    let failed = job.error.as_ref().map(|error| error.message.as_str());
-    let aborted = job.timeline.last().filter(|_| job.state == JobState::Aborted);
-    match waits.or(failed).or(aborted.map(|moment| moment.detail.as_str())) {
+fn trouble_of(job: &JobLine) -> String {
+    match job.trouble() {
         Some(text) => format!("  ({})", view::printable(text.as_bytes(), TROUBLE_BYTES_MAX)),
-        None => match job.source.complete_by.filter(|by| by.is_weak()) {
+        None => match job.complete_by.filter(|by| by.is_weak()) {
             Some(by) => format!("  (complete by {} alone)", by.word()),
             None => String::new(),
         },
@@ -214,6 +215,7 @@ mod tests {
     use super::super::view::tests::printed;
     use super::*;
     use crate::engine::Engine;
+    use crate::model::job::Job;
     use crate::model::job_view::tests::sample_job;
     use crate::store::Store;
 

@@ -45,9 +45,11 @@ mod set;
 mod shadow;
 mod shadow_theirs;
 mod show;
+mod show_follow;
 mod status;
 mod test;
 mod test_diff;
+mod top;
 mod trace;
 mod view;
 
@@ -116,6 +118,8 @@ enum Command {
     Jobs(jobs::JobsArgs),
     /// Say how the service is, its disks, and what needs attention
     Status(status::StatusArgs),
+    /// Watch the running service on the whole screen: jobs, how fast they go, what waits and why; pause, retry and more by key
+    Top(top::TopArgs),
     /// List the rules that the service goes by: what waits for each, what it is at
     Rules(rules::RulesArgs),
     /// Say which rule takes a file, what keeps others from it, what it waits for, and which jobs it became
@@ -177,6 +181,8 @@ pub fn main(registry: Registry) -> ExitCode {
         // What is logged of a job that is none, with paths of its own, would be taken for real.
         Command::Ingest(args) if args.dry_run => "off",
         Command::Test(_) => "off",
+        // It would stand in the middle of the screen.
+        Command::Top(_) => "off",
         _ => "warn",
     });
     let format = match cli.common.log_format {
@@ -200,6 +206,9 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Explain(args) => settings(config).and_then(|settings| explain_path::run(&args, &settings)),
         Command::Adopt(args) => settings(config).and_then(|settings| adopt::run(&args, &settings)),
         Command::Shadow(args) => settings(config).and_then(|settings| shadow::run(&args, &settings)),
+        Command::Show(args) if args.follow => {
+            settings(config).and_then(|settings| show_follow::run(&args, &settings))
+        }
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
         Command::Output(args) => settings(config).and_then(|settings| output::run(&args, &settings)),
@@ -213,6 +222,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Rerun(args) => settings(config).and_then(|settings| rerun::run(&args, &settings)),
         Command::Reload(args) => reload::run(&args, config),
         Command::Status(args) => settings(config).and_then(|settings| status::run(&args, &settings)),
+        Command::Top(args) => top::run(&args, config),
         Command::Completions(args) => generate::completions(&args, Cli::command()),
         Command::Man(args) => generate::man(&args, Cli::command()),
         Command::Recover(args) => recover::run(&args, config),

@@ -79,14 +79,15 @@ fn print_table(
 mod tests {
     use super::super::view::tests::printed;
     use super::*;
+    use crate::model::job_line::JobLine;
     use crate::model::job_view::tests::sample_job;
 
     #[test]
     fn each_rule_has_a_line_and_one_that_is_gone_as_long_as_its_jobs_go_on() {
         let mut activities = BTreeMap::<String, Activity>::new();
-        let mut running = sample_job();
+        let mut running = JobLine::of(sample_job());
         activities.entry("done".into()).or_default().note(&running);
-        running.state = JobState::Queued.into();
+        running.state = JobState::Queued;
         activities.entry("going".into()).or_default().note(&running);
         let now = Timestamp::from_second(1_796_000_120).expect("a time");
         let text = printed(|out| print_table(out, &[], &activities, now));

@@ -27,7 +27,10 @@ pub(super) struct ShowArgs {
     /// The job's id, or at least four characters of its end
     #[arg(value_name = "JOB")]
     pub job: String,
-    /// Print JSON
+    /// Then say what becomes of it, until it has ended
+    #[arg(long)]
+    pub follow: bool,
+    /// Print JSON; with --follow a line of it for each change
     #[arg(long)]
     pub json: bool,
 }
@@ -46,7 +49,7 @@ pub(super) fn run(args: &ShowArgs, settings: &Settings) -> anyhow::Result<ExitCo
     })
 }
 
-fn print_job(out: &mut dyn Write, job: &Job) -> Result<(), Stop> {
+pub(super) fn print_job(out: &mut dyn Write, job: &Job) -> Result<(), Stop> {
     print_head(out, job)?;
     print_trouble(out, job)?;
     print_account(out, job)?;

@@ -62,7 +62,7 @@ fn print(out: &mut dyn Write, status: &Status) -> Result<(), Stop> {
     Ok(())
 }
 
-fn told(disk: &Disk) -> String {
+pub(super) fn told(disk: &Disk) -> String {
     let Disk { mount, folder, free, total, trouble, .. } = disk;
     let what = match (trouble, free.zip(*total)) {
         (Some(trouble), _) => trouble.clone(),

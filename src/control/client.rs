@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::protocol::{
-    ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, GREETING_BYTES_MAX, Greeting, Line,
-    PROTOCOL_VERSION, REQUEST_BYTES_MAX, Request, Session, Until, read_line,
+    ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, GREETING_BYTES_MAX, Greeting,
+    LINES_BYTES, Line, PROTOCOL_VERSION, REQUEST_BYTES_MAX, Request, Session, Until, read_line,
 };
 use crate::durable_fs;
 use crate::engine::{Act, Answers, Door, FileWaiting, Found, JobFilter, Refusal, Sought};
@@ -19,6 +19,7 @@ use crate::model::file_known::FileKnown;
 use crate::model::halts::{Halting, Halts};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::job_line::JobLine;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
@@ -114,7 +115,7 @@ impl Client {
     fn answers<T: DeserializeOwned + 'static>(&self, command: Command) -> Answers<'_, T> {
         match self.ask(command) {
             Ok((stream, session)) => {
-                let lines = Some((BufReader::new(stream), session));
+                let lines = Some((BufReader::with_capacity(LINES_BYTES, stream), session));
                 Box::new(Lines { lines, item: std::marker::PhantomData })
             }
             Err(error) => Box::new(std::iter::once(Err(broken(&error)))),
@@ -144,6 +145,10 @@ fn is_hung_up(error: &io::Error) -> bool {
 impl Door for Client {
     fn list(&self, filter: &JobFilter) -> Answers<'_, Job> {
         self.answers(Command::List(filter.clone()))
+    }
+
+    fn lines(&self, filter: &JobFilter) -> Answers<'_, JobLine> {
+        self.answers(Command::Lines(filter.clone()))
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {

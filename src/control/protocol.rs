@@ -20,7 +20,7 @@ use crate::model::os_text::OsText;
 use crate::model::pace::PaceSetting;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 10;
+pub(super) const PROTOCOL_VERSION: u32 = 11;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -29,6 +29,8 @@ pub(super) const ADDRESS_BYTES_MAX: u64 = 4096;
 pub(super) const GREETING_BYTES_MAX: u64 = 4096;
 /// A request is shorter: a path that is not Unicode takes four characters for each of its 4096 bytes at most.
 pub(super) const REQUEST_BYTES_MAX: u64 = 64 << 10;
+/// Lines go and come so many bytes at a time: of many short ones each would cost a system call.
+pub(super) const LINES_BYTES: usize = 64 << 10;
 /// An item is shorter: a failed record keeps at most `record_max` bytes, and Base64 adds a third.
 pub(super) const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -58,6 +60,7 @@ pub(super) enum Command {
     /// Whether this is the service that the address file speaks of.
     Hello,
     List(JobFilter),
+    Lines(JobFilter),
     Show {
         job: String,
     },

@@ -29,6 +29,15 @@ pub(crate) fn open_or_make(settings: &Settings) -> Result<Reached, StoreError> {
     })
 }
 
+/// The running service; none where none runs, of which the store is a sign: it is opened, and closed again.
+pub(crate) fn reach_service(settings: &Settings) -> Result<Option<Client>, StoreError> {
+    match reach(settings, Store::open_as_owner) {
+        Ok(Reached::Service(client)) => Ok(Some(client)),
+        Ok(Reached::Engine(_)) | Err(StoreError::NoStore { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Refuses a data folder of another user, before anything is done beside it.
 pub(crate) fn check_owner(settings: &Settings) -> Result<(), StoreError> {
     Store::check_owner(&settings.service.data_dir)

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::address::AddressFile;
 use super::protocol::{
-    Address, Command, Greeting, Line, PROTOCOL_VERSION, Request, Session, Until, new_secret, write_line,
+    Address, Command, Greeting, LINES_BYTES, Line, PROTOCOL_VERSION, Request, Session, Until, new_secret,
+    write_line,
 };
 use crate::durable_fs::FsError;
 use crate::engine::{Answers, Door, Refusal};
@@ -170,7 +171,7 @@ impl Desk {
         // A stranger learns nothing else.
         let mut from = BufReader::new(Until { stream, until });
         let (session, request) = Session::asked::<Request>(&mut from, &self.token, nonce)?;
-        let mut reply = Reply { to: BufWriter::new(stream), session, at_once: false };
+        let mut reply = Reply { to: BufWriter::with_capacity(LINES_BYTES, stream), session, at_once: false };
         if request.version == PROTOCOL_VERSION {
             self.carry_out(request.command, &mut reply)?;
         } else {
@@ -183,6 +184,7 @@ impl Desk {
         match command {
             Command::Hello => reply.one(Ok(())),
             Command::List(filter) => self.all(reply, self.door.list(&filter)),
+            Command::Lines(filter) => self.all(reply, self.door.lines(&filter)),
             Command::Show { job } => reply.one(self.door.show(&job)),
             Command::RuleOf { job } => reply.one(self.door.rule_of(&job)),
             Command::Find(sought) => self.all(reply, self.door.find(&sought)),

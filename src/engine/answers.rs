@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use super::door::{Act, Answers, Door, FileWaiting, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
 use super::{abandon, find, order, rerun, retry, rule_book, set, settle, side_by_side};
@@ -10,6 +12,8 @@ use crate::model::file_known::FileKnown;
 use crate::model::halts::{Halting, Halts};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::job_line::{JobLine, JobRowBrief};
+use crate::model::job_state::JobState;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
@@ -32,29 +36,63 @@ impl Engine {
         }
     }
 
-    /// The newest jobs, oldest first. Their ids are kept, not their rows, which would take much memory.
-    fn newest(&self, filter: &JobFilter, limit: usize) -> Result<Answers<'_, Job>, Refusal> {
-        let newest = passing(self.store().jobs().rev(), filter).take(limit);
-        let ids = newest.map(|job| job.map(|job| job.id)).collect::<Result<Vec<JobId>, _>>()?;
-        let jobs = ids.into_iter().rev().filter_map(|id| self.store().job(id).transpose());
-        Ok(Box::new(jobs.map(|job| job.map_err(refused))))
-    }
-}
-
-impl Door for Engine {
-    fn list(&self, filter: &JobFilter) -> Answers<'_, Job> {
+    /// The jobs that pass the filter, in its order; of each row what `R` reads of it.
+    fn chosen<R: DeserializeOwned + Into<Job> + 'static>(&self, filter: &JobFilter) -> Answers<'_, Job> {
         let jobs: Answers<'_, Job> = match (filter.limit, filter.newest_first) {
-            (None, false) => Box::new(passing(self.store().jobs(), filter)),
+            (None, false) => Box::new(passing(self.rows::<R>(filter), filter)),
             (limit, true) => {
-                Box::new(passing(self.store().jobs().rev(), filter).take(limit.unwrap_or(usize::MAX)))
+                Box::new(passing(self.rows::<R>(filter).rev(), filter).take(limit.unwrap_or(usize::MAX)))
             }
-            (Some(limit), false) => match self.newest(filter, limit) {
+            (Some(limit), false) => match self.newest::<R>(filter, limit) {
                 Ok(jobs) => jobs,
                 Err(refusal) => Box::new(std::iter::once(Err(refusal))),
             },
         };
         let known = self.known_beside_rows();
         Box::new(jobs.map(move |job| job.map(|job| self.with_progress(&known, job))))
+    }
+
+    /// The rows that may pass the filter: of jobs that ended there may be very many, and they are not read where none is wanted.
+    fn rows<R: DeserializeOwned + 'static>(&self, filter: &JobFilter) -> RowsOfJobs<'_, R> {
+        if !filter.jobs.is_empty() {
+            let ids: Vec<JobId> = filter.jobs.iter().copied().collect();
+            Box::new(ids.into_iter().filter_map(|id| self.store().job_row(id).transpose()))
+        } else if filter.takes_unfinished_alone() {
+            Box::new(self.store().unfinished_job_rows())
+        } else {
+            Box::new(self.store().job_rows())
+        }
+    }
+
+    /// The newest jobs, oldest first. Their ids are kept, not their rows, which would take much memory.
+    fn newest<R: DeserializeOwned + Into<Job> + 'static>(
+        &self,
+        filter: &JobFilter,
+        limit: usize,
+    ) -> Result<Answers<'_, Job>, Refusal> {
+        let newest = passing(self.rows::<R>(filter).rev(), filter).take(limit);
+        let ids = newest.map(|job| job.map(|job| job.id)).collect::<Result<Vec<JobId>, _>>()?;
+        let rows = ids.into_iter().rev().filter_map(|id| self.store().job_row::<R>(id).transpose());
+        Ok(Box::new(rows.map(|row| row.map(Into::into).map_err(refused))))
+    }
+}
+
+type RowsOfJobs<'a, R> = Box<dyn DoubleEndedIterator<Item = Result<R, StoreError>> + 'a>;
+
+impl Door for Engine {
+    fn list(&self, filter: &JobFilter) -> Answers<'_, Job> {
+        self.chosen::<Job>(filter)
+    }
+
+    fn lines(&self, filter: &JobFilter) -> Answers<'_, JobLine> {
+        let lines = self.chosen::<JobRowBrief>(filter).map(|job| {
+            let mut line = JobLine::of(job?);
+            if let Some(stages) = self.stages().filter(|_| line.state == JobState::Running) {
+                line.workers = stages.dispatch.at_work(line.id).0;
+            }
+            Ok(line)
+        });
+        Box::new(lines)
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {
@@ -277,12 +315,13 @@ impl Door for Engine {
 }
 
 /// The jobs that pass the filter, in the order of the rows.
-fn passing<I: Iterator<Item = Result<Job, StoreError>>>(
-    jobs: I,
+fn passing<R: Into<Job>, I: Iterator<Item = Result<R, StoreError>>>(
+    rows: I,
     filter: &JobFilter,
-) -> impl Iterator<Item = Result<Job, Refusal>> + use<I> {
+) -> impl Iterator<Item = Result<Job, Refusal>> + use<R, I> {
     let filter = filter.clone();
-    jobs.filter(move |job| job.as_ref().map_or(true, |job| filter.takes(job))).map(|job| job.map_err(refused))
+    let jobs = rows.map(|row| row.map(Into::<Job>::into).map_err(refused));
+    jobs.filter(move |job| job.as_ref().map_or(true, |job| filter.takes(job)))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it stands behind map_err")]
@@ -329,6 +368,89 @@ mod tests {
         assert_eq!(listed(&engine, &filter(Some(2), true)), [third, second]);
         let of_nobody = JobFilter { rule: Some("other".into()), ..filter(Some(2), false) };
         assert!(listed(&engine, &of_nobody).is_empty());
+    }
+
+    /// Whatever a row does not say is told of a line as of the whole job.
+    #[test]
+    fn a_line_says_what_the_whole_job_says() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(crate::engine::tests::worked(&run, 0, "a"));
+        let mut paused = world.second_job("b.txt");
+        paused.take(crate::model::job_state::JobEvent::Paused, crate::clock::now(), "").expect("is paused");
+        let mut failed = Job { id: JobId::from_parts(9, 0), ..world.second_job("c.txt") };
+        let error = JobError { kind: FaultKind::Input, message: "cut short".into(), hint: None };
+        failed.fail(error).expect("fails");
+        failed.end_failing(crate::clock::now()).expect("ends");
+        let late = Job {
+            id: JobId::from_parts(10, 0),
+            due_at: Some(crate::clock::now()),
+            ..world.second_job("d.txt")
+        };
+        for job in [&paused, &failed, &late] {
+            world.shared.save(job).expect("writes");
+        }
+        let engine = engine(&world);
+        Door::halt(&engine, &Halting::Pause(crate::model::halts::Scope::default())).expect("is paused");
+        let only = |change: fn(&mut JobFilter)| {
+            let mut filter = JobFilter::default();
+            change(&mut filter);
+            filter
+        };
+        let unfinished = only(|filter| filter.unfinished = true);
+        for filter in [JobFilter::default(), unfinished, only(|filter| filter.limit = Some(2))] {
+            let whole: Vec<_> = engine.list(&filter).map(|job| JobLine::of(job.expect("is read"))).collect();
+            let lines: Vec<_> = engine.lines(&filter).map(|line| line.expect("is read")).collect();
+            assert_eq!(lines, whole, "{filter:?}");
+            assert!(whole.iter().any(|line| line.waiting.is_some()), "{whole:#?}");
+        }
+    }
+
+    #[test]
+    fn only_unfinished_jobs_or_only_some_are_listed_where_only_these_are_asked_for() {
+        let world = World::new();
+        let (first, second) = (world.job(), world.second_job("b.txt"));
+        let mut ended = Job { id: JobId::from_parts(9, 0), ..world.job() };
+        ended.take(crate::model::job_state::JobEvent::GivenBack, crate::clock::now(), "").expect("ends");
+        world.shared.save(&ended).expect("writes");
+        let engine = engine(&world);
+        let ids = |filter: &JobFilter| -> Vec<JobId> {
+            engine.lines(filter).map(|line| line.expect("is read").id).collect()
+        };
+        let all = JobFilter::default();
+        let mut known = [first.id, second.id];
+        known.sort_unstable();
+        let found = ids(&JobFilter { unfinished: true, ..all.clone() });
+        assert_eq!(found.iter().copied().collect::<std::collections::BTreeSet<_>>(), known.into());
+        assert_eq!(ids(&JobFilter { state: Some(JobState::Queued), ..all.clone() }).len(), 2);
+        let jobs = [ended.id, second.id, JobId::from_parts(99, 0)].into();
+        let mut expected = [ended.id, second.id];
+        expected.sort_unstable();
+        assert_eq!(ids(&JobFilter { jobs, ..all }), expected, "one that is not there is none");
+    }
+
+    /// Goal: a look at what is at work costs the same beside very many jobs that ended.
+    #[test]
+    fn jobs_that_ended_are_not_read_for_a_list_of_those_that_have_not() {
+        let world = World::new();
+        let mut ended = Job { id: JobId::from_parts(2, 0), ..world.job() };
+        ended.take(crate::model::job_state::JobEvent::GivenBack, crate::clock::now(), "").expect("ends");
+        let mut changes = world.shared.store.change();
+        for number in 0..5000 {
+            ended.id = JobId::from_parts(3, number);
+            changes.job(&ended);
+        }
+        changes.apply().expect("writes");
+        let engine = engine(&world);
+        let took = |filter: &JobFilter| {
+            let begun = std::time::Instant::now();
+            engine.lines(filter).count();
+            begun.elapsed()
+        };
+        let best = |filter: &JobFilter| (0..3).map(|_| took(filter)).min().expect("some");
+        let all = best(&JobFilter::default());
+        let unfinished = best(&JobFilter { unfinished: true, ..JobFilter::default() });
+        assert!(unfinished * 10 < all, "{unfinished:?} of {all:?}");
     }
 
     #[test]

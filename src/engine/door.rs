@@ -1,5 +1,7 @@
 //! What is asked of the engine, and why there may be no answer: by commands now; the HTTP API and the dashboard come in by the same door.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ use crate::model::file_known::FileKnown;
 use crate::model::halts::{Halting, Halts, is_sender};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::job_line::JobLine;
 use crate::model::job_state::JobState;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
@@ -34,6 +37,12 @@ pub(crate) struct JobFilter {
     pub sender: Option<String>,
     /// Only those that were claimed at this moment or later.
     pub since: Option<Timestamp>,
+    /// Only these; none: all.
+    #[serde(default)]
+    pub jobs: BTreeSet<JobId>,
+    /// Only those that have not ended.
+    #[serde(default)]
+    pub unfinished: bool,
     /// Only so many: the newest of them.
     pub limit: Option<usize>,
     /// The newest first.
@@ -43,13 +52,20 @@ pub(crate) struct JobFilter {
 impl JobFilter {
     /// Whether a job is among them.
     pub(crate) fn takes(&self, job: &Job) -> bool {
-        self.state.is_none_or(|state| job.state == state)
+        (self.jobs.is_empty() || self.jobs.contains(&job.id))
+            && self.state.is_none_or(|state| job.state == state)
+            && !(self.unfinished && job.state.is_final())
             && self.rule.as_ref().is_none_or(|rule| *rule == job.rule)
             && self
                 .sender
                 .as_ref()
                 .is_none_or(|sender| is_sender(sender, &job.vars, job.source.path.as_path()))
             && self.since.is_none_or(|since| since <= job.created_at)
+    }
+
+    /// Whether it takes none that has ended.
+    pub(crate) fn takes_unfinished_alone(&self) -> bool {
+        self.unfinished || self.state.is_some_and(|state| !state.is_final())
     }
 
     /// Whether it takes every job, however many and in which order.
@@ -244,6 +260,8 @@ pub(crate) type Answers<'a, T> = Box<dyn Iterator<Item = Result<T, Refusal>> + '
 pub(crate) trait Door: Send + Sync {
     /// The jobs that pass the filter, oldest first unless it says otherwise.
     fn list(&self, filter: &JobFilter) -> Answers<'_, Job>;
+    /// The same, of each what a list has of it: much less work where there are many.
+    fn lines(&self, filter: &JobFilter) -> Answers<'_, JobLine>;
     /// One job: named by its id, or by at least four characters of the id's beginning or end.
     fn show(&self, job: &str) -> Result<Job, Refusal>;
     /// The rule that a job goes by, or went by, as it was then.
@@ -342,6 +360,9 @@ mod tests {
         assert_eq!(of(|_, _| {}), (true, true));
         assert_eq!(of(|filter, _| filter.newest_first = true), (true, true));
         assert_eq!(of(|filter, _| filter.limit = Some(1)), (true, false), "a limit is for all together");
+        assert_eq!(of(|filter, _| filter.unfinished = true), (true, false));
+        assert_eq!(of(|filter, job| filter.jobs = [job.id].into()), (true, false));
+        assert_eq!(of(|filter, job| filter.jobs = [job.id.successor()].into()), (false, false));
         assert_eq!(of(|filter, job| filter.state = Some(job.state.get())), (true, false));
         assert_eq!(of(|filter, _| filter.state = Some(JobState::Failed)), (false, false));
         assert_eq!(of(|filter, job| filter.rule = Some(job.rule.clone())), (true, false));

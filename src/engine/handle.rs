@@ -285,8 +285,8 @@ fn tell_progress(stages: &Shared, job: &mut Job) {
         run.copy_progress(job);
         run.copy_counts(job);
     }
-    let held_back = if job.waiting.is_none() { stages.dispatch.held_back(job.id) } else { None };
-    if let Some(held_back) = held_back {
+    let (_, held_back) = stages.dispatch.at_work(job.id);
+    if let Some(held_back) = held_back.filter(|_| job.waiting.is_none()) {
         paces::tell_waiting(&held_back, job);
     }
 }

@@ -10,7 +10,7 @@ use super::jobs::configuration_json;
 use super::{Stop, service_word};
 use crate::config;
 use crate::engine::{Door, JobFilter, Refusal};
-use crate::model::job::Job;
+use crate::model::job_line::JobLine;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::overriding::Override;
@@ -28,8 +28,8 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    pub(crate) fn note(&mut self, job: &Job) {
-        *self.jobs.entry(job.state.get().as_str()).or_default() += 1;
+    pub(crate) fn note(&mut self, job: &JobLine) {
+        *self.jobs.entry(job.state.as_str()).or_default() += 1;
         self.unfinished += u64::from(!job.state.is_final());
         self.last_job_at = self.last_job_at.max(Some(job.created_at));
     }
@@ -58,7 +58,7 @@ pub(crate) fn activities(
             None => change(activities.entry(name.to_owned()).or_default()),
         }
     };
-    for job in door.into_iter().flat_map(|door| door.list(&JobFilter::default())) {
+    for job in door.into_iter().flat_map(|door| door.lines(&JobFilter::default())) {
         let job = job?;
         of(&job.rule, &mut activities, &|activity| activity.note(&job));
     }

@@ -15,8 +15,8 @@ use crate::model::deadline::{DeadlineReport, DeadlineState};
 use crate::model::fault::WaitsFor;
 use crate::model::halts::Pause;
 use crate::model::hook::HookState;
-use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::job_line::JobLine;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::rule::Settings;
@@ -65,10 +65,19 @@ impl Attention {
 
 /// Of the running service by itself.
 pub(crate) fn of_service(door: &dyn Door, since: Option<Timestamp>) -> Result<Status, Stop> {
+    of_service_showing(door, since, &mut |_| ())
+}
+
+/// The same; `show` is shown each job on the way, the oldest first.
+pub(crate) fn of_service_showing(
+    door: &dyn Door,
+    since: Option<Timestamp>,
+    show: &mut dyn FnMut(&JobLine),
+) -> Result<Status, Stop> {
     let kept = door.kept_configuration()?;
     let settings =
         config::read_kept(&kept, None).map_err(|problems| std::io::Error::other(problems.to_string()))?;
-    of(Some(door), &settings, since)
+    of_showing(Some(door), &settings, since, show)
 }
 
 /// `since`: jobs that failed before need nobody's attention.
@@ -76,6 +85,15 @@ pub(crate) fn of(
     door: Option<&dyn Door>,
     settings: &Settings,
     since: Option<Timestamp>,
+) -> Result<Status, Stop> {
+    of_showing(door, settings, since, &mut |_| ())
+}
+
+fn of_showing(
+    door: Option<&dyn Door>,
+    settings: &Settings,
+    since: Option<Timestamp>,
+    show: &mut dyn FnMut(&JobLine),
 ) -> Result<Status, Stop> {
     let mut status = Status {
         version: VIEW_VERSION,
@@ -112,7 +130,7 @@ pub(crate) fn of(
         }));
         status.paused = halts.pauses;
         count_files(&mut status, door)?;
-        count_jobs(&mut status, door, since)?;
+        count_jobs(&mut status, door, since, show)?;
     }
     Ok(status)
 }
@@ -194,11 +212,17 @@ fn of_disk(disk: &Disk) -> Option<Attention> {
     Some(Attention::new("disk", message, "make room there; jobs and files that wait go on by themselves"))
 }
 
-fn count_jobs(status: &mut Status, door: &dyn Door, since: Option<Timestamp>) -> Result<(), Stop> {
+fn count_jobs(
+    status: &mut Status,
+    door: &dyn Door,
+    since: Option<Timestamp>,
+    show: &mut dyn FnMut(&JobLine),
+) -> Result<(), Stop> {
     let mut kinds: BTreeMap<&'static str, Attention> = BTreeMap::new();
-    for job in door.list(&JobFilter::default()) {
+    for job in door.lines(&JobFilter::default()) {
         let job = job?;
-        *status.jobs.entry(job.state.get().as_str()).or_default() += 1;
+        show(&job);
+        *status.jobs.entry(job.state.as_str()).or_default() += 1;
         let is_old = since.is_some_and(|since| job.finished_at.unwrap_or(job.created_at) < since);
         // One that failed needs attention for that.
         if let Some(report) = job.deadline.as_ref().filter(|_| !job.state.is_final()) {
@@ -227,7 +251,7 @@ fn count_jobs(status: &mut Status, door: &dyn Door, since: Option<Timestamp>) ->
     Ok(())
 }
 
-fn note_deadline(kinds: &mut BTreeMap<&'static str, Attention>, job: &Job, report: &DeadlineReport) {
+fn note_deadline(kinds: &mut BTreeMap<&'static str, Attention>, job: &JobLine, report: &DeadlineReport) {
     let (about, is) = match report.state {
         DeadlineState::AtRisk => ("deadline_at_risk", "will not be done"),
         DeadlineState::Late => ("deadline_passed", "not done"),
@@ -248,9 +272,9 @@ fn note_deadline(kinds: &mut BTreeMap<&'static str, Attention>, job: &Job, repor
 }
 
 /// Why a job will not go on by itself.
-fn trouble_of(job: &Job) -> Option<(&'static str, &str)> {
-    let error = || job.error.as_ref().map_or("", |error| error.message.as_str());
-    match job.state.get() {
+fn trouble_of(job: &JobLine) -> Option<(&'static str, &str)> {
+    let error = || job.error.as_deref().unwrap_or_default();
+    match job.state {
         JobState::Failed => return Some(("failed", error())),
         JobState::Refused => return Some(("refused", error())),
         _ => {}

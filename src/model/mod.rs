@@ -22,6 +22,7 @@ pub mod hook;
 pub mod identity;
 pub mod job;
 pub mod job_id;
+pub(crate) mod job_line;
 mod job_moves;
 pub mod job_state;
 pub mod job_view;

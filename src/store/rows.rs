@@ -157,12 +157,32 @@ pub(crate) enum JobMatch {
 
 impl Store {
     pub(crate) fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.row("job", &keys::of_job(keys::JOB, id))
+        self.job_row(id)
     }
 
     /// All jobs, oldest first; from the back: newest first. Read as they are asked for.
     pub(crate) fn jobs(&self) -> impl DoubleEndedIterator<Item = Result<Job, StoreError>> + use<> {
+        self.job_rows()
+    }
+
+    /// The same, of each row what `R` reads of it.
+    pub(crate) fn job_rows<R: DeserializeOwned>(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = Result<R, StoreError>> + use<R> {
         self.rows_of("job", keys::JOB)
+    }
+
+    /// Those that are not in a final state, without reading the others.
+    pub(crate) fn unfinished_job_rows<R: DeserializeOwned>(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = Result<R, StoreError>> + use<R> {
+        let store = self.clone();
+        let ids = self.job_ids(keys::UNFINISHED);
+        ids.filter_map(move |id| id.and_then(|id| store.job_row(id)).transpose())
+    }
+
+    pub(crate) fn job_row<R: DeserializeOwned>(&self, id: JobId) -> Result<Option<R>, StoreError> {
+        self.row("job", &keys::of_job(keys::JOB, id))
     }
 
     pub(crate) fn jobs_newest_first(&self) -> impl Iterator<Item = Result<Job, StoreError>> + use<> {
@@ -182,11 +202,7 @@ impl Store {
 
     /// Jobs that are not in a final state, oldest first (without reading the others).
     pub fn unfinished_jobs(&self) -> Result<Vec<Job>, StoreError> {
-        let mut jobs = Vec::new();
-        for id in self.job_ids(keys::UNFINISHED) {
-            jobs.extend(self.job(id?)?);
-        }
-        Ok(jobs)
+        self.unfinished_job_rows().collect()
     }
 
     /// The job that a text names: its id, or at least four characters of its beginning or end.

@@ -509,11 +509,11 @@ impl<R: Workable> Dispatch<R> {
         self.tell(|state, now| state.schedule.limit_job(id, workers_max, now));
     }
 
-    /// What users have set that keeps workers from slices of this job.
-    pub(in crate::engine) fn held_back(&self, id: JobId) -> Option<HeldBack> {
+    /// The workers of this job, and what users have set that keeps more of them from its slices.
+    pub(in crate::engine) fn at_work(&self, id: JobId) -> (usize, Option<HeldBack>) {
         let state = self.lock();
-        state.runs.get(&id).filter(|run| run.has_work())?;
-        state.schedule.held_back(id, Instant::now())
+        let wants = state.runs.get(&id).filter(|run| run.has_work());
+        (state.schedule.workers_at(id), wants.and_then(|_| state.schedule.held_back(id, Instant::now())))
     }
 
     /// A worker took a slice of so many records.

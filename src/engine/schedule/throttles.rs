@@ -154,6 +154,11 @@ impl Throttles {
         };
     }
 
+    /// Those that hold permits for a job.
+    pub(super) fn workers_at(&self, id: JobId) -> usize {
+        self.at_jobs.get(&id).copied().unwrap_or(0)
+    }
+
     /// What keeps another worker from a run of this rule.
     pub(super) fn held_back(
         &self,
@@ -162,9 +167,8 @@ impl Throttles {
         working: &Permits,
         now: Instant,
     ) -> Option<HeldBack> {
-        let at_job = || self.at_jobs.get(&id).copied().unwrap_or(0);
         if let Some(&workers_max) = self.of_jobs.get(&id)
-            && at_job() >= workers_max
+            && self.workers_at(id) >= workers_max
         {
             return Some(HeldBack::Job { workers_max });
         }

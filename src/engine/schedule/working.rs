@@ -122,6 +122,11 @@ impl Schedule {
         self.throttles.held_back(id, &owner.rule, &self.working, now)
     }
 
+    /// Those at work on a job.
+    pub(in crate::engine) fn workers_at(&self, id: JobId) -> usize {
+        self.throttles.workers_at(id)
+    }
+
     /// A slice is worked.
     pub(in crate::engine) fn end_work(&mut self, permit: Permit, now: Instant) {
         let was_slow = self.working.is_long(permit, now);

@@ -1,0 +1,151 @@
+//! `landfall show JOB --follow`: what becomes of a job, line by line, until it has ended.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::exit::FAILED;
+use super::show::{ShowArgs, print_job};
+use super::view::{self, Stop};
+use crate::engine::{Door, Refusal};
+use crate::model::job::Job;
+use crate::model::job_state::JobState;
+use crate::model::job_view::job_json;
+use crate::model::notice::Notice;
+use crate::model::rule::Settings;
+use crate::model::shown_json;
+
+/// Progress is told so often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) fn run(args: &ShowArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    match view::door(settings)? {
+        Some(door) => follow(door.as_ref(), &args.job, args.json),
+        None => Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() })),
+    }
+}
+
+/// Exit code 1 where the job did not end well, or does not go on because no service runs.
+fn follow(door: &dyn Door, job: &str, as_json: bool) -> anyhow::Result<ExitCode> {
+    let mut ended = None;
+    let printed = view::print(|out| {
+        let mut notices = door.subscribe(); // from before the job is read, so that nothing is missed
+        let mut job = door.show(job)?;
+        let mut told = Told::of(&job);
+        if as_json {
+            print_line(out, &job)?;
+        } else {
+            print_job(out, &job)?;
+        }
+        while !job.state.is_final() {
+            if !door.is_service() {
+                return Err(Refusal::NotRunning.into());
+            }
+            out.flush()?;
+            let looked = Instant::now();
+            let is_news = |notice: Notice| match notice {
+                Notice::Changed(change) => change.job == job.id,
+                Notice::ReadAnew => true,
+                Notice::Quiet => looked.elapsed() >= PROGRESS_EVERY,
+            };
+            loop {
+                let ended = || Refusal::NotRunning;
+                if is_news(notices.next().ok_or_else(ended)??) {
+                    break;
+                }
+            }
+            job = door.show(&job.id.to_string())?;
+            if as_json {
+                if told.is_news(&job) {
+                    print_line(out, &job)?;
+                }
+            } else {
+                told.tell(out, &job)?;
+            }
+        }
+        ended = Some(job.state.get());
+        Ok(())
+    })?;
+    Ok(if ended.is_some_and(|state| state != JobState::Completed) { ExitCode::from(FAILED) } else { printed })
+}
+
+fn print_line(out: &mut dyn Write, job: &Job) -> Result<(), Stop> {
+    Ok(writeln!(out, "{}", shown_json::to_string(&job_json(job))?)?)
+}
+
+/// What was told last.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    /// Of the timeline.
+    upto: Option<Timestamp>,
+    waiting: Option<String>,
+    records: u64,
+    worked: u64,
+}
+
+impl Told {
+    fn of(job: &Job) -> Self {
+        Self {
+            upto: job.timeline.iter().map(|moment| moment.at).max(),
+            waiting: job.waiting.as_ref().map(|waiting| waiting.detail.clone()),
+            records: job.account.records_in,
+            worked: job.bytes_worked,
+        }
+    }
+
+    fn is_news(&mut self, job: &Job) -> bool {
+        let now = Self::of(job);
+        let is_news = now != *self;
+        *self = now;
+        is_news
+    }
+
+    /// What is new of it.
+    fn tell(&mut self, out: &mut dyn Write, job: &Job) -> Result<(), Stop> {
+        let printable = |text: &str| view::printable(text.as_bytes(), usize::MAX);
+        let before = std::mem::replace(self, Self::of(job));
+        for moment in job.timeline.iter().filter(|moment| Some(moment.at) > before.upto) {
+            let (at, detail) = (view::moment(moment.at), printable(&moment.detail));
+            writeln!(out, "{}", format!("{at}  {:10}  {detail}", moment.state).trim_end())?;
+        }
+        let (now, state) = (view::moment(crate::clock::now()), job.state.get());
+        if self.waiting != before.waiting
+            && let Some(waiting) = &self.waiting
+        {
+            writeln!(out, "{now}  {state:10}  waits: {}", printable(waiting))?;
+        }
+        if (self.records, self.worked) != (before.records, before.worked) {
+            let (worked, size) = (view::bytes(self.worked), view::bytes(job.source.identity.size));
+            writeln!(out, "{now}  {state:10}  {} records, about {worked} of {size} worked", self.records)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::tests::printed;
+    use super::*;
+    use crate::model::job::{Moment, Waiting};
+    use crate::model::job_view::tests::sample_job;
+
+    #[test]
+    fn what_is_new_of_a_job_is_told_once() {
+        let mut job = Job { waiting: None, state: JobState::Running.into(), ..sample_job() };
+        let mut told = Told::of(&job);
+        assert_eq!(printed(|out| told.tell(out, &job)), "");
+        let at = job.created_at.checked_add(jiff::SignedDuration::from_secs(1)).expect("a time");
+        job.timeline.push(Moment { at, state: JobState::Running, detail: "a\u{1b}b".into() });
+        assert_eq!(printed(|out| told.tell(out, &job)), "2026-11-30T00:53:21Z  running     a\\u{1b}b\n");
+        job.waiting = Some(Waiting::for_answer("/in", 3));
+        job.account.records_in = 12;
+        let said = printed(|out| told.tell(out, &job));
+        let lines: Vec<_> = said.lines().map(|line| &line[20..]).collect();
+        let [waits, goes] = lines.as_slice() else { panic!("{said}") };
+        assert!(waits.starts_with("  running     waits: a mount"), "{waits}");
+        assert_eq!(*goes, "  running     12 records, about 1 B of 3 B worked");
+        assert_eq!(printed(|out| told.tell(out, &job)), "");
+    }
+}
