@@ -177,8 +177,16 @@ impl ReadingMemory {
 
     /// The source has what it waited for, or waits no more.
     pub(super) fn wait_no_more(&self, source: u128) {
-        self.state().waiting.remove(&source);
-        self.freed.notify_all(); // it may have been before others
+        let mut state = self.state();
+        state.waiting.remove(&source);
+        self.tell_freed(&state); // it may have been before others
+    }
+
+    /// Whoever waits stands in the list. To wake nobody is a call of the system, too, and each source would make it.
+    fn tell_freed(&self, state: &State) {
+        if !state.waiting.is_empty() {
+            self.freed.notify_all();
+        }
     }
 }
 
@@ -202,7 +210,6 @@ impl Drop for Permit {
                 state.holders.remove(&self.source);
             }
         }
-        drop(state);
-        self.pool.freed.notify_all();
+        self.pool.tell_freed(&state);
     }
 }

@@ -18,11 +18,44 @@ pub(crate) const CLAIM_FOLDER: &str = ".landfall";
 /// What the names of our own files begin with, beside those of others, until they are whole.
 pub(crate) const HIDDEN_PREFIX: &str = ".landfall-";
 
-static ROOTS: LazyLock<RwLock<HashSet<PathBuf>>> = LazyLock::new(RwLock::default);
+static ROOTS: LazyLock<RwLock<Roots>> = LazyLock::new(RwLock::default);
+
+/// Asked for many times a file: most ancestors of a path are told by their lengths alone to be no roots, before anything is hashed.
+#[derive(Default)]
+struct Roots {
+    paths: HashSet<PathBuf>,
+    /// Whether one is so long.
+    lengths: Vec<bool>,
+}
+
+impl Roots {
+    fn add(&mut self, root: &Path) {
+        let root: PathBuf = root.components().collect(); // spelled plainly
+        let length = root.as_os_str().len();
+        if self.lengths.len() <= length {
+            self.lengths.resize(length + 1, false);
+        }
+        if let Some(is_one_so_long) = self.lengths.get_mut(length) {
+            *is_one_so_long = true;
+        }
+        self.paths.insert(root);
+    }
+
+    fn may_be_so_long(&self, folder: &Path) -> bool {
+        self.lengths.get(folder.as_os_str().len()).is_some_and(|is_one_so_long| *is_one_so_long)
+    }
+}
 
 /// Tells that all below this folder belongs to others.
 pub(crate) fn add_landing_root(root: &Path) {
-    ROOTS.write().unwrap_or_else(PoisonError::into_inner).insert(root.to_owned());
+    ROOTS.write().unwrap_or_else(PoisonError::into_inner).add(root);
+}
+
+/// Whether a path has no part that says nothing (`//`, `/./`, a `/` at the end); false where that cannot be told in a few steps.
+fn is_spelled_plainly(path: &Path) -> bool {
+    let mut names = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'/');
+    let begins_at_root = names.next().is_some_and(<[u8]>::is_empty);
+    cfg!(unix) && begins_at_root && names.all(|name| !matches!(name, b"" | b"."))
 }
 
 pub(crate) fn is_in_landing_root(folder: &Path) -> bool {
@@ -32,10 +65,13 @@ pub(crate) fn is_in_landing_root(folder: &Path) -> bool {
 /// The nearest landing root that a folder lies in, or is, and the way from there.
 pub(super) fn root_of(folder: &Path) -> Option<(&Path, &Path)> {
     let roots = ROOTS.read().unwrap_or_else(PoisonError::into_inner);
-    if roots.is_empty() {
+    if roots.paths.is_empty() {
         return None;
     }
-    let root = folder.ancestors().find(|ancestor| roots.contains(*ancestor))?;
+    let is_plain = is_spelled_plainly(folder);
+    let is_root =
+        |ancestor: &&Path| (!is_plain || roots.may_be_so_long(ancestor)) && roots.paths.contains(*ancestor);
+    let root = folder.ancestors().find(is_root)?;
     Some((root, folder.strip_prefix(root).ok()?))
 }
 
@@ -170,6 +206,24 @@ mod tests {
         assert_eq!(root_of(&outer.join("b")), Some((outer, Path::new("b"))));
         assert_eq!(root_of(&inner.join(CLAIM_FOLDER)), Some((inner, Path::new(CLAIM_FOLDER))));
         assert_eq!(root_of(Path::new("/landing-root-tests/a")), None);
+    }
+
+    #[test]
+    fn a_landing_root_is_met_however_it_is_spelled() {
+        add_landing_root(Path::new("/landing//root-spelled/./in/"));
+        for folder in [
+            "/landing/root-spelled/in",
+            "/landing/root-spelled/in/",
+            "/landing/./root-spelled//in",
+            "//landing/root-spelled/in/.",
+        ] {
+            let found = root_of(Path::new(folder)).map(|(root, below)| (root.to_owned(), below.to_owned()));
+            assert_eq!(found, Some(("/landing/root-spelled/in".into(), PathBuf::new())), "{folder}");
+            let below = Path::new(folder).join(CLAIM_FOLDER);
+            assert_eq!(root_of(&below).map(|(_, below)| below), Some(Path::new(CLAIM_FOLDER)), "{folder}");
+        }
+        assert_eq!(root_of(Path::new("/landing/root-spelled")), None);
+        assert_eq!(root_of(Path::new("/landing/root-spelled/im")), None);
     }
 
     #[test]

@@ -13,12 +13,12 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use super::error::FsError;
-use super::files::{create_private, identity_at, is_missing, remove_file, sync_all};
+use super::files::{create_private, identity_at, if_there, is_missing, remove_file, sync_all};
 use super::folder_sync::sync_folder;
 use super::names::{Renamed, hidden_sibling, parent_of};
 use super::platform::{self, forget_cached, identity, open_source};
-use super::presence::{Presence, presence};
 use super::rename::{forget_note, rename_no_replace};
+use crate::model::identity::FolderIdentity;
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
 /// FAT keeps even seconds only.
@@ -124,12 +124,16 @@ fn remove_source(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 /// Removes a file that must be gone afterwards. Not to find it says so only while its folder is there: a file system that is
 /// unmounted for a moment brings it back.
 pub(crate) fn remove_for_good(path: &Path) -> Result<(), FsError> {
-    let failed = |error| FsError::new("remove", path, error);
-    remove_file(path)?;
-    match presence(path).map_err(failed)? {
-        Presence::Gone(_) => Ok(()),
-        Presence::Here(_) | Presence::FolderAway => Err(failed(io::ErrorKind::NotFound.into())),
+    if remove_in(path, |_| true)? {
+        return Ok(());
     }
+    Err(FsError::new("remove", path, io::ErrorKind::NotFound.into()))
+}
+
+/// The same from a folder that `is_it` knows; false: another lies there, or none.
+pub(crate) fn remove_in(path: &Path, is_it: impl Fn(&FolderIdentity) -> bool) -> Result<bool, FsError> {
+    let removed = if_there(platform::remove_in(path, is_it));
+    removed.map(|done| done == Some(true)).map_err(|error| FsError::new("remove", path, error))
 }
 
 fn copy_verified(from: &Path, partial: &Path, keeps_owner: bool) -> Result<(), FsError> {

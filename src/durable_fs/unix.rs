@@ -1,5 +1,6 @@
 //! What Unix has: `renameat2`, hard links, `fsync` of folders.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
@@ -464,17 +465,35 @@ const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
 /// The folder of a path, and the regular file that has the path's name in it, both by one descriptor.
 pub(super) fn look_in_folder(path: &Path) -> io::Result<(FolderIdentity, Option<FileIdentity>)> {
+    let (folder, name) = folder_and_name(path)?;
+    let found = match retry_on_intr(|| statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)) {
+        Err(rustix::io::Errno::NOENT) => None,
+        found => file_identity_of(&found?),
+    };
+    Ok((folder_identity_of(&folder.metadata()?), found))
+}
+
+/// The folder of a path by a new look, held open, and the path's name in it.
+fn folder_and_name(path: &Path) -> io::Result<(File, &OsStr)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let parent = parent_of(path);
     let folder = match reach::folder(parent)? {
         Some(folder) => folder,
         None => retry_on_intr(|| rustix::fs::open(parent, FOLDER, Mode::empty()))?,
     };
-    let found = match retry_on_intr(|| statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)) {
-        Err(rustix::io::Errno::NOENT) => None,
-        found => file_identity_of(&found?),
-    };
-    Ok((folder_identity_of(&File::from(folder).metadata()?), found))
+    Ok((File::from(folder), name))
+}
+
+/// Removes a name from its folder, if `is_it` knows that. What was looked at is held open: nothing is unmounted or exchanged in between.
+pub(super) fn remove_in(path: &Path, is_it: impl Fn(&FolderIdentity) -> bool) -> io::Result<bool> {
+    let (folder, name) = folder_and_name(path)?;
+    if !is_it(&folder_identity_of(&folder.metadata()?)) {
+        return Ok(false);
+    }
+    match retry_on_intr(|| unlinkat(&folder, name, AtFlags::empty())) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {

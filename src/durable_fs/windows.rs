@@ -357,6 +357,21 @@ pub(super) fn look_in_folder(path: &Path) -> io::Result<(FolderIdentity, Option<
     if is_same { Ok((after, found)) } else { Err(away()) }
 }
 
+/// Removes a name from its folder, if `is_it` knows that.
+pub(super) fn remove_in(path: &Path, is_it: impl Fn(&FolderIdentity) -> bool) -> io::Result<bool> {
+    let (folder, _) = look_in_folder(path)?;
+    if !is_it(&folder) {
+        return Ok(false);
+    }
+    match remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // By its path: another folder may have come in between.
+    let (folder, found) = look_in_folder(path)?;
+    Ok(is_it(&folder) && found.is_none())
+}
+
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
     reach::check(folder)?;
     if !fs::metadata(folder)?.is_dir() {

@@ -12,7 +12,7 @@ use super::{archive, quarantine, sequence, source};
 use crate::clock;
 use crate::durable_fs::{self, Reach};
 use crate::model::fault::FaultKind;
-use crate::model::identity::FileIdentity;
+use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
@@ -193,12 +193,13 @@ pub(super) fn is_same_time(one: &FileIdentity, other: &FileIdentity) -> bool {
 
 fn delete(job: &Job) -> Result<(), Trouble> {
     if let Some(claimed) = &job.source.claimed {
-        if !source::claim_folder_is_there(job)? {
+        let folder = durable_fs::parent_of(claimed.as_path());
+        let is_its_own = |found: &FolderIdentity| source::is_claimed_into(job, folder, found);
+        if !durable_fs::remove_in(claimed.as_path(), is_its_own)? {
             let message = format!("the folder of {claimed} is not there");
             let hint = "mount its file system; the job goes on by itself";
             return Err(Trouble::not_mounted(message, hint));
         }
-        durable_fs::remove_for_good(claimed.as_path())?;
     }
     for (companion, _) in claimed_companions(job) {
         durable_fs::remove_file(companion)?;

@@ -94,7 +94,8 @@ pub(super) fn is_gone(job: &Job, seen: Presence) -> bool {
     matches!(seen, Presence::Gone(folder) if is_claimed_into(job, path, &folder))
 }
 
-fn is_claimed_into(job: &Job, path: &Path, folder: &FolderIdentity) -> bool {
+/// Whether a folder is the one that the source was claimed into.
+pub(super) fn is_claimed_into(job: &Job, path: &Path, folder: &FolderIdentity) -> bool {
     // Windows mounts volumes under letters and folders that are then not there, or empty of claim folders; not all of its file
     // systems number folders for good.
     let is_same = |claimed_into| durable_fs::is_same_folder(path, folder, claimed_into);

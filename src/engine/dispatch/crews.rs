@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::primitives::atomic::{AtomicBool, Ordering};
 use super::primitives::{Condvar, Mutex, MutexGuard};
 use crate::engine::dispatch::Taken;
+use crate::engine::dispatch::seats::{Count, Held, Seat};
 pub(in crate::engine) use crate::engine::schedule::Crew;
 use crate::engine::schedule::{Call, HeldBack, Owner, Permit, Schedule, Stage, WorkLimits};
 use crate::model::job_id::JobId;
@@ -19,40 +20,6 @@ pub(in crate::engine) trait Workable {
     fn has_work(&self) -> bool;
 }
 
-/// Where the threads of a crew are; those that are at a task are not counted.
-#[derive(Debug, Default)]
-struct Count {
-    idle: usize,
-    /// Called, and not awake yet.
-    tickets: usize,
-    /// On their way to the next task.
-    coming: usize,
-}
-
-/// A thread's place in its crew.
-#[derive(Debug)]
-pub(in crate::engine) struct Seat {
-    crew: Crew,
-    /// Counted as on its way.
-    is_coming: bool,
-    /// What it has from its last task.
-    held: Option<Held>,
-}
-
-#[derive(Debug)]
-enum Held {
-    /// The job that it reads, perhaps with the right to.
-    Source(JobId),
-    Permit(Permit),
-}
-
-impl Seat {
-    /// Of a thread that `grow` starts.
-    pub(in crate::engine) fn new(crew: Crew) -> Self {
-        Self { crew, is_coming: true, held: None }
-    }
-}
-
 struct State<R> {
     schedule: Schedule,
     runs: BTreeMap<JobId, Arc<R>>,
@@ -60,6 +27,8 @@ struct State<R> {
     counts: [Count; 4],
     /// Loaders that stand in line with their jobs.
     line: HashMap<JobId, Arc<Condvar>>,
+    /// Operators that wait for a job to be put down.
+    operators: usize,
     /// Until when the clock sleeps; `None`: until it is called.
     clock_sleeps: Option<Instant>,
     stops: bool,
@@ -95,6 +64,7 @@ impl<R: Workable> Dispatch<R> {
             settled: HashMap::new(),
             counts: Default::default(),
             line: HashMap::new(),
+            operators: 0,
             clock_sleeps: None,
             stops: false,
         };
@@ -283,8 +253,7 @@ impl<R: Workable> Dispatch<R> {
             if left.is_zero() || state.stops {
                 return false;
             }
-            state =
-                self.put_down.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |(state, _)| state);
+            state = self.wait_as_operator(state, left);
         }
         true
     }
@@ -316,8 +285,26 @@ impl<R: Workable> Dispatch<R> {
             if left.is_zero() {
                 return Taken::Not;
             }
-            state =
-                self.put_down.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |(state, _)| state);
+            state = self.wait_as_operator(state, left);
+        }
+    }
+
+    fn wait_as_operator<'a>(
+        &self,
+        mut state: MutexGuard<'a, State<R>>,
+        left: Duration,
+    ) -> MutexGuard<'a, State<R>> {
+        state.operators += 1;
+        let waited = self.put_down.wait_timeout(state, left);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.operators -= 1;
+        state
+    }
+
+    /// A call of the system even where nobody waits, for each job: so only where somebody does.
+    fn wake_operators(&self, state: &State<R>) {
+        if state.operators > 0 {
+            self.put_down.notify_all();
         }
     }
 
@@ -328,8 +315,10 @@ impl<R: Workable> Dispatch<R> {
 
     /// The stage is done with the job; one that wanted it meanwhile gets it.
     pub(in crate::engine) fn put_down(&self, id: JobId) {
-        self.tell(|state, now| state.schedule.put_down(id, now));
-        self.put_down.notify_all();
+        self.tell(|state, now| {
+            state.schedule.put_down(id, now);
+            self.wake_operators(state);
+        });
     }
 
     /// How long a job waits that is held: longer each time, until it is forgotten.
@@ -409,8 +398,8 @@ impl<R: Workable> Dispatch<R> {
         self.tell(|state, _| {
             state.schedule.begin_run(run.id(), owner);
             state.runs.insert(run.id(), run);
+            self.wake_operators(state); // one may have a word for it
         });
-        self.put_down.notify_all(); // an operator may have a word for it
     }
 
     /// The running jobs, the oldest first.

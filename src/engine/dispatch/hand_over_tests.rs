@@ -10,10 +10,11 @@ use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::thread;
 
+use crate::engine::dispatch::Seat;
 use crate::engine::schedule::{Limits, Owner, Schedule, Stage};
 use crate::model::job_id::JobId;
 use crate::model::priority::Priority;
-use crews::{Crew, Dispatch, Seat, Workable};
+use crews::{Crew, Dispatch, Workable};
 
 #[path = "crews.rs"]
 #[allow(clippy::duplicate_mod, dead_code, reason = "the same crews with other primitives")]

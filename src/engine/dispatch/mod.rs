@@ -13,10 +13,12 @@ use std::sync as primitives;
 mod crews;
 #[cfg(test)]
 mod hand_over_tests;
+mod seats;
 #[cfg(test)]
 mod tests;
 
-pub(super) use crews::{Crew, Dispatch, Seat, Workable};
+pub(super) use crews::{Crew, Dispatch, Workable};
+pub(super) use seats::Seat;
 
 /// What became of an operator's wish to have a job.
 pub(super) enum Taken<R> {
