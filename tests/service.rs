@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::{World, lines, wait_until};
+use support::{Service, World, lines, wait_until};
 
 /// A step that waits for `go` keeps a job running until the test lets it end.
 const GATED: &str = r#"
@@ -247,6 +247,32 @@ fn an_idle_service_uses_next_to_no_processor_time() {
     let share = (service.cpu_seconds() - before) / from.elapsed().as_secs_f64();
     assert!(share < 0.05, "{:.1}% of a core while idle", share * 100.0);
     service.stop();
+}
+
+/// A terminal with Ctrl-S, a pager, a log driver that hangs: somebody has the other end, and does not read.
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_file_no_answer_and_no_stop() {
+    let world = World::new("linger = \"0s\"");
+    let script = format!("mkfifo log && exec 3<>log && exec {} run 2>&3", env!("CARGO_BIN_EXE_landfall"));
+    let mut service = Service::start_by(&world, &script);
+    let name = |number: usize| format!("{}-{number:04}.txt", "n".repeat(200));
+    const FILES: usize = 800; // what is logged of them fills the pipe and what may wait many times
+    for number in 0..FILES {
+        world.move_in(&format!("in/{}", name(number)), "one\n");
+    }
+    service.wait_until_within(3 * support::DEADLINE, "all are archived", || {
+        (0..FILES).all(|number| world.has(&format!("archive/{}", name(number)))).then_some(())
+    });
+    assert_eq!(world.landfall(&["status"]).code, Some(0));
+    let asked = Instant::now();
+    service.signal(Signal::TERM);
+    let status = wait_until("it stops", || service.exited());
+    assert!(status.success(), "{status}");
+    assert!(
+        asked.elapsed() < Duration::from_secs(20),
+        "it waited for who reads its log: {:?}",
+        asked.elapsed()
+    );
 }
 
 #[test]

@@ -61,7 +61,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEn
 use crate::allocator;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
-use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::logging::{self, LogFormat, Writes};
 use exit::USAGE;
 use explain::explain;
 
@@ -189,7 +189,8 @@ pub fn main(registry: Registry) -> ExitCode {
         LogStyle::Text => LogFormat::Text,
         LogStyle::Json => LogFormat::Json,
     };
-    if let Err(error) = logging::set_up(level, format) {
+    let writes = if matches!(cli.command, Command::Run(_)) { Writes::Thread } else { Writes::Itself };
+    if let Err(error) = logging::set_up(level, format, writes) {
         say::complain(&error.to_string(), None);
         return ExitCode::from(USAGE);
     }
@@ -228,7 +229,9 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
     };
-    say::end(result.unwrap_or_else(|error| explain(&error)))
+    let code = say::end(result.unwrap_or_else(|error| explain(&error)));
+    logging::write_last_lines();
+    code
 }
 
 /// The arguments; usage and help name the program as it was called.

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::pipeline::Registry;
 use crate::service::{Service, ServiceError};
+use crate::telemetry::logging;
 
 /// The least that a stop may take before the process ends all the same.
 const STOP_TAKES: Duration = Duration::from_secs(1);
@@ -55,6 +56,7 @@ pub(super) fn run(_args: &RunArgs, config: Option<&Path>, registry: Registry) ->
                     signal,
                     "the start{at} does not come to its end: ending all the same; the next start recovers"
                 );
+                logging::write_last_lines();
                 std::process::exit(1);
             }
         },
@@ -82,6 +84,7 @@ fn end_in_any_case(within: Duration) -> anyhow::Result<()> {
         std::thread::sleep(within);
         tracing::warn!("the stop took too long: ending all the same; the next start recovers");
         crate::pipeline::kill_children();
+        logging::write_last_lines();
         std::process::exit(1);
     };
     std::thread::Builder::new().name("end-in-any-case".into()).spawn(watchdog)?;

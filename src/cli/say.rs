@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use super::exit::FAILED;
+use crate::telemetry::logging;
 
 /// What standard output first failed with.
 static FAILURE: OnceLock<io::Error> = OnceLock::new();
@@ -50,7 +51,7 @@ pub(super) fn lines(text: &str) {
 }
 
 pub(super) fn line_aside(text: fmt::Arguments<'_>) {
-    writeln!(io::stderr(), "{text}").ok(); // there is nobody left to tell
+    logging::say(&format!("{text}\n"));
 }
 
 /// Says on standard error what is wrong, and what to do: every command in the same words.

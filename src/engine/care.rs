@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::Purpose;
 use super::file_systems::{self, WatchedTogether};
 use super::lock;
@@ -16,7 +18,6 @@ use super::thin::Thinning;
 use super::threads::Threads;
 use super::tick::TICK;
 use super::{late_writes, removed, strays};
-use crate::clock;
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::rule::{Mode, Rule};
 use crate::model::template::fixed_folder;
@@ -206,8 +207,13 @@ fn is_left(row: &LedgerRow) -> bool {
     })
 }
 
+/// See [`super::wall_clock`].
+fn old_before(shared: &Shared, age: Duration) -> Option<Timestamp> {
+    shared.resources.wall_clock.old_before(&shared.store, age)
+}
+
 fn forget_ledger(shared: &Shared, is_left: &mut dyn FnMut(&LedgerRow) -> bool) {
-    let Some(before) = clock::ago(shared.service.ledger_retention) else { return };
+    let Some(before) = old_before(shared, shared.service.ledger_retention) else { return };
     if let Err(error) = shared.store.forget_marked(before, LEDGER_ROWS_MAX) {
         tracing::warn!(%error, "old rows of files that a marker stood for could not be removed");
     }
@@ -225,7 +231,7 @@ fn forget_ledger(shared: &Shared, is_left: &mut dyn FnMut(&LedgerRow) -> bool) {
 }
 
 fn forget_finished(shared: &Shared) {
-    let Some(before) = clock::ago(shared.service.retention) else { return };
+    let Some(before) = old_before(shared, shared.service.retention) else { return };
     match shared.store.forget_finished(before, shared.publishing.aside.is_some()) {
         Ok(0) => {}
         Ok(jobs) => tracing::info!(
@@ -243,7 +249,6 @@ fn forget_finished(shared: &Shared) {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
 
     use super::*;
     use crate::engine::tests::World;

@@ -115,6 +115,7 @@ mod trouble;
 mod turns;
 mod unopened;
 mod unsynced_claims;
+mod wall_clock;
 mod watches;
 mod watching;
 mod window_closing;

@@ -87,7 +87,7 @@ fn stops(job: &Job) -> bool {
     job.abandoned.is_none() && (job.state == JobState::Failed || !job.state.is_final())
 }
 
-/// A job behind which a line stopped may be gone, or given up by an earlier version, which wrote that down later.
+/// A job behind which a line stopped may be gone.
 fn forget_old_stops(shared: &Shared) -> Result<(), Trouble> {
     let mut old = Vec::new();
     for id in shared.operator.halts.now().sequences.keys() {

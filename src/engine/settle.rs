@@ -289,7 +289,7 @@ fn shape_of(store: &Store, id: JobId, entry: u32) -> Result<EntryShape, Trouble>
     let kept = store.failed_entry(id, entry)?;
     kept.map(|kept| kept.shape).ok_or_else(|| {
         let message = format!("what the failed records of job {id} looked like is not known");
-        refuse(message, "they were set aside by an earlier version: export them, and have them sent again")
+        refuse(message, "export them, and have them sent again")
     })
 }
 

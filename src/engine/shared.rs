@@ -21,6 +21,7 @@ use super::schedule::{Limits, Owner, Schedule, Stage};
 use super::stop::Stop;
 use super::trouble::{Reaction, Trouble};
 use super::turns::Turns;
+use super::wall_clock::WallClock;
 use crate::clock;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::{Job, Waiting};
@@ -82,10 +83,11 @@ pub(super) struct Shared {
     pub stop: Stop,
 }
 
-/// What all jobs share out among them. Each part locks for itself.
+/// What all jobs have together. Each part locks for itself.
 pub(super) struct Resources {
     pub memory: Memory,
     pub disk_space: DiskSpace,
+    pub wall_clock: WallClock,
 }
 
 /// Takes the outputs of a job, which ran under this rule, that lie where nobody else looks, and says in the row what they were. Said again after a crash.
@@ -111,6 +113,7 @@ impl Shared {
             resources: Resources {
                 memory: Memory::new(service.memory_max, service.workers),
                 disk_space: DiskSpace::new(service.free_min, service.data_dir.clone()),
+                wall_clock: WallClock::default(),
             },
             service,
             store,

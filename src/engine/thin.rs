@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use super::lock;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use crate::clock;
 use crate::durable_fs::{self, Presence};
 use crate::model::rule::{Mode, Rule};
 use crate::store::{ArchivedFile, ArchivedRow};
@@ -73,11 +72,13 @@ impl Thinning {
 
 impl Progress {
     fn remove_some(&mut self, shared: &Shared, rule: &Rule, keep: Duration) -> Result<(), Trouble> {
-        let Some(before) = clock::ago(keep) else { return Ok(()) };
+        let wall_clock = &shared.resources.wall_clock;
+        let Some(before) = wall_clock.old_before(&shared.store, keep) else { return Ok(()) };
         let rows = shared.store.archived_before(&rule.name, before, self.after.as_ref());
         let rows: Vec<_> = rows.take(ROWS_MAX).collect::<Result<_, _>>()?;
         let is_last = rows.len() < ROWS_MAX;
-        let given_up = clock::ago(keep.saturating_add(shared.service.ledger_retention));
+        let given_up =
+            wall_clock.old_before(&shared.store, keep.saturating_add(shared.service.ledger_retention));
         let mut folders = BTreeSet::new();
         let mut done = Vec::with_capacity(rows.len());
         let mut removed = 0;
@@ -175,6 +176,7 @@ fn folder_of(file: &ArchivedFile) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::engine::tests::{World, failed_record, is_there};
     use crate::model::job::Job;
 

@@ -38,7 +38,7 @@ impl FileIdentity {
 pub struct KeptAs {
     /// How many names (hard links) it had.
     pub names: u64,
-    /// BLAKE3 of its bytes, hexadecimal; of a large one `sample:` and that of a sample, or none in a row of an older version.
+    /// BLAKE3 of its bytes, hexadecimal; of a large one `sample:` and that of a sample; none where it could not be read.
     pub digest: Option<String>,
 }
 

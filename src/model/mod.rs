@@ -9,6 +9,7 @@ pub mod api;
 pub mod archive_owner;
 pub(crate) mod built_in;
 pub mod category;
+pub mod clock_steps;
 pub mod complete_by;
 pub mod configuration;
 pub mod deadline;

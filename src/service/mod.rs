@@ -27,7 +27,7 @@ use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{Mode, Rule};
 use crate::pipeline::Registry;
 use crate::store::StoreError;
-use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::logging::{self, LogFormat, Writes};
 use board::Board;
 use reload::{Reloading, Tend};
 use shadow::Aside;
@@ -110,8 +110,8 @@ impl Reloader {
 /// # Ok::<(), landfall::ServiceError>(())
 /// ```
 pub fn serve(config: Option<&Path>, registry: Registry) -> Result<Service, ServiceError> {
-    logging::set_up("info", LogFormat::Text).ok(); // `info` is a level
-    Service::start(config, registry)
+    logging::set_up("info", LogFormat::Text, Writes::Thread).ok(); // `info` is a level
+    Service::start(config, registry).inspect_err(|_| logging::write_last_lines())
 }
 
 impl Service {
@@ -200,9 +200,11 @@ impl Service {
         shadow::wait_for_stop(stopping.as_ref(), self.stop_timeout.saturating_sub(begun.elapsed()));
         // What the stop itself has to tell is told now, or after the next start.
         self.hooks.stop(self.stop_timeout.saturating_sub(begun.elapsed()));
-        stopped?;
-        tracing::info!("stopped");
-        Ok(())
+        if stopped.is_ok() {
+            tracing::info!("stopped");
+        }
+        logging::write_last_lines();
+        Ok(stopped?)
     }
 
     /// Waits until it is asked to stop, or stops by itself.

@@ -8,8 +8,6 @@ pub(super) const JOB: u8 = b'j';
 pub(super) const UNFINISHED: u8 = b'u';
 pub(super) const LEDGER: u8 = b'l';
 pub(super) const KEPT: u8 = b'w';
-/// Where earlier versions had it, with the device in front: see [`kept_before`].
-pub(super) const KEPT_BEFORE: u8 = b'k';
 pub(super) const KEPT_AT: u8 = b'K';
 pub(super) const OTHER_NAMES: u8 = b'n';
 pub(super) const MARKED: u8 = b'M';
@@ -43,6 +41,8 @@ pub(super) const PACES: &[u8] = b"mpaces";
 
 /// When files came last of whom they are expected.
 pub(super) const EXPECTED: &[u8] = b"mexpected";
+/// Where the wall clock stepped.
+pub(super) const CLOCK_STEPS: &[u8] = b"mclock";
 
 const JOB_ID_BYTES: usize = 16;
 /// Inode, size, mtime, ctime, device.
@@ -91,12 +91,6 @@ pub(super) fn kept(identity: &FileIdentity) -> Key {
     let place = [inode, size].map(u64::to_be_bytes);
     let times = [mtime_ns, ctime_ns].map(i128::to_be_bytes);
     [&[KEPT][..], place.as_flattened(), times.as_flattened(), &device.to_be_bytes()].concat()
-}
-
-/// What [`kept`] is to be in place of the key of an earlier version, which began with the device.
-pub(super) fn kept_before(key: &[u8]) -> Option<Key> {
-    let (device, rest) = key.strip_prefix(&[KEPT_BEFORE])?.split_first_chunk::<8>()?;
-    (rest.len() + device.len() == KEPT_BYTES).then(|| [&[KEPT][..], rest, &device[..]].concat())
 }
 
 /// What the keys of a kept file begin with, whenever anything about it was changed last, and whatever number its device had.
@@ -230,6 +224,7 @@ pub(super) enum Place<'a> {
     Halts,
     Paces,
     Expected,
+    ClockSteps,
     Job(JobId),
     Unfinished(JobId),
     Ledger(JobId),
@@ -269,6 +264,9 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     }
     if key == EXPECTED {
         return Some(Place::Expected);
+    }
+    if key == CLOCK_STEPS {
+        return Some(Place::ClockSteps);
     }
     let (prefix, rest) = key.split_first()?;
     let id = || job_of(key).filter(|_| rest.len() == JOB_ID_BYTES);
@@ -310,18 +308,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_of_a_kept_file_of_an_earlier_version_is_made_one_of_this() {
-        let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: -4, ctime_ns: 5 };
-        let place = [identity.device, identity.inode, identity.size].map(u64::to_be_bytes);
-        let times = [identity.mtime_ns, identity.ctime_ns].map(i128::to_be_bytes);
-        let before = [&[KEPT_BEFORE][..], place.as_flattened(), times.as_flattened()].concat();
-        assert_eq!(kept_before(&before), Some(kept(&identity)));
-        assert_eq!(kept_before(&before[1..]), None);
-        assert_eq!(kept_before(&before[..before.len() - 1]), None);
-        assert_eq!(kept_before(&kept(&identity)), None);
-    }
-
-    #[test]
     fn every_key_that_is_written_is_known_and_no_other() {
         let id = JobId::from_parts(1, 2);
         let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: -4, ctime_ns: 5 };
@@ -333,6 +319,7 @@ mod tests {
             (HALTS.to_vec(), Place::Halts),
             (PACES.to_vec(), Place::Paces),
             (EXPECTED.to_vec(), Place::Expected),
+            (CLOCK_STEPS.to_vec(), Place::ClockSteps),
             (job.clone(), Place::Job(id)),
             (of_job(UNFINISHED, id), Place::Unfinished(id)),
             (of_job(LEDGER, id), Place::Ledger(id)),

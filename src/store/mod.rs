@@ -14,6 +14,7 @@
 //! m "halts"                        Halts
 //! m "paces"                        PacesSet
 //! m "expected"                     Expected
+//! m "clock"                        ClockSteps
 //! j job                            Job
 //! u job                            (index: the job is not in a final state)
 //! l job                            LedgerRow
@@ -32,7 +33,6 @@
 //! r hash                           Rule
 //! g digest(hook) number            Happened: the hook was not told it yet
 //! c key index                      a further chunk of the long value under `key`
-//! k device inode size mtime ctime  (as `w`, of an earlier version: made one when the store is opened)
 //! ```
 //!
 //! Slices that find no room in memory lie in files of their own, neither durable nor kept: see `spool`.
@@ -50,6 +50,7 @@
 
 mod backend;
 mod changes;
+mod clock_steps;
 mod configuration;
 mod deliveries;
 mod error;
@@ -114,8 +115,6 @@ use spool::Spool;
 
 /// The format of keys and values; a store of a higher one is refused.
 const FORMAT: u32 = 1;
-/// Rows that get other keys in one batch.
-const RENEWED_AT_ONCE: usize = 1000;
 
 /// The store of one data folder. Cheap to clone; one process at a time.
 #[derive(Clone)]
@@ -170,7 +169,6 @@ impl Store {
         let spool = Spool::begin(data_dir);
         let rows = Sled::open(data_dir)?;
         check_format(data_dir, &rows)?;
-        renew_kept(&rows)?;
         rows.sync()?;
         Ok(Self::over(Box::new(rows), spool, Some(held)))
     }
@@ -284,24 +282,6 @@ fn check_format(data_dir: &Path, rows: &dyn Backend) -> Result<(), StoreError> {
         return Err(StoreError::Newer { data_dir: data_dir.to_owned(), found, known: FORMAT });
     }
     Ok(())
-}
-
-/// Gives the rows of kept files of an earlier version the keys of this one. After a crash the others follow.
-fn renew_kept(rows: &dyn Backend) -> Result<(), StoreError> {
-    loop {
-        let mut batch = Batch { as_of: rows.applied_count(), ..Batch::default() };
-        for row in rows.scan(backend::beginning_with(&[keys::KEPT_BEFORE])).take(RENEWED_AT_ONCE) {
-            let (key, job) = row?;
-            if let Some(now) = keys::kept_before(&key) {
-                batch.rows.insert(now, Some(job));
-            }
-            batch.rows.insert(key, None);
-        }
-        if batch.rows.is_empty() {
-            return Ok(());
-        }
-        rows.apply(batch).map(|_: Applied| ())?; // it expects nothing
-    }
 }
 
 #[cfg(test)]

@@ -275,7 +275,6 @@ impl Store {
         if is_it {
             return Ok(KeptFile::Of(job));
         }
-        // A retry of an older version had the row as the file was before it got other rights, and the keys as it is.
         self.kept_with_other_ctime(path, identity, reads)
     }
 

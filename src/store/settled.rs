@@ -38,7 +38,7 @@ impl Store {
         self.row("act on failed records", &keys::settlement(job, act))
     }
 
-    /// What is kept of an entry of which records failed; none where an earlier version set them aside.
+    /// What is kept of an entry of which records failed.
     pub(crate) fn failed_entry(&self, job: JobId, entry: u32) -> Result<Option<FailedEntry>, StoreError> {
         self.row("entry of failed records", &keys::shape(job, entry))
     }

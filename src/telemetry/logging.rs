@@ -1,21 +1,39 @@
-//! Setting up the log: text for people, JSON for machines, on standard error.
+//! Setting up the log: text for people, JSON for machines, on standard error. Of what runs on and on, a thread writes it ([`LogWriter`]).
 //!
 //! A field's value that has blanks, quotes or equal signs stands in quotes: whoever chose a file's name cannot make one field look like two.
 
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use super::log_writer::LogWriter;
 use crate::model::nearest::nearest;
+
+/// Of a process whose log a thread writes.
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
+/// How long the end of a process waits for whoever reads its log.
+const LAST_LINES_TAKE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+/// Who writes the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// Whoever logs.
+    Itself,
+    /// A thread: nobody waits for a reader who stands still.
+    Thread,
 }
 
 /// The level is no `tracing` filter.
@@ -54,22 +72,49 @@ fn filter_of(text: &str) -> Result<EnvFilter, BadLevel> {
 /// Sends every event of at least `level` (`info`, or a filter such as `landfall=debug`) to standard error.
 ///
 /// A second call changes nothing: the first set-up of a process stays.
-pub(crate) fn set_up(level: &str, format: LogFormat) -> Result<(), BadLevel> {
+pub(crate) fn set_up(level: &str, format: LogFormat, writes: Writes) -> Result<(), BadLevel> {
     let filter = filter_of(level)?;
+    if writes == Writes::Thread && WRITER.get().is_none() {
+        // Without a thread each line is written by whoever logs it.
+        LogWriter::start(io::stderr(), tell_dropped).ok().map(|writer| WRITER.set(writer));
+    }
+    let to = match WRITER.get() {
+        Some(writer) => BoxMakeWriter::new(|| writer.clone()),
+        None => BoxMakeWriter::new(io::stderr),
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(to)
         // An event that cannot be written would be told on standard error too, which panics where that is closed.
         .log_internal_errors(false);
     let set = match format {
         LogFormat::Text => {
             let builder = builder.fmt_fields(debug_fn(write_field).delimited(" "));
-            builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+            builder.with_target(false).with_ansi(io::stderr().is_terminal()).try_init()
         }
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
     };
     drop(set); // an embedding program may have set up its own
     Ok(())
+}
+
+/// Something for people on standard error, behind what was logged before it.
+pub(crate) fn say(text: &str) {
+    match WRITER.get() {
+        Some(writer) => writer.put(text.as_bytes()),
+        None => io::Write::write_all(&mut io::stderr(), text.as_bytes()).unwrap_or(()), // there is nobody left to tell
+    }
+}
+
+/// Before the process ends: has the last lines written, if somebody reads.
+pub(crate) fn write_last_lines() {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(LAST_LINES_TAKE);
+    }
+}
+
+fn tell_dropped(lines: u64) {
+    tracing::warn!(lines, "nobody read the log for a while: lines of it are lost; no work is");
 }
 
 fn write_field(to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {

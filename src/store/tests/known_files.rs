@@ -120,38 +120,6 @@ fn a_kept_file_that_was_renamed_while_nobody_looked_is_known_though_its_device_h
     }
 }
 
-#[test]
-fn kept_files_of_an_earlier_version_are_known_and_found_by_their_numbers() {
-    let folder = folder();
-    let (row, store) = (ledger_row(1), open(folder.path()));
-    store.change().ledger(&row, true).apply().expect("writes");
-    let key = keys::kept(&row.identity);
-    let value = store.get(&key).expect("reads").expect("is there");
-    let (numbers, device) = key[1..].split_at(key.len() - 9);
-    let before = [&[keys::KEPT_BEFORE][..], device, numbers].concat();
-    let mut batch = Batch { as_of: store.inner.rows.applied_count(), ..Batch::default() };
-    batch.rows.extend([(key, None), (before.clone(), Some(value))]);
-    assert_eq!(store.inner.rows.apply(batch).expect("writes"), Applied::Done);
-    store.sync().expect("is durable");
-    drop(store);
-    let store = open(folder.path());
-    assert_eq!((store.kept_jobs().count(), store.get(&before).expect("reads")), (1, None));
-    let elsewhere = OsText::from("/in/renamed");
-    assert_eq!(store.kept(&elsewhere, &row.identity).expect("reads"), Some(id(1)));
-}
-
-/// A retry of an older version left such rows.
-#[test]
-fn a_kept_file_is_known_after_a_remount_though_its_row_has_it_as_it_was_before_it_got_other_rights() {
-    let (folder, store) = world();
-    let now = ended(LedgerOutcome::Completed, kept(folder.path(), "a", 1));
-    let before = LedgerRow { identity: touched(&now), ..now.clone() };
-    store.change().ledger(&now, true).ledger(&before, false).apply().expect("writes");
-    let mounted_anew = FileIdentity { device: now.identity.device + 1, ..now.identity };
-    let known = store.kept_by(&now.path, &mounted_anew, false).expect("reads");
-    assert_eq!(known, KeptFile::ByItsBytes);
-}
-
 fn job_of_other_names(store: &Store) -> Option<JobId> {
     store.other_names(&identity(1)).expect("reads").map(|row| row.job)
 }

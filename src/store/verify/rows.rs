@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Finding, REPORT, RESTORE, place, unreadable};
 use crate::model::account::FailedRecord;
+use crate::model::clock_steps::ClockSteps;
 use crate::model::configuration::KeptConfiguration;
 use crate::model::expected::Expected;
 use crate::model::halts::Halts;
@@ -55,6 +56,9 @@ impl Judge<'_> {
                 self.decoded::<KeptConfiguration>("configuration", None, key, value).map(drop)
             }
             Some(Place::Halts) => self.decoded::<Halts>("halts", None, key, value).map(drop),
+            Some(Place::ClockSteps) => {
+                self.decoded::<ClockSteps>("steps of the clock", None, key, value).map(drop)
+            }
             Some(Place::Paces) => self.decoded::<PacesSet>("limits", None, key, value).map(drop),
             Some(Place::Expected) => self.decoded::<Expected>("expected files", None, key, value).map(drop),
             Some(Place::Job(id)) => self.job(id, key, value),
