@@ -48,9 +48,14 @@ impl ClockSteps {
     /// Before which moment is old what is old at this age, by a clock that tells `now`; none before there is a calendar.
     pub fn old_before(&self, now: Timestamp, age: Duration) -> Option<Timestamp> {
         let age = SignedDuration::try_from(age).ok()?;
-        let counts = |step: &&Step| now.duration_since(step.to) < age;
-        let steps = self.0.iter().filter(counts).map(|step| step.length());
-        let younger = steps.fold(SignedDuration::ZERO, SignedDuration::saturating_add);
+        let mut younger = SignedDuration::ZERO;
+        for step in self.0.iter().rev() {
+            // The time that passed since, without the later steps.
+            if now.duration_since(step.to).saturating_sub(younger) >= age {
+                break;
+            }
+            younger = younger.saturating_add(step.length());
+        }
         now.checked_sub(age.saturating_add(younger)).ok()
     }
 }
