@@ -101,9 +101,8 @@ fn family(counts: &BTreeMap<OfState, u64>) -> Family<OfState, Gauge> {
 }
 
 fn register_files(door: &dyn Door, to: &mut Registry) -> Result<(), Stop> {
-    let waiting = door.files_waiting().collect::<Result<Vec<_>, _>>()?;
-    let files = waiting.iter().filter(|file| !crate::watch::is_of_folder(&file.reason)).count();
-    to.register("files_waiting", "Files that wait to become jobs", gauge(files as u64));
+    let files = door.files_in_view()?;
+    to.register("files_waiting", "Files that wait to become jobs", gauge(files.waiting));
     let problems = door.configuration()?.map_or(0, |state| state.problems.len());
     to.register(
         "configuration_problems",

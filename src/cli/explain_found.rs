@@ -67,8 +67,8 @@ impl Found {
             && awaited_as.is_none()
             && known.kept.is_none()
             && matches!(kind, Ok(Some(Kind::File)) | Err(_));
-        for file in door.filter(|_| may_be_taken).into_iter().flat_map(Door::files_waiting) {
-            let file = file?;
+        let in_view = door.filter(|_| may_be_taken).map(Door::files_in_view).transpose()?;
+        for file in in_view.unwrap_or_default().folders {
             if !path.starts_with(file.path.as_path()) || path == file.path.as_path() {
                 continue;
             }

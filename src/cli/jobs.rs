@@ -11,10 +11,11 @@ use jiff::tz::TimeZone;
 
 use super::say::complain;
 use super::view::{self, Stop};
-use crate::engine::{Door, FileWaiting, JobFilter};
+use crate::engine::{Door, JobFilter};
 use crate::listing::jobs::print_json;
 use crate::model::amount;
 use crate::model::fault::Fault as _;
+use crate::model::files_in_view::FileWaiting;
 use crate::model::job_line::JobLine;
 use crate::model::job_state::JobState;
 use crate::model::rule::Settings;
@@ -162,7 +163,7 @@ fn trouble_of(job: &JobLine) -> String {
 /// The files that wait to be taken; they are no jobs yet, so that a filter leaves them out.
 fn print_files_waiting(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
     let (mut shown, mut folders) = (0_usize, Vec::new());
-    for file in door.into_iter().flat_map(Door::files_waiting) {
+    for file in door.into_iter().flat_map(|door| door.files_waiting(Some(WAITING_SHOWN_MAX))) {
         let FileWaiting { path, reason } = file?;
         if watch::is_of_folder(&reason) {
             folders.push((path, reason));
@@ -176,7 +177,10 @@ fn print_files_waiting(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(
         }
         shown += 1;
     }
-    if let Some(more) = shown.checked_sub(WAITING_SHOWN_MAX).filter(|more| *more > 0) {
+    let all = door.map(Door::files_in_view).transpose()?.unwrap_or_default().waiting;
+    // They come and go between the two questions.
+    let more = if shown < WAITING_SHOWN_MAX { 0 } else { all.saturating_sub(WAITING_SHOWN_MAX as u64) };
+    if more > 0 {
         writeln!(out, "  and {more} more: `--json` has them all")?;
     }
     for (position, (path, reason)) in folders.iter().take(WAITING_SHOWN_MAX).enumerate() {

@@ -143,7 +143,7 @@ pub(super) fn run(args: &ShadowArgs, settings: &Settings) -> anyhow::Result<Exit
         complain(&message, Some("write `mode = \"shadow\"` to see what it would do"));
         return Ok(ExitCode::from(FAILED));
     };
-    let waiting = door.iter().flat_map(|door| door.files_waiting()).filter_map(|file| {
+    let waiting = door.iter().flat_map(|door| door.files_waiting(None)).filter_map(|file| {
         let file = file.ok()?; // what is asked next says so
         let fits = |rule: &Rule| rule.paths.values_of(file.path.as_path()).is_some();
         (!watch::is_of_folder(&file.reason) && shadow.is_some_and(fits)).then_some(file.path)

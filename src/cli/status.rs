@@ -40,11 +40,21 @@ pub(super) fn run(args: &StatusArgs, settings: &Settings) -> anyhow::Result<Exit
 }
 
 fn print(out: &mut dyn Write, status: &Status) -> Result<(), Stop> {
-    let Status { service, rules, jobs, files_waiting, paused, disks, attention, .. } = status;
+    let Status { service, rules, jobs, files_waiting, files_out_of_view, paused, disks, attention, .. } =
+        status;
     writeln!(out, "service    {service}, {rules} {}", if *rules == 1 { "rule" } else { "rules" })?;
     let counts: Vec<_> = jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
     writeln!(out, "jobs       {}", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })?;
-    writeln!(out, "waiting    {files_waiting} {}", if *files_waiting == 1 { "file" } else { "files" })?;
+    let so_far = if status.files_first_look { " so far, in a first look through the folders" } else { "" };
+    let more = match files_out_of_view {
+        0 => String::new(),
+        count => format!(", and {count} more that found no room in view at the last scan"),
+    };
+    writeln!(
+        out,
+        "waiting    {files_waiting} {}{so_far}{more}",
+        if *files_waiting == 1 { "file" } else { "files" }
+    )?;
     for pause in paused {
         writeln!(out, "paused     {}", pause.told())?;
     }

@@ -12,10 +12,11 @@ use super::protocol::{
     LINES_BYTES, Line, PROTOCOL_VERSION, REQUEST_BYTES_MAX, Request, Session, Until, read_line,
 };
 use crate::durable_fs;
-use crate::engine::{Act, Answers, Door, FileWaiting, Found, JobFilter, Refusal, Sought};
+use crate::engine::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::file_known::FileKnown;
+use crate::model::files_in_view::{FileWaiting, FilesInView};
 use crate::model::halts::{Halting, Halts};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -231,8 +232,12 @@ impl Door for Client {
         })
     }
 
-    fn files_waiting(&self) -> Answers<'_, FileWaiting> {
-        self.answers(Command::FilesWaiting)
+    fn files_waiting(&self, files_max: Option<usize>) -> Answers<'_, FileWaiting> {
+        self.answers(Command::FilesWaiting { files_max })
+    }
+
+    fn files_in_view(&self) -> Result<FilesInView, Refusal> {
+        self.one(Command::FilesInView)
     }
 
     fn file_known(&self, path: &OsText) -> Result<FileKnown, Refusal> {

@@ -106,7 +106,10 @@ pub(super) enum Command {
         content_hash: Option<String>,
         delivery_key: Option<OsText>,
     },
-    FilesWaiting,
+    FilesWaiting {
+        files_max: Option<usize>,
+    },
+    FilesInView,
     FileKnown {
         path: OsText,
     },

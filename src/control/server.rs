@@ -209,7 +209,8 @@ impl Desk {
                 reply.one(self.door.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))
             }
             Command::FileKnown { path } => reply.one(self.door.file_known(&path)),
-            Command::FilesWaiting => self.all(reply, self.door.files_waiting()),
+            Command::FilesWaiting { files_max } => self.all(reply, self.door.files_waiting(files_max)),
+            Command::FilesInView => reply.one(self.door.files_in_view()),
             Command::CheckStore => {
                 reply.at_once = true;
                 self.all(reply, self.door.check_store())

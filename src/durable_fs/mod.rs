@@ -119,7 +119,7 @@ pub(crate) use users::{
     CAP_LEASE, group_id, group_of_user, has_capability, process_has_capability, shown_user, user_name,
     user_of_process,
 };
-pub(crate) use whereabouts::{hanging, leave_place, note_place, place_of};
+pub(crate) use whereabouts::{hanging, hangs_at, leave_place, note_place, place_of};
 #[cfg(windows)]
 pub(crate) use windows::user_of_process;
 

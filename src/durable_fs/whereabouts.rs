@@ -77,6 +77,20 @@ pub(crate) fn place_of(thread: ThreadId) -> Option<(PathBuf, Duration)> {
     place.as_ref().map(|place| (place.path.clone(), place.since.elapsed()))
 }
 
+/// The path that a thread asked for so long ago or longer, unless the system tells that it is at work. Who works on after an answer leaves
+/// his place.
+pub(crate) fn hangs_at(thread: ThreadId, least: Duration) -> Option<(PathBuf, Duration)> {
+    let note = lock(&NOTES).get(&thread).cloned()?;
+    let place = lock(&note.place).as_ref().map(|place| (place.path.clone(), place.since.elapsed()));
+    place.filter(|(_, time)| *time >= least && !is_at_work(&note))
+}
+
+/// Whether the thread has a processor, or waits for one.
+fn is_at_work(note: &Note) -> bool {
+    let told = note.task.as_ref().and_then(|task| fs::read_to_string(task.join("syscall")).ok());
+    told.is_some_and(|told| told.starts_with("running"))
+}
+
 /// The paths that threads of this process asked for so long ago and have had no answer yet. Only Linux tells.
 pub(crate) fn hanging(least: Duration) -> Vec<(PathBuf, Duration)> {
     let notes: Vec<_> = lock(&NOTES).values().cloned().collect();

@@ -1,14 +1,16 @@
 //! The engine's answers: from its store, and from its stages where they run.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::door::{Act, Answers, Door, FileWaiting, Found, JobFilter, Refusal, Sought};
+use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
 use super::{abandon, find, order, rerun, retry, rule_book, set, settle, side_by_side};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
+use crate::model::files_in_view::{FileWaiting, FilesInView};
 use crate::model::halts::{Halting, Halts};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -268,20 +270,23 @@ impl Door for Engine {
         self.store().published(rule, content_hash, delivery_key, nobody).map_err(refused)
     }
 
-    fn files_waiting(&self) -> Answers<'_, FileWaiting> {
+    fn files_waiting(&self, files_max: Option<usize>) -> Answers<'_, FileWaiting> {
         let claims = self.stages().map(|stages| &stages.claims);
         let files = claims.map(|claims| {
-            let mut files = claims.watches.waiting(WATCH_PATIENCE);
+            let mut files = claims.watches.waiting(WATCH_PATIENCE, files_max);
             files.extend(claims.unopened.waiting());
             files.sort();
             files
         });
-        Box::new(
-            files
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(path, reason)| Ok(FileWaiting { path: path.into(), reason })),
-        )
+        Box::new(files.unwrap_or_default().into_iter().map(|it| Ok(file_waiting(it))))
+    }
+
+    fn files_in_view(&self) -> Result<FilesInView, Refusal> {
+        let Some(claims) = self.stages().map(|stages| &stages.claims) else {
+            return Ok(FilesInView::default());
+        };
+        let unopened = claims.unopened.waiting().into_iter().map(file_waiting).collect();
+        Ok(claims.watches.in_view().plus(FilesInView { folders: unopened, ..FilesInView::default() }))
     }
 
     fn file_known(&self, path: &OsText) -> Result<FileKnown, Refusal> {
@@ -327,6 +332,10 @@ fn passing<R: Into<Job>, I: Iterator<Item = Result<R, StoreError>>>(
 #[allow(clippy::needless_pass_by_value, reason = "it stands behind map_err")]
 fn refused(error: StoreError) -> Refusal {
     Refusal::from_fault(&error)
+}
+
+fn file_waiting((path, reason): (PathBuf, String)) -> FileWaiting {
+    FileWaiting { path: path.into(), reason }
 }
 
 #[cfg(test)]
@@ -509,7 +518,7 @@ mod tests {
         let engine = Engine::over(world.shared.store.clone(), &[]);
         let ingest = Act::Ingest { path: world.source().into(), rule: "payments".into(), retire: false };
         assert_eq!(engine.act(&ingest), Err(Refusal::NotRunning));
-        assert_eq!(engine.files_waiting().count(), 0);
+        assert_eq!(engine.files_waiting(None).count(), 0);
         let refused =
             engine.act(&Act::Retry { job: world.job().id.to_string() }).expect_err("it did not fail");
         assert!(matches!(&refused, Refusal::Fault(fault) if fault.kind == FaultKind::Input), "{refused:?}");

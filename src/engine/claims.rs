@@ -127,7 +127,7 @@ mod tests {
         claims.watches.lock().watches.push(watched);
         assert_eq!(offers.recv_timeout(PATIENCE).expect("an offer")[0].path, path);
         claims.answer(&path, Answer::Refused("no room".to_owned()));
-        let waiting = claims.watches.waiting(PATIENCE);
+        let waiting = claims.watches.waiting(PATIENCE, None);
         assert!(waiting.iter().any(|(file, why)| *file == path && why.contains("no room")), "{waiting:?}");
     }
 }

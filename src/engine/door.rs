@@ -10,6 +10,7 @@ use crate::model::account::RecordBytes;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{Fault, JobError};
 use crate::model::file_known::FileKnown;
+use crate::model::files_in_view::{FileWaiting, FilesInView};
 use crate::model::halts::{Halting, Halts, is_sender};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -72,15 +73,6 @@ impl JobFilter {
     pub(crate) fn takes_all(&self) -> bool {
         *self == Self { newest_first: self.newest_first, ..Self::default() }
     }
-}
-
-/// A file or folder that waits to be taken, as the running service sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FileWaiting {
-    /// Where it lies.
-    pub path: OsText,
-    /// Why it is not taken yet, in a sentence.
-    pub reason: String,
 }
 
 /// Why there is no answer.
@@ -313,8 +305,10 @@ pub(crate) trait Door: Send + Sync {
         content_hash: Option<&str>,
         delivery_key: Option<&OsText>,
     ) -> Result<Published, Refusal>;
-    /// The files that wait to be taken, by path; none without a service.
-    fn files_waiting(&self) -> Answers<'_, FileWaiting>;
+    /// The files that wait to be taken, by path, at most so many, and what is told of folders; none without a service.
+    fn files_waiting(&self, files_max: Option<usize>) -> Answers<'_, FileWaiting>;
+    /// The same as numbers, however many they are: nobody is asked who may be busy.
+    fn files_in_view(&self) -> Result<FilesInView, Refusal>;
     /// What is known of a file beside its jobs.
     fn file_known(&self, path: &OsText) -> Result<FileKnown, Refusal>;
     /// Verifies every value of the store; the last answer is [`Verified::Ended`].

@@ -122,7 +122,7 @@ mod window_closing;
 mod work;
 
 pub(crate) use disk_space::mounts_away;
-pub(crate) use door::{Act, Answers, Configuration, Door, FileWaiting, Found, JobFilter, Refusal, Sought};
+pub(crate) use door::{Act, Answers, Configuration, Door, Found, JobFilter, Refusal, Sought};
 pub(crate) use error::EngineError;
 pub(crate) use file_systems::disks_of;
 pub(crate) use handle::{Engine, could_ingest, unknown_rule};

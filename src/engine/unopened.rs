@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{file_systems, lock};
 use crate::durable_fs::{self, Mounts};
 use crate::model::os_text::escaped_path;
+use crate::watch::HERE_FOR;
 
 /// A call that takes so long has met a file system that does not answer.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -64,9 +65,8 @@ impl Unopened {
     pub(super) fn waiting(&self) -> Vec<(PathBuf, String)> {
         let threads: Vec<_> = lock(&self.0).iter().filter_map(|unopened| unopened.thread).collect();
         let at = threads.into_iter().filter_map(durable_fs::place_of).filter(|(_, time)| *time >= PATIENCE);
-        let say = |time: Duration| {
-            format!("the start has been here for {} s: its file system hangs", time.as_secs())
-        };
+        let say =
+            |time: Duration| format!("the start {HERE_FOR} {} s: its file system hangs", time.as_secs());
         at.map(|(path, time)| (path, say(time))).collect()
     }
 }

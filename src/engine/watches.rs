@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::lock;
 use super::trouble::Trouble;
 use crate::model::file_known::FileSeen;
+use crate::model::files_in_view::FilesInView;
 use crate::model::rule::Rule;
 use crate::model::watch_counts::WatchCounts;
 use crate::watch::{Answer, Offer, Watch};
@@ -104,11 +105,17 @@ impl Watches {
         self.all().iter().map(|watch| watch.counts()).fold(WatchCounts::default(), WatchCounts::plus)
     }
 
+    /// See [`Watch::in_view`].
+    pub(super) fn in_view(&self) -> FilesInView {
+        self.all().iter().map(|watch| watch.in_view()).fold(FilesInView::default(), FilesInView::plus)
+    }
+
     /// See [`Watch::waiting`]; `patience` is for all together.
-    pub(super) fn waiting(&self, patience: Duration) -> Vec<(PathBuf, String)> {
+    pub(super) fn waiting(&self, patience: Duration, files_max: Option<usize>) -> Vec<(PathBuf, String)> {
         let until = Instant::now() + patience;
-        let ask = |watch: &Arc<Watch>| watch.waiting(until.saturating_duration_since(Instant::now()));
-        let mut waiting: Vec<_> = self.all().iter().flat_map(ask).collect();
+        let left = || until.saturating_duration_since(Instant::now());
+        let mut waiting: Vec<_> =
+            self.all().iter().flat_map(|watch| watch.waiting(left(), files_max)).collect();
         waiting.sort();
         waiting
     }
@@ -144,7 +151,7 @@ pub(super) mod tests {
 
     /// Whether one of these watches was told this of the file.
     fn was_told(watches: &Watches, path: &Path, why: &str) -> bool {
-        watches.waiting(PATIENCE).iter().any(|(file, reason)| file == path && reason.contains(why))
+        watches.waiting(PATIENCE, None).iter().any(|(file, reason)| file == path && reason.contains(why))
     }
 
     #[test]
@@ -163,7 +170,7 @@ pub(super) mod tests {
         assert_eq!(offers.recv_timeout(PATIENCE).expect("an offer")[0].path, path);
         assert!(!was_told(&watches, &path, "no room"));
         watches.answer(&path, Answer::Later("no room".to_owned()));
-        assert!(was_told(&watches, &path, "no room"), "{:?}", watches.waiting(PATIENCE));
+        assert!(was_told(&watches, &path, "no room"), "{:?}", watches.waiting(PATIENCE, None));
         watches.hasten();
         assert_eq!(offers.recv_timeout(PATIENCE).expect("it is offered again")[0].path, path);
         watches.answer(&world.path("elsewhere/pay.txt"), Answer::Taken); // nobody's

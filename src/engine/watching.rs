@@ -272,7 +272,11 @@ mod tests {
             let has_ended = |job: Job| job.rule == rule && job.state == JobState::Completed;
             let begun = Instant::now();
             while !store.jobs().filter_map(Result::ok).any(has_ended) {
-                assert!(begun.elapsed() < PATIENCE, "{:?}", running.shared.claims.watches.waiting(PATIENCE));
+                assert!(
+                    begun.elapsed() < PATIENCE,
+                    "{:?}",
+                    running.shared.claims.watches.waiting(PATIENCE, None)
+                );
                 changes.next_within(PATIENCE);
             }
         };

@@ -4,8 +4,9 @@ use std::io::Write;
 
 use super::reload::problem_json;
 use super::{Stop, json_items, service_word};
-use crate::engine::{Door, FileWaiting, JobFilter};
+use crate::engine::{Door, JobFilter};
 use crate::model::configuration::ConfigurationState;
+use crate::model::files_in_view::FileWaiting;
 use crate::model::job_view::{VIEW_VERSION, file_waiting_json, job_json};
 use crate::model::shown_json;
 use crate::watch;
@@ -23,13 +24,14 @@ pub(crate) fn print_json(
     if filter.takes_all() {
         out.write_all(b",\"files_waiting\":[")?;
         let mut folders = Vec::new();
-        let files = door.into_iter().flat_map(Door::files_waiting).filter_map(|file| match file {
-            Ok(file) if watch::is_of_folder(&file.reason) => {
-                folders.push(Ok(file));
-                None
-            }
-            file => Some(file),
-        });
+        let files =
+            door.into_iter().flat_map(|door| door.files_waiting(None)).filter_map(|file| match file {
+                Ok(file) if watch::is_of_folder(&file.reason) => {
+                    folders.push(Ok(file));
+                    None
+                }
+                file => Some(file),
+            });
         let json = |FileWaiting { path, reason }| shown_json::to_string(&file_waiting_json(&path, &reason));
         json_items(out, files, json)?;
         out.write_all(b",\"folder_notices\":[")?;

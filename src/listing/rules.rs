@@ -62,7 +62,7 @@ pub(crate) fn activities(
         let job = job?;
         of(&job.rule, &mut activities, &|activity| activity.note(&job));
     }
-    for file in door.into_iter().flat_map(Door::files_waiting) {
+    for file in door.into_iter().flat_map(|door| door.files_waiting(None)) {
         let rule = set.assign(file?.path.as_path()).and_then(|(at, _)| rules.get(at));
         if let Some(rule) = rule {
             of(&rule.name, &mut activities, &|activity| activity.files_waiting += 1);

@@ -8,11 +8,12 @@ use serde::Serialize;
 use super::disks::{self, Disk};
 use super::{Stop, service_word};
 use crate::config;
-use crate::engine::{Door, FileWaiting, JobFilter};
+use crate::engine::{Door, JobFilter};
 use crate::model::amount;
 use crate::model::configuration::ConfigurationState;
 use crate::model::deadline::{DeadlineReport, DeadlineState};
 use crate::model::fault::WaitsFor;
+use crate::model::files_in_view::{FileWaiting, FilesInView};
 use crate::model::halts::Pause;
 use crate::model::hook::HookState;
 use crate::model::job_id::JobId;
@@ -35,6 +36,10 @@ pub(crate) struct Status {
     /// How many are listed, by state.
     pub(crate) jobs: BTreeMap<&'static str, u64>,
     pub(crate) files_waiting: u64,
+    /// Files that found no room among them at the last scan.
+    pub(crate) files_out_of_view: u64,
+    /// The folders are looked through for the first time: more files may wait.
+    pub(crate) files_first_look: bool,
     /// What an operator paused as a whole. It was asked for, and needs no attention.
     pub(crate) paused: Vec<Pause>,
     pub(crate) disks: Vec<Disk>,
@@ -101,6 +106,8 @@ fn of_showing(
         rules: settings.rules.iter().filter(|rule| rule.is_base()).count(),
         jobs: BTreeMap::new(),
         files_waiting: 0,
+        files_out_of_view: 0,
+        files_first_look: false,
         paused: Vec::new(),
         disks: disks::look(settings),
         attention: Vec::new(),
@@ -129,47 +136,31 @@ fn of_showing(
             Attention { job: Some(*id), ..Attention::new("sequence_stopped", stop.told(*id), &hint) }
         }));
         status.paused = halts.pauses;
-        count_files(&mut status, door)?;
+        count_files(&mut status, door.files_in_view()?);
         count_jobs(&mut status, door, since, show)?;
     }
     Ok(status)
 }
 
-fn count_files(status: &mut Status, door: &dyn Door) -> Result<(), Stop> {
-    let mut late = None;
-    let mut unreadable = None;
-    for file in door.files_waiting() {
-        let file = file?;
-        if watch::is_of_folder(&file.reason) {
-            if !watch::is_mere_note(&file.reason) {
-                let message = format!("{}: {}", file.path, file.reason);
-                status.attention.push(Attention::new("folder", message, "`landfall check` says what to do"));
-            }
-            continue;
-        }
-        status.files_waiting += 1;
-        let kind = match file.reason.as_str() {
-            reason if watch::is_late(reason) => &mut late,
-            reason if watch::is_unreadable(reason) => &mut unreadable,
-            _ => continue,
-        };
-        let (count, _) = kind.get_or_insert((0_u64, file));
-        *count += 1;
+fn count_files(status: &mut Status, files: FilesInView) {
+    (status.files_waiting, status.files_out_of_view) = (files.waiting, files.out_of_view);
+    status.files_first_look = files.is_first_look;
+    for FileWaiting { path, reason } in files.folders.iter().filter(|it| !watch::is_mere_note(&it.reason)) {
+        let message = format!("{path}: {reason}");
+        status.attention.push(Attention::new("folder", message, "`landfall check` says what to do"));
     }
-    let told = |(count, file): (u64, FileWaiting), one: &str, more: &str| {
+    let told = |about, count: u64, file: &FileWaiting, one: &str, more: &str| {
         let what = if count == 1 { one.to_owned() } else { format!("{count} {more}, one of them") };
         let hint = format!("`landfall explain {}` says more", file.path);
-        (format!("{what}: {}: {}", file.path, file.reason), hint)
+        Attention::new(about, format!("{what}: {}: {}", file.path, file.reason), &hint)
     };
-    if let Some(late) = late {
-        let (message, hint) = told(late, "a file is late", "files are late");
-        status.attention.push(Attention::new("late", message, &hint));
+    if let Some(late) = &files.one_late {
+        status.attention.push(told("late", files.late, late, "a file is late", "files are late"));
     }
-    if let Some(unreadable) = unreadable {
-        let (message, hint) = told(unreadable, "a file cannot be read", "files cannot be read");
-        status.attention.push(Attention::new("unreadable", message, &hint));
+    if let Some(file) = &files.one_unreadable {
+        let (one, more) = ("a file cannot be read", "files cannot be read");
+        status.attention.push(told("unreadable", files.unreadable, file, one, more));
     }
-    Ok(())
 }
 
 fn of_configuration(state: &ConfigurationState) -> Option<Attention> {

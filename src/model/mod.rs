@@ -18,6 +18,7 @@ pub mod delivery;
 pub mod expected;
 pub mod fault;
 pub(crate) mod file_known;
+pub mod files_in_view;
 pub mod halts;
 pub mod hook;
 pub mod identity;

@@ -138,6 +138,7 @@ impl Watcher {
         let has_room = self.table.has_room(rule_at);
         let out_of_view = self.table.take_gave_way() + u64::from(!has_room);
         self.flags.counts.passed_over(out_of_view);
+        self.tally.passed_over += out_of_view;
         if !has_room {
             return true;
         }
@@ -203,13 +204,12 @@ impl Watcher {
 
     /// Tells the operator of a candidate that waits too long, once.
     pub(super) fn tell_late(&mut self, path: &Path, now: Instant) {
-        let Some(candidate) = self.table.get_mut(path) else { return };
+        let Some(candidate) = self.table.get(path) else { return };
         if candidate.late_at.is_none_or(|at| now < at) {
             return;
         }
-        candidate.late_at = None;
-        candidate.is_late = true;
         let (waits, rule) = (candidate.reason.clone(), candidate.rule);
+        self.table.note_late(path);
         let rule = self.rules.get(rule).map(|rule| rule.rule.name.as_str());
         (self.links.known.tell_late)(path, rule, &waits);
         let Some(others) = self.troubles.note_file(path, now) else { return };

@@ -1,7 +1,9 @@
 //! What a watch counts, for whoever asks how it sees its files; read without asking its thread, which may hang.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use crate::model::files_in_view::FilesInView;
 use crate::model::watch_counts::WatchCounts;
 
 /// The counts of one watch.
@@ -16,6 +18,8 @@ pub(super) struct Counts {
     passed_over: AtomicU64,
     folders: AtomicU64,
     without_events: AtomicU64,
+    /// As its last turn left them. Nobody holds the lock while he asks a file system.
+    in_view: Mutex<FilesInView>,
 }
 
 impl Counts {
@@ -48,6 +52,14 @@ impl Counts {
     pub(super) fn folders(&self, all: usize, without_events: usize) {
         self.folders.store(all as u64, Ordering::Relaxed);
         self.without_events.store(without_events as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_in_view(&self, files: FilesInView) {
+        *self.in_view.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    pub(super) fn in_view(&self) -> FilesInView {
+        self.in_view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     #[cfg(all(test, unix))]

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::counts::Counts;
 use super::error::WatchError;
 use super::kept_reader::{KeptReader, Reading};
+use super::look::HERE_FOR;
 use super::message::{Answers, Message, NextRules};
 use super::notifier::{Hints, Notifier};
 use super::offer::{Answer, Content, Outlets};
@@ -18,14 +19,30 @@ use super::rules::RuleSet;
 use super::watcher::{self, Known, Links, Watcher, WentAway};
 use crate::durable_fs;
 use crate::model::file_known::FileSeen;
+use crate::model::files_in_view::{FileWaiting, FilesInView};
 use crate::model::rule::Rule;
 use crate::model::watch_counts::WatchCounts;
 
 /// Messages that wait at most; what finds no room costs a scan.
 pub(super) const INBOX_MAX: usize = 16 * 1024;
 
-/// The watching threads. None of its calls waits for them, but [`Watch::waiting`]: they may hang in a file system. Dropping it asks them
-/// to stop.
+/// A thread in a file system for so long may hang there; a disk that is busy takes less.
+const HANGS_AFTER: Duration = Duration::from_secs(2);
+/// The same where somebody waits for its answer.
+const PATIENCE_MIN: Duration = Duration::from_millis(500);
+/// An answer of a thread that gets on is waited for so long.
+const BUSY_PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Why a thread did not answer, with where it is and what is to be said of it.
+enum Silence {
+    Ended,
+    Hangs(PathBuf, String),
+    Busy(PathBuf, String),
+}
+
+/// The watching threads. None of its calls waits for them, but [`Watch::waiting`] and [`Watch::seen`]: they may hang in a file system.
+/// Dropping it asks them to stop.
 pub(crate) struct Watch {
     inbox: SyncSender<Message>,
     answers: Answers,
@@ -156,38 +173,80 @@ impl Watch {
         self.wake();
     }
 
-    /// Candidates that are seen but not offered or not taken, and folders that cannot be read, with the reason; by path. Where the thread does not
-    /// answer within `patience`: the place where it is.
-    pub(crate) fn waiting(&self, patience: Duration) -> Vec<(PathBuf, String)> {
+    /// Candidates that are seen but not offered or not taken, at most so many, and folders that cannot be read, with the reason; by path. A
+    /// thread that hangs is given `patience`, and its place is told in place of the list; one that is busy is waited for.
+    pub(crate) fn waiting(&self, patience: Duration, files_max: Option<usize>) -> Vec<(PathBuf, String)> {
         let (reply, list) = mpsc::sync_channel(1);
-        // A full inbox is that of a thread that does not get on.
-        let asked = self.inbox.try_send(Message::Waiting(reply));
-        match list.recv_timeout(if asked.is_ok() { patience } else { Duration::ZERO }) {
+        match self.ask(Message::Waiting(files_max, reply), &list, patience) {
             Ok(list) => list,
             // A watch that has stopped waits for nothing.
-            Err(_) if self.thread.is_finished() => Vec::new(),
-            Err(_) => self.place().into_iter().collect(),
+            Err(Silence::Ended) => Vec::new(),
+            Err(Silence::Hangs(path, reason) | Silence::Busy(path, reason)) => vec![(path, reason)],
         }
     }
 
-    /// One candidate as it was seen; none also where the thread does not answer within `patience`.
-    pub(crate) fn seen(&self, path: &Path, patience: Duration) -> Option<FileSeen> {
-        let (reply, seen) = mpsc::sync_channel(1);
-        self.inbox.try_send(Message::Seen(path.to_owned(), reply)).ok()?;
-        seen.recv_timeout(patience).ok().flatten()
+    /// The same as numbers, as they were when its thread was last done with a turn. It is not asked.
+    pub(crate) fn in_view(&self) -> FilesInView {
+        let mut files = self.counts.in_view();
+        files.is_first_look = self.counts.now().scans == 0;
+        if let Some((path, reason)) = self.hangs(HANGS_AFTER) {
+            files.folders.push(FileWaiting { path: path.into(), reason });
+        }
+        files
     }
 
-    /// Where the watching thread is, if it is at a file system.
-    fn place(&self) -> Option<(PathBuf, String)> {
-        let (path, time) = durable_fs::place_of(self.thread.thread().id())?;
+    /// One candidate as it was seen; none also where the thread hangs.
+    pub(crate) fn seen(&self, path: &Path, patience: Duration) -> Option<FileSeen> {
+        let (reply, seen) = mpsc::sync_channel(1);
+        self.ask(Message::Seen(path.to_owned(), reply), &seen, patience).ok().flatten()
+    }
+
+    fn ask<T>(&self, message: Message, answer: &Receiver<T>, patience: Duration) -> Result<T, Silence> {
+        let begun = Instant::now();
+        let mut message = Some(message);
+        loop {
+            if let Some(unsent) = message.take() {
+                match self.inbox.try_send(unsent) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(unsent)) => message = Some(unsent),
+                    Err(TrySendError::Disconnected(_)) => return Err(Silence::Ended),
+                }
+            }
+            match answer.recv_timeout(LOOK_AGAIN) {
+                Ok(answer) => return Ok(answer),
+                Err(RecvTimeoutError::Disconnected) => return Err(Silence::Ended),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if begun.elapsed() >= patience
+                && let Some((path, reason)) = self.hangs(PATIENCE_MIN)
+            {
+                return Err(Silence::Hangs(path, reason));
+            }
+            if begun.elapsed() >= BUSY_PATIENCE {
+                return Err(self.busy());
+            }
+        }
+    }
+
+    /// Where the watching thread is, if it is at a file system that has not answered for so long.
+    fn hangs(&self, least: Duration) -> Option<(PathBuf, String)> {
+        let (path, time) = durable_fs::hangs_at(self.thread.thread().id(), least)?;
         let seconds = time.as_secs_f64();
         Some((
             path,
             format!(
-                "the watch has been here for {seconds:.1} s: if that does not end, its file system hangs; until it answers, or its mount is \
+                "the watch {HERE_FOR} {seconds:.1} s: if that does not end, its file system hangs; until it answers, or its mount is \
                  taken away, no new files are seen"
             ),
         ))
+    }
+
+    fn busy(&self) -> Silence {
+        let place = durable_fs::place_of(self.thread.thread().id());
+        let seconds = BUSY_PATIENCE.as_secs();
+        let reason =
+            format!("the watch {HERE_FOR} more than {seconds} s and is busy: its files are not listed");
+        Silence::Busy(place.map(|(path, _)| path).unwrap_or_default(), reason)
     }
 
     /// Scans of all folders that are done; after the first one every folder that is there has its events, where it can have any.

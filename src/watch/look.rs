@@ -63,19 +63,17 @@ pub(super) const LATE: &str = " (late: longer than `ready.late_after`)";
 /// What the reason of a file begins with that cannot be looked at.
 pub(super) const UNREADABLE: &str = "cannot be read";
 
-/// Whether a file is late that waits for this.
-pub(crate) fn is_late(reason: &str) -> bool {
-    reason.ends_with(LATE)
-}
+/// What is said of a thread that is in a file system which does not answer: where it is, and how long.
+pub(crate) const HERE_FOR: &str = "has been here for";
 
 /// Whether a file cannot be looked at of which this is told.
-pub(crate) fn is_unreadable(reason: &str) -> bool {
+pub(super) fn is_unreadable(reason: &str) -> bool {
     reason.starts_with(UNREADABLE)
 }
 
 /// Whether this, which is told among the reasons of waiting files, is told of a folder: no file is known that waits for it.
 pub(crate) fn is_of_folder(reason: &str) -> bool {
-    is_mere_note(reason) || reason == MISSING || reason.starts_with(UNLISTED)
+    is_mere_note(reason) || reason == MISSING || reason.starts_with(UNLISTED) || reason.contains(HERE_FOR)
 }
 
 /// Of these, whether nothing waits for it.

@@ -12,7 +12,8 @@ use crate::model::file_known::FileSeen;
 /// What reaches the watching thread.
 pub(super) enum Message {
     Hint(PathBuf, Sign),
-    Waiting(SyncSender<Vec<(PathBuf, String)>>),
+    /// Which files wait, at most so many of them, and what is told of folders.
+    Waiting(Option<usize>, SyncSender<Vec<(PathBuf, String)>>),
     /// What is known of one candidate.
     Seen(PathBuf, SyncSender<Option<FileSeen>>),
     #[cfg(all(test, unix))]

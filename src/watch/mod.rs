@@ -33,6 +33,7 @@ mod exchange;
 pub(crate) mod exclude;
 mod folder_mark;
 mod handle;
+mod in_view;
 mod kept;
 mod kept_reader;
 mod limits;
@@ -55,6 +56,7 @@ mod scanner;
 mod second_names;
 mod strangers;
 mod table;
+mod tally;
 #[cfg(all(test, unix))]
 mod tests;
 mod troubles;
@@ -64,8 +66,7 @@ pub(crate) use bell::Bell;
 pub(crate) use handle::Watch;
 pub(crate) use kept_reader::Kept;
 pub(crate) use look::{
-    blind_spot, is_blind, is_late, is_mere_note, is_of_folder, is_unreadable, is_written, look_at,
-    may_have_writer,
+    HERE_FOR, blind_spot, is_blind, is_mere_note, is_of_folder, is_written, look_at, may_have_writer,
 };
 pub(crate) use offer::{Answer, Content, Offer, Outlets};
 pub(crate) use watcher::{Known, OtherName, WentAway};

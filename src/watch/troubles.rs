@@ -61,9 +61,16 @@ pub(super) struct Troubles {
     unlisted: HashMap<PathBuf, Trouble>,
     blind: HashSet<PathBuf>,
     files_told: HashMap<PathBuf, Told>,
+    /// What is listed is another since that was asked last.
+    has_changed: bool,
 }
 
 impl Troubles {
+    /// Whether the list is another one; asked once.
+    pub(super) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
     /// Takes note of a folder; warns only when it is news.
     pub(super) fn note(
         &mut self,
@@ -75,6 +82,7 @@ impl Troubles {
         let need = if want == Want::Take { Need::Take } else { Need::Read };
         let hint = durable_fs::hint_at(&folder, need, error);
         let reason = format!("{what}: {error} (hint: {hint})");
+        self.has_changed = true;
         if let Some(known) = self.unlisted.get_mut(&folder) {
             known.failures = known.failures.saturating_add(1);
             known.due = now + pause(known.failures);
@@ -93,6 +101,7 @@ impl Troubles {
             return;
         }
         tracing::warn!(path = escaped_path(folder), "{}", BLIND);
+        self.has_changed = true;
         self.blind.insert(folder.to_owned());
     }
 
@@ -121,12 +130,14 @@ impl Troubles {
     /// The folder was listed, or is not there to be listed.
     pub(super) fn clear(&mut self, folder: &Path) {
         if !self.unlisted.is_empty() && self.unlisted.remove(folder).is_some() {
+            self.has_changed = true;
             tracing::info!(path = escaped_path(folder), "this can be read again, or is gone");
         }
     }
 
     /// Only what concerns somebody is tried again, and shown.
     pub(super) fn retain(&mut self, concerns: impl Fn(&Path) -> bool) {
+        self.has_changed = true;
         self.unlisted.retain(|path, _| concerns(path));
         self.blind.retain(|folder| concerns(folder));
     }

@@ -14,7 +14,7 @@ use super::counts::Counts;
 use super::kept_reader::Kept;
 use super::kept_reader::{KeptReader, LookUp};
 use super::links::{LinkRoots, Sought};
-use super::look::{MISSING, UNLISTED};
+use super::look::UNLISTED;
 use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
 use super::offer::{Content, Offer, Outlets};
@@ -25,6 +25,7 @@ use super::rules::{Part, RuleSet};
 use super::scanner::{Finding, Scanner};
 use super::strangers::Strangers;
 use super::table::Table;
+use super::tally::Tally;
 use super::troubles::{Troubles, Want};
 use crate::durable_fs;
 use crate::model::identity::FileIdentity;
@@ -149,6 +150,7 @@ pub(super) struct Watcher {
     pub(super) started: Instant,
     pub(super) flags: Flags,
     pub(super) missing: HashSet<PathBuf>,
+    pub(super) tally: Tally,
     /// Folders that have events only since the scan under way.
     newly_watched: HashSet<PathBuf>,
     /// Kinds of file systems without events that were told.
@@ -161,10 +163,6 @@ pub(super) struct Watcher {
 /// What is said of a folder whose file system tells no events.
 const FAR: &str =
     "files may come into this file system without events; they are found by the scans (`service.scan_every`)";
-
-/// What is said of a file that may be kept.
-const IS_READ: &str =
-    "it was changed, though not in size and time: it is read, to see whether it is the one that was taken";
 
 /// The kind of the file system that a folder lies on, or would if it were there, if files come there without events.
 fn far_kind_at(folder: &Path) -> Option<String> {
@@ -220,6 +218,7 @@ impl Watcher {
             started: now,
             flags,
             missing: HashSet::new(),
+            tally: Tally::default(),
             link_roots: LinkRoots::default(),
             newly_watched: HashSet::new(),
             told_far: HashSet::new(),
@@ -241,6 +240,7 @@ impl Watcher {
             self.look_at_due();
             self.start_scans(Instant::now());
             self.go_on_scanning();
+            self.tell_numbers();
             if self.send_offers() == Flow::Stop {
                 return;
             }
@@ -265,6 +265,7 @@ impl Watcher {
     }
 
     fn take_messages(&mut self, inbox: &Receiver<Message>, pause: Duration) -> Flow {
+        durable_fs::leave_place(); // who waits for messages hangs nowhere
         let mut next = inbox.recv_timeout(pause);
         let _keeps = durable_fs::keep_reached();
         for _ in 0..TURN {
@@ -298,11 +299,11 @@ impl Watcher {
     fn take_message(&mut self, message: Message) {
         match message {
             Message::Hint(path, sign) => self.hint(&path, sign),
-            Message::Waiting(reply) => {
+            Message::Waiting(files_max, reply) => {
                 self.take_rules(); // what was said before
                 self.take_answers();
                 // Nobody waits any more if it cannot be sent.
-                reply.try_send(self.waiting()).unwrap_or(());
+                reply.try_send(self.waiting(files_max)).unwrap_or(());
             }
             Message::Seen(path, reply) => {
                 self.take_rules();
@@ -313,15 +314,6 @@ impl Watcher {
             Message::Rescan => self.request_scan(),
             Message::Wake => {}
         }
-    }
-
-    fn waiting(&self) -> Vec<(PathBuf, String)> {
-        let files = self.table.iter().map(|(path, candidate)| (path.to_path_buf(), candidate.told_reason()));
-        let missing = self.missing.iter().map(|folder| (folder.clone(), MISSING.to_owned()));
-        let to_read = self.kept_reader.asked().map(|path| (path.clone(), IS_READ.to_owned()));
-        let mut list: Vec<_> = files.chain(missing).chain(to_read).chain(self.troubles.list()).collect();
-        list.sort();
-        list
     }
 
     fn look_at_due(&mut self) {
@@ -401,6 +393,7 @@ impl Watcher {
         self.whole_scan = true;
         self.scan_again = false;
         self.newly_watched.clear();
+        self.tally.scan_begins();
         self.link_roots = LinkRoots::new(self.rules.roots_of_links());
         for folder in &self.fixed_folders {
             self.scanner.walk(folder.clone());
@@ -433,6 +426,7 @@ impl Watcher {
         }
         self.whole_scan = false;
         self.next_scan = Instant::now() + self.scan_every;
+        self.tally.scan_ended(self.table.len());
         self.table.forget_kept_before(self.scan);
         self.rules.links.forget_before(self.scan);
         let (folders, without_events) = self.notifier.counts();
@@ -459,6 +453,7 @@ impl Watcher {
             Finding::Listed(folder) => {
                 self.troubles.clear(&folder);
                 if self.missing.remove(&folder) {
+                    self.tally.has_changed = true;
                     tracing::info!(path = escaped_path(&folder), "the watched folder is there now");
                 }
             }
@@ -490,9 +485,14 @@ impl Watcher {
 
     fn found_file(&mut self, path: &Path, part: &Part) {
         if self.table.get(path).is_some() {
+            self.tally.met += 1;
             return;
         }
+        let passed_over = self.tally.passed_over;
         self.hint_as(path, part, Sign::Appeared);
+        if self.table.get(path).is_some() || self.tally.passed_over != passed_over {
+            self.tally.met += 1;
+        }
         let folder = path.parent().unwrap_or(path);
         let had_events = self.notifier.knows(folder) && !self.newly_watched.contains(folder);
         if had_events && self.table.get(path).is_some() {
@@ -519,6 +519,7 @@ impl Watcher {
                 self.scanner.walk(folder.clone());
             }
             if self.missing.insert(folder.clone()) {
+                self.tally.has_changed = true;
                 tracing::warn!(path = escaped_path(&folder), "the folder to be watched is not there yet");
             }
         }

@@ -7,8 +7,9 @@ use super::desk::Desk;
 use super::happenings::Happening;
 use super::model::{News, Page};
 use crate::cli::{show, view};
-use crate::engine::{Door, FileWaiting, Refusal};
+use crate::engine::{Door, Refusal};
 use crate::listing::Stop;
+use crate::model::files_in_view::FileWaiting;
 
 /// The text is told anew so often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -49,7 +50,7 @@ fn text_of(door: &dyn Door, page: Page) -> Vec<String> {
 }
 
 fn files_waiting(door: &dyn Door) -> Vec<String> {
-    let files = door.files_waiting().take(LINES_MAX + 1);
+    let files = door.files_waiting(Some(LINES_MAX + 1)).take(LINES_MAX + 1);
     let told = |file: Result<FileWaiting, Refusal>| match file {
         Ok(file) => format!("{}: {}", file.path, view::printable(file.reason.as_bytes(), usize::MAX)),
         Err(refusal) => refusal.to_string(),
