@@ -1,12 +1,14 @@
 //! Moves that may cross file systems.
 //!
 //! ```text
-//! copy to a hidden name -> mode, mtime -> fsync -> read back: length and hash -> rename without replace -> sync folder
-//!   -> unlink the source -> sync its folder
+//! copy to a hidden name -> mode, mtime -> fsync -> read back: length and hash -> (its identity is written down by whoever moves)
+//!   -> rename without replace -> sync folder -> unlink the source -> sync its folder
 //! ```
 //!
-//! A crash before the rename leaves a hidden copy that the next call writes anew under the same name. A crash after it leaves both
-//! files: the next call sees the same length, hash and mtime, and only unlinks. The source goes last, after a verified copy is durable.
+//! A crash before the rename leaves a hidden copy that the next call writes anew under the same name, or renames if it is the one that was
+//! written down. A crash after it leaves both files: the next call only unlinks. Where the name is this move's alone, it knows its copy by
+//! length, hash and mtime. Where others move files there too, two of them may be alike: only the file that was written down is its copy.
+//! The source goes last, after a verified copy is durable.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
@@ -18,57 +20,128 @@ use super::folder_sync::sync_folder;
 use super::names::{Renamed, hidden_sibling, parent_of};
 use super::platform::{self, forget_cached, identity, open_source};
 use super::rename::{forget_note, rename_no_replace};
-use crate::model::identity::FolderIdentity;
+use super::sameness::is_same_file;
+use crate::model::identity::{FileIdentity, FolderIdentity};
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
+/// What the hidden name of a copy ends with.
+const PARTIAL: &str = "moving.partial";
 /// FAT keeps even seconds only.
 const MTIME_SLACK_NS: i128 = 2_000_000_000;
 
 /// Moves a file, never over an existing one: rename on one file system; else copy, fsync, verify length and hash, rename
 /// without replace into place, sync folder, unlink, sync. Syncs both folders unless the name was taken. After a crash it can be called again:
-/// `Missing` with a file at `to` then means that it had been moved. The folder of `to` must be there.
+/// `Missing` with a file at `to` then means that it had been moved. The folder of `to` must be there, and no other move may go to `to`.
 pub(crate) fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    let renamed =
-        move_by(from, to, Moving { always_copies: false, keeps_owner: false, may_copy: &|_| Ok(()) })?;
+    let renamed = match rename_no_replace(from, to) {
+        // Also between bind mounts and subvolumes, which may be one device.
+        Err(error) if is_another_file_system(&error) => copy_alone(from, to),
+        // Where links stand in for renames, the taken name is told first. It may be that of our own copy, before the source was removed.
+        Ok(Renamed::NameTaken) if !is_one_file_system(from, to)? => copy_alone(from, to),
+        renamed => renamed,
+    }?;
     if renamed != Renamed::NameTaken {
         sync_both(from, to)?; // where it was missing, a crash may have come before that
     }
     Ok(renamed)
 }
 
+fn copy_alone(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    if is_gone(from, to)? {
+        return Ok(Renamed::Missing);
+    }
+    copy_over(from, to, false)
+}
+
+/// What became of a move that others may make to the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    Done,
+    /// The new name is another's; nothing happened.
+    NameTaken,
+    /// There is no file under the old name; nothing happened.
+    Missing,
+    /// A verified copy is durable under a hidden name. Called again with it, once that is written down, the move goes on.
+    Copied(FileIdentity),
+}
+
+impl From<Renamed> for Moved {
+    fn from(renamed: Renamed) -> Self {
+        match renamed {
+            Renamed::Done => Self::Done,
+            Renamed::NameTaken => Self::NameTaken,
+            Renamed::Missing => Self::Missing,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Moving<'a> {
     /// A copy is made also where a rename would do: who has another name of the file could change it afterwards.
     pub always_copies: bool,
+    /// The copy that was made before, as it was told with [`Moved::Copied`].
+    pub copied_as: Option<FileIdentity>,
     /// A copy is its sender's as its original is, where this user may give it to him.
     pub keeps_owner: bool,
     /// Asked before so many bytes are copied.
     pub may_copy: &'a dyn Fn(u64) -> io::Result<()>,
 }
 
-/// [`move_file`] for those who move many files and then sync both folders of each, of those too that were missing.
-pub(crate) fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsError> {
-    let copy = || {
-        let found = identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
-        let Some(found) = found else {
-            forget_note(from, to).ok(); // beside a source that is gone it does no harm
-            return Ok(Renamed::Missing);
-        };
-        if is_missing(to)? {
-            (how.may_copy)(found.size).map_err(|e| FsError::new("copy", from, e))?;
-        }
-        copy_over(from, to, how.keeps_owner)
-    };
+/// [`move_file`] to a name that others may move to as well, and for those who move many files and then sync both folders of each, of those too
+/// that were missing.
+pub(crate) fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Moved, FsError> {
     if how.always_copies {
-        return copy();
+        return copy_noted(from, to, how);
     }
     match rename_no_replace(from, to) {
-        // Also between bind mounts and subvolumes, which may be one device.
-        Err(error) if error.source.kind() == io::ErrorKind::CrossesDevices => copy(),
-        // Where links stand in for renames, the taken name is told first. It may be that of our own copy, before the source was removed.
-        Ok(Renamed::NameTaken) if !is_one_file_system(from, to)? => copy(),
-        renamed => renamed,
+        Err(error) if is_another_file_system(&error) => copy_noted(from, to, how),
+        Ok(Renamed::NameTaken) if !is_one_file_system(from, to)? => copy_noted(from, to, how),
+        renamed => renamed.map(Moved::from),
     }
+}
+
+fn is_another_file_system(error: &FsError) -> bool {
+    error.source.kind() == io::ErrorKind::CrossesDevices
+}
+
+fn copy_noted(from: &Path, to: &Path, how: Moving<'_>) -> Result<Moved, FsError> {
+    if is_gone(from, to)? {
+        return Ok(Moved::Missing);
+    }
+    let partial = hidden_sibling(to, from, PARTIAL);
+    let is_noted = |path: &Path| is_noted(path, how.copied_as.as_ref());
+    if !is_missing(to)? {
+        // While the copy has its hidden name, what lies there is another's, however like it may be.
+        if is_missing(&partial)? && is_noted(to)? && content(from)? == content(to)? {
+            return remove_source(from, to).map(Moved::from);
+        }
+        return remove_file(&partial).map(|()| Moved::NameTaken);
+    }
+    if is_noted(&partial)? && content(from)? == content(&partial)? {
+        return give_name(from, &partial, to).map(Moved::from);
+    }
+    let found = identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
+    (how.may_copy)(found.map_or(0, |found| found.size)).map_err(|e| FsError::new("copy", from, e))?;
+    copy_or_nothing(from, &partial, how.keeps_owner)?;
+    let copy = identity_at(&partial).map_err(|e| FsError::new("look at", &partial, e))?;
+    let gone = || FsError::new("look at", &partial, io::ErrorKind::NotFound.into());
+    copy.map(Moved::Copied).ok_or_else(gone)
+}
+
+/// Whether the file at a path is the copy that was written down.
+fn is_noted(path: &Path, noted: Option<&FileIdentity>) -> Result<bool, FsError> {
+    let Some(noted) = noted else { return Ok(false) };
+    let found = identity_at(path).map_err(|e| FsError::new("look at", path, e))?;
+    Ok(found.is_some_and(|found| found.size == noted.size && is_same_file(path, &found, noted)))
+}
+
+/// Whether there is nothing to be moved.
+fn is_gone(from: &Path, to: &Path) -> Result<bool, FsError> {
+    let is_gone = identity_at(from).map_err(|e| FsError::new("look at", from, e))?.is_none();
+    if is_gone {
+        forget_note(from, to).ok(); // beside a source that is gone it does no harm
+    }
+    Ok(is_gone)
 }
 
 fn is_one_file_system(from: &Path, to: &Path) -> Result<bool, FsError> {
@@ -99,16 +172,24 @@ pub(super) fn copy_over(from: &Path, to: &Path, keeps_owner: bool) -> Result<Ren
         return remove_source(from, to);
     }
     // Named after the source: two moves to one target do not meet in it, a repeated move does.
-    let partial = hidden_sibling(to, from, "moving.partial");
-    if let Err(error) = copy_verified(from, &partial, keeps_owner) {
+    let partial = hidden_sibling(to, from, PARTIAL);
+    copy_or_nothing(from, &partial, keeps_owner)?;
+    give_name(from, &partial, to)
+}
+
+fn copy_or_nothing(from: &Path, partial: &Path, keeps_owner: bool) -> Result<(), FsError> {
+    copy_verified(from, partial, keeps_owner).inspect_err(|_| {
         // The first error is the one to tell; what stays is written anew by the next attempt.
-        remove_file(&partial).ok();
-        return Err(error);
-    }
-    match rename_no_replace(&partial, to)? {
+        remove_file(partial).ok();
+    })
+}
+
+/// A copy gets the name it was made for, and its source goes.
+fn give_name(from: &Path, partial: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match rename_no_replace(partial, to)? {
         Renamed::Done => remove_source(from, to),
-        Renamed::NameTaken => remove_file(&partial).map(|()| Renamed::NameTaken),
-        Renamed::Missing => Err(FsError::between("rename", &partial, to, io::ErrorKind::NotFound.into())),
+        Renamed::NameTaken => remove_file(partial).map(|()| Renamed::NameTaken),
+        Renamed::Missing => Err(FsError::between("rename", partial, to, io::ErrorKind::NotFound.into())),
     }
 }
 
@@ -198,7 +279,7 @@ fn keep_times_and_permissions(copy: &File, partial: &Path, metadata: &fs::Metada
     }
 }
 
-/// Whether an earlier move had got as far as the rename: same length and mtime first, since hashing reads both files.
+/// Whether an earlier move to a name of its own had got as far as the rename: same length and mtime first, since hashing reads both files.
 fn is_our_copy(from: &Path, to: &Path) -> Result<bool, FsError> {
     let look = |path: &Path| identity_at(path).map_err(|e| FsError::new("look at", path, e));
     let (Some(source), Some(target)) = (look(from)?, look(to)?) else { return Ok(false) };
@@ -230,9 +311,57 @@ mod tests {
         fs::write(&from, "content").expect("written");
         // Its partial's name is taken by a folder: the copy cannot be made.
         let to = folder.path().join("to");
-        fs::create_dir(hidden_sibling(&to, &from, "moving.partial")).expect("made");
+        fs::create_dir(hidden_sibling(&to, &from, PARTIAL)).expect("made");
         copy_over(&from, &to, false).expect_err("cannot be copied");
         assert_eq!(fs::read_to_string(&from).expect("it is there"), "content");
         assert!(is_missing(&to).expect("can be looked at"));
+    }
+
+    fn how(copied_as: Option<FileIdentity>) -> Moving<'static> {
+        Moving { always_copies: true, copied_as, keeps_owner: false, may_copy: &|_| Ok(()) }
+    }
+
+    fn copied(from: &Path, to: &Path) -> FileIdentity {
+        match move_by(from, to, how(None)).expect("copies") {
+            Moved::Copied(copy) => copy,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Goal: of files that are alike in all that can be seen each keeps a name of its own, wherever the process ended.
+    #[test]
+    fn only_the_copy_that_was_written_down_counts_as_that_of_a_move_to_a_name_that_others_use() {
+        for crash in ["before the copy", "before the rename", "after the rename", "after another's rename"] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let at = |name: &str| folder.path().join(name);
+            let (ours, others, to) = (at("ours"), at("others"), at("to"));
+            let modified = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+            for path in [&ours, &others] {
+                fs::write(path, "alike").expect("written");
+                let file = File::options().write(true).open(path).expect("opens");
+                file.set_modified(modified).expect("sets it");
+            }
+            let noted = (crash != "before the copy").then(|| copied(&ours, &to));
+            if crash == "after the rename" {
+                fs::rename(hidden_sibling(&to, &ours, PARTIAL), &to).expect("renames");
+            }
+            if crash.ends_with("another's rename") {
+                let copy = copied(&others, &to);
+                assert_eq!(move_by(&others, &to, how(Some(copy))).expect("moves"), Moved::Done);
+            }
+            let moved = move_by(&ours, &to, how(noted)).expect(crash);
+            let expected = match crash {
+                "before the copy" => {
+                    assert!(matches!(moved, Moved::Copied(_)), "{moved:?}");
+                    continue;
+                }
+                "after another's rename" => Moved::NameTaken,
+                _ => Moved::Done,
+            };
+            assert_eq!(moved, expected, "{crash}");
+            let left = fs::read_dir(folder.path()).expect("listed").count();
+            assert_eq!(left, 2, "{crash}: one to each source, and nothing hidden");
+            assert_eq!(is_missing(&ours).expect("can be looked at"), moved == Moved::Done, "{crash}");
+        }
     }
 }

@@ -154,8 +154,7 @@ fn a_link_that_a_crash_left_is_known_by_its_note_and_content_where_it_has_anothe
     std::fs::write(unix_rename::note_of(unix_rename::Kind::Link, &a, &b), "").expect("writes");
     let modified = fs::metadata(&a).and_then(|found| found.modified()).expect("is told");
     File::options().write(true).open(&b).and_then(|file| file.set_modified(modified)).expect("sets it");
-    let copies = Moving { always_copies: true, keeps_owner: false, may_copy: &|_| Ok(()) };
-    assert_eq!(move_by(&a, &b, copies).expect("moves"), Renamed::Done);
+    assert_eq!(moving::copy_over(&a, &b, false).expect("moves"), Renamed::Done);
     assert_eq!(names(folder.path()), ["b"]);
     fs::rename(&b, &a).expect("renames");
     std::fs::write(&b, "").expect("writes");

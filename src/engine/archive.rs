@@ -28,9 +28,9 @@ pub(super) fn plan(rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
 
 /// For a job that turned out to be another than was planned for: names are chosen, and made durable, when its source is moved.
 pub(super) fn forget_plan(job: &mut Job) {
-    job.retired_to = None;
+    (job.retired_to, job.source.copied_as) = (None, None);
     for companion in &mut job.source.companions {
-        companion.retired_to = None;
+        (companion.retired_to, companion.copied_as) = (None, None);
     }
 }
 

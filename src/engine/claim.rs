@@ -295,6 +295,7 @@ fn companions(rule: &Rule, offer: &Offer, id: JobId, renames: bool) -> Result<Ve
             identity,
             retired_to: None,
             is_copied: false,
+            copied_as: None,
             is_of_folder: judged.is_some(),
         });
     }

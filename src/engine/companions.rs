@@ -130,6 +130,7 @@ mod tests {
             identity: look_at(companion).ok().flatten().unwrap_or(identity),
             retired_to: None,
             is_copied: false,
+            copied_as: None,
             is_of_folder: false,
         };
         let source = Source { companions: vec![companion], ..Source::found(path, identity) };
@@ -166,6 +167,7 @@ mod tests {
             identity,
             retired_to: None,
             is_copied: false,
+            copied_as: None,
             is_of_folder: false,
         };
         job.source.companions = vec![companion];

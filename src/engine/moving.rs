@@ -1,7 +1,8 @@
 //! Moving a claimed source, and what belongs to it, to where its row says.
 //!
 //! The row has the new name durably before anything is moved: a restart finds the source on either side of the rename. Where that name is
-//! taken meanwhile, another one is chosen and made durable first.
+//! taken meanwhile, another one is chosen and made durable first. Over file systems the row also has which file is the copy, before that gets
+//! the name: several jobs may have planned one name, and their sources may be alike.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use super::disk_space::DiskSpace;
 use super::free_name::free_name;
 use super::source;
 use super::trouble::Trouble;
-use crate::durable_fs::{self, FolderRound, Moving, Presence, Renamed};
+use crate::durable_fs::{self, FolderRound, Moved, Moving, Presence};
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
 use crate::model::rule::ArchiveOwner;
@@ -50,13 +51,19 @@ pub(super) fn move_source(
         let may_copy = |bytes| disk_space.check_copy(folder, bytes);
         let how = Moving {
             always_copies: job.source.is_copied,
+            copied_as: job.source.copied_as,
             keeps_owner: owner == ArchiveOwner::Sender,
             may_copy: &may_copy,
         };
         match durable_fs::move_by(claimed.as_path(), target.as_path(), how)? {
-            Renamed::Done => return Ok(()),
-            Renamed::Missing => return was_moved(job, &claimed, &target),
-            Renamed::NameTaken => job.retired_to = None,
+            Moved::Done => return Ok(()),
+            Moved::Missing => return was_moved(job, &claimed, &target),
+            Moved::NameTaken => (job.retired_to, job.source.copied_as) = (None, None),
+            Moved::Copied(copy) => {
+                job.source.copied_as = Some(copy);
+                store.change().job(job).apply()?;
+                store.sync()?;
+            }
         }
     }
 }
@@ -95,20 +102,21 @@ pub(super) fn move_companions(
         {
             let how = Moving {
                 always_copies: companion.is_copied,
+                copied_as: companion.copied_as,
                 keeps_owner: owner == ArchiveOwner::Sender,
                 may_copy: &may_copy,
             };
-            let planned = match companion.retired_to {
-                Some(target)
-                    if durable_fs::move_by(claimed.as_path(), target.as_path(), how)?
-                        != Renamed::NameTaken =>
-                {
-                    break;
-                }
-                _ => free_name(folder, companion.path.as_path(), 0)?,
+            let moved = match &companion.retired_to {
+                Some(target) => durable_fs::move_by(claimed.as_path(), target.as_path(), how)?,
+                None => Moved::NameTaken,
+            };
+            let (retired_to, copied_as) = match moved {
+                Moved::Done | Moved::Missing => break,
+                Moved::Copied(copy) => (companion.retired_to, Some(copy)),
+                Moved::NameTaken => (Some(free_name(folder, companion.path.as_path(), 0)?.into()), None),
             };
             if let Some(companion) = job.source.companions.get_mut(position) {
-                companion.retired_to = Some(planned.into());
+                (companion.retired_to, companion.copied_as) = (retired_to, copied_as);
             }
             store.change().job(job).apply()?;
             store.sync()?;
@@ -193,5 +201,40 @@ mod tests {
         std::fs::write(world.path("second"), "changed").expect("writes");
         assert_eq!(std::fs::read_to_string(world.path("went/pay.txt")).expect("is there"), "1\n");
         assert!(world.row(&job).is_some_and(|row| row.source.is_copied) && !is_there(&world.claimed()));
+    }
+
+    /// Goal: of files that are alike, and planned for one name, each is archived by itself.
+    #[test]
+    fn sources_that_are_alike_do_not_become_one_file_over_file_systems() {
+        let world = World::new();
+        let went = world.path("went");
+        let mut jobs = [world.job(), world.second_job("b.txt")];
+        std::fs::create_dir_all(world.path("in/.landfall")).expect("makes");
+        for job in &mut jobs {
+            let claimed = world.path("in/.landfall").join(job.id.to_string());
+            std::fs::write(&claimed, "alike").expect("writes");
+            let file = std::fs::File::options().write(true).open(&claimed).expect("opens");
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("sets it");
+            job.source.claimed = Some(claimed.into());
+            // As over file systems.
+            job.source.is_copied = true;
+            job.retired_to = Some(went.join("pay.txt").into());
+        }
+        let choose = |job: &Job| {
+            free_name(&went, Path::new("pay.txt"), 0).inspect(|_| assert!(job.source.copied_as.is_none()))
+        };
+        for job in &mut jobs {
+            let shared = &world.shared;
+            let (store, disk_space) = (&shared.store, &shared.resources.disk_space);
+            move_source(store, disk_space, job, ArchiveOwner::Service, choose).expect("moves");
+        }
+        let [one, other] = jobs.map(|job| (world.row(&job).expect("is there").retired_to, job.retired_to));
+        assert_eq!((&one.0, &other.0), (&one.1, &other.1), "the rows say it");
+        assert_eq!(
+            (one.1, other.1),
+            (Some(went.join("pay.txt").into()), Some(went.join("pay.txt-1").into()))
+        );
+        let files = std::fs::read_dir(&went).expect("is listed").count();
+        assert_eq!(files, 2, "one to each");
     }
 }

@@ -203,6 +203,9 @@ pub struct Source {
     /// What is kept of it is a copy: it had a second name when it was retired, or a writer, who could have changed it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_copied: bool,
+    /// The copy that was made of it and not renamed yet, when that was written: behind a crash nothing else counts as its copy.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub copied_as: Option<FileIdentity>,
 }
 
 impl Source {
@@ -220,6 +223,7 @@ impl Source {
             retire: true,
             is_set_apart: false,
             is_copied: false,
+            copied_as: None,
         }
     }
 
@@ -245,6 +249,9 @@ pub struct Companion {
     /// What is kept of it is a copy: others could have changed it itself.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_copied: bool,
+    /// The copy that was made of it and not renamed yet, when that was written: behind a crash nothing else counts as its copy.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub copied_as: Option<FileIdentity>,
     /// It is the marker of a whole folder: once it was written anew it stands for other files.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_of_folder: bool,

@@ -45,6 +45,7 @@ fn full_job(text: &str, number: u64) -> Job {
         identity: identity(number),
         retired_to: None,
         is_copied: false,
+        copied_as: None,
         is_of_folder: true,
     }];
     job.waiting = Some(Waiting { waits_for: WaitsFor::Disk, until: Some(at(3)), detail: text.into() });
