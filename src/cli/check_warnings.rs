@@ -362,6 +362,32 @@ impl<'a> About<'a> {
             let message = told.strip_prefix(&prefix).unwrap_or(&told).to_owned();
             self.warn(&["publish", "mount"], message, "mount it, or correct the path");
         }
+        self.mounts_to_be();
+    }
+
+    /// Before the first job of a rule nobody knows on which mounts its folders lie.
+    fn mounts_to_be(&mut self) {
+        let rule = self.rule;
+        let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));
+        let outputs = rule.outputs.iter().map(|(category, output)| {
+            (vec!["output", category.as_str(), "path"], fixed_folder(&output.path))
+        });
+        let own = [("claim_dir", &rule.source.claim_dir), ("quarantine_dir", &rule.source.quarantine_dir)];
+        let own = own.into_iter().filter_map(|(key, folder)| Some((vec!["source", key], folder.clone()?)));
+        let archive = archive.map(|folder| (vec!["source", "archive_dir"], folder));
+        for (key, folder) in outputs.chain(archive).chain(own).collect::<Vec<_>>() {
+            let points = durable_fs::points_to_be(&folder);
+            let is_away = |point: &PathBuf| !durable_fs::is_mount_point(point).unwrap_or(false);
+            if let Some(point) = points.into_iter().find(is_away) {
+                let message =
+                    format!("nothing is mounted at {} now, as /etc/fstab has it", escaped_path(&point));
+                self.warn(
+                    &key,
+                    message,
+                    "mount it before the service starts: files may go into the bare folder",
+                );
+            }
+        }
     }
 }
 

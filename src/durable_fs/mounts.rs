@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::whereabouts::note_place;
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mounts(Vec<Mount>);
 
@@ -43,6 +45,14 @@ impl Mounts {
         point.unwrap_or_else(|| path.ancestors().last().map(Path::to_owned).unwrap_or_default())
     }
 
+    /// The mount that a folder lies on, or what is above it and is there, wherever links lead. Its file system is asked.
+    pub(crate) fn of_folder(&self, folder: &Path) -> Option<PathBuf> {
+        folder.ancestors().find_map(|folder| {
+            note_place(folder);
+            std::fs::canonicalize(folder).ok().map(|real| self.of(&real))
+        })
+    }
+
     /// Whether two paths lie on one file system, by their names as well; one that is mounted in several places (`mount --bind`) is one.
     pub(crate) fn are_of_one(&self, one: &Path, other: &Path) -> bool {
         match (self.deepest(one), self.deepest(other)) {
@@ -55,6 +65,30 @@ impl Mounts {
         let above = self.0.iter().filter(|mount| path.starts_with(&mount.point));
         above.max_by_key(|mount| mount.point.components().count())
     }
+}
+
+/// Mount points that `/etc/fstab` has, the deepest above this folder first, but for the root.
+#[cfg(target_os = "linux")]
+pub(crate) fn points_to_be(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read("/etc/fstab").map_or_else(|_| Vec::new(), |table| points_above(&table, folder))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn points_to_be(_folder: &Path) -> Vec<PathBuf> {
+    Vec::new()
+}
+
+/// The second field of a line is the mount point; a line that begins with `#` is none.
+#[cfg(target_os = "linux")]
+fn points_above(table: &[u8], folder: &Path) -> Vec<PathBuf> {
+    let lines =
+        table.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.starts_with(b"#"));
+    let fields =
+        lines.filter_map(|line| line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(1));
+    let above = fields.map(point).filter(|point| point.parent().is_some() && folder.starts_with(point));
+    let mut above: Vec<_> = above.collect();
+    above.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    above
 }
 
 /// The path of a mount point as the list has it.
@@ -102,6 +136,15 @@ mod tests {
         assert_eq!(of("/mnt/sftp2/a.csv"), Path::new("/mnt"));
         assert_eq!(of("/srv/a.csv"), Path::new("/"));
         assert_eq!(Mounts::default().of(Path::new("/srv/a.csv")), Path::new("/"), "nothing is listed");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn of_the_mounts_that_are_to_be_those_above_a_folder_are_told_the_deepest_first() {
+        let table = b"# /dev/a /mnt/none ext4\n/dev/a / ext4 defaults 0 1\n/dev/b\t/mnt xfs\n nas:/x  /mnt/with\\040blank nfs\nnone swap swap\n";
+        let above = |folder: &str| points_above(table, Path::new(folder));
+        assert_eq!(above("/mnt/with blank/ar"), [Path::new("/mnt/with blank"), Path::new("/mnt")]);
+        assert_eq!(above("/srv/mnt"), [""; 0].map(PathBuf::from));
     }
 
     #[cfg(target_os = "linux")]

@@ -29,6 +29,9 @@ const QUIET_MAX: Duration = Duration::from_millis(100);
 /// How long the watches may take, which may be in a file system that hangs.
 pub(super) const WATCH_PATIENCE: Duration = Duration::from_millis(500);
 
+/// What is said of a mount point that rules need.
+const NOT_MOUNTED: &str = "no file system is mounted here: files and jobs that need it wait";
+
 impl Engine {
     fn id_of(&self, text: &str) -> Result<JobId, Refusal> {
         match self.store().find_job(text).map_err(refused)? {
@@ -282,11 +285,13 @@ impl Door for Engine {
     }
 
     fn files_in_view(&self) -> Result<FilesInView, Refusal> {
-        let Some(claims) = self.stages().map(|stages| &stages.claims) else {
-            return Ok(FilesInView::default());
-        };
-        let unopened = claims.unopened.waiting().into_iter().map(file_waiting).collect();
-        Ok(claims.watches.in_view().plus(FilesInView { folders: unopened, ..FilesInView::default() }))
+        let Some(stages) = self.stages() else { return Ok(FilesInView::default()) };
+        let unopened = stages.claims.unopened.waiting();
+        let away = stages.resources.disk_space.mounts_away();
+        let away = away.into_iter().map(|mount| (mount, NOT_MOUNTED.to_owned()));
+        let folders = unopened.into_iter().chain(away).map(file_waiting).collect();
+        let watched = stages.claims.watches.in_view();
+        Ok(watched.plus(FilesInView { folders, ..FilesInView::default() }))
     }
 
     fn file_known(&self, path: &OsText) -> Result<FileKnown, Refusal> {

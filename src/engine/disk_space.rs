@@ -1,4 +1,5 @@
-//! Space on the file systems in use (`service.free_min`), and the mounts that must be there (`publish.mount`).
+//! Space on the file systems in use (`service.free_min`), and the mounts that must be there: `publish.mount`, and those that the files of a
+//! rule went to before (see [`super::places`]).
 //!
 //! Where either lacks nothing is claimed, started or published: jobs and files wait and say so, and go on by themselves. The service tells
 //! it once when it begins and once when it ends. What is being published or retired already goes on as far as the disk takes it.
@@ -10,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::lock;
+use super::places::{self, Away, KnownPlaces};
 use super::rule_book::ReadyRule;
 use super::trouble::{Reaction, Trouble};
 use crate::durable_fs::{self, Space};
@@ -19,6 +21,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{FreeMin, OnSuccess, Rule};
 use crate::output::Intent;
+use crate::store::{Store, StoreError};
 use crate::telemetry::events;
 
 /// A look at a file system counts for so long: many small files share one.
@@ -32,6 +35,7 @@ pub(super) struct DiskSpace {
     data_dir: PathBuf,
     state: Mutex<State>,
     bell: Condvar,
+    pub places: KnownPlaces,
 }
 
 #[derive(Default)]
@@ -60,7 +64,13 @@ struct Short {
 
 impl DiskSpace {
     pub(super) fn new(free_min: FreeMin, data_dir: PathBuf) -> Self {
-        Self { free_min, data_dir, state: Mutex::default(), bell: Condvar::new() }
+        Self {
+            free_min,
+            data_dir,
+            state: Mutex::default(),
+            bell: Condvar::new(),
+            places: KnownPlaces::default(),
+        }
     }
 
     /// Whether a file in this folder may be claimed under the rule. `renames`: a claim folder beside it is written to.
@@ -100,7 +110,37 @@ impl DiskSpace {
     /// Whether the mount of the rule is there.
     pub(super) fn check_mount_of(&self, rule: &ReadyRule) -> Result<(), Trouble> {
         let mount = rule.rule.publish.mount.as_ref();
-        mount.map_or(Ok(()), |mount| self.check_mount(&rule.group, mount))
+        let words = |mount: &Path| Away {
+            message: format!("no file system is mounted at {} (`publish.mount`)", OsText::from(mount)),
+            hint: "mount it; everything goes on by itself".to_owned(),
+        };
+        mount.map_or(Ok(()), |mount| self.check_mount(&rule.group, mount, words))
+    }
+
+    /// Whether the mounts are there that the rule's folders lay on when files went there. `concerns`: those that are asked for.
+    pub(super) fn check_places(
+        &self,
+        rule: &ReadyRule,
+        concerns: impl Fn(&Path) -> bool,
+    ) -> Result<(), Trouble> {
+        let known = self.places.known.now();
+        for folder in rule.folders.iter().filter(|folder| concerns(folder)) {
+            let Some(mount) = known.mount_of(folder) else { continue };
+            let words = |mount: &Path| places::words(&rule.rule.name, folder, mount);
+            self.check_mount(&rule.group, mount, words)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets on which mounts these folders lay that are not there now, and lets go on what waited for them; whether there were any.
+    pub(super) fn forget_away(&self, store: &Store, folders: &[PathBuf]) -> Result<bool, StoreError> {
+        let away: BTreeSet<_> = lock(&self.state).away.keys().cloned().collect();
+        let is_forgotten = self.places.forget(store, folders, |mount| away.contains(mount))?;
+        if is_forgotten {
+            lock(&self.state).away.clear(); // what is still waited for is met again
+            self.tell_end();
+        }
+        Ok(is_forgotten)
     }
 
     fn check<'a>(
@@ -109,6 +149,7 @@ impl DiskSpace {
         mut folders: impl Iterator<Item = &'a Path>,
     ) -> Result<(), Trouble> {
         self.check_mount_of(rule)?;
+        self.check_places(rule, |_| true)?;
         if self.free_min == FreeMin::Bytes(0) {
             return Ok(());
         }
@@ -116,7 +157,12 @@ impl DiskSpace {
         folders.try_for_each(|folder| self.check_space(&rule.group, folder))
     }
 
-    fn check_mount(&self, group: &Arc<str>, mount: &Path) -> Result<(), Trouble> {
+    fn check_mount(
+        &self,
+        group: &Arc<str>,
+        mount: &Path,
+        words: impl FnOnce(&Path) -> Away,
+    ) -> Result<(), Trouble> {
         // One that cannot be asked about (no permission, a dead server) is not known to be there.
         if durable_fs::is_mount_point(mount).unwrap_or(false) {
             return Ok(());
@@ -126,16 +172,15 @@ impl DiskSpace {
             let met_by = state.away.entry(mount.to_owned()).or_default();
             met_by.insert(Arc::clone(group)) && met_by.len() == 1
         };
+        let Away { message, hint } = words(mount);
         if is_first {
-            events::mount_away(mount);
+            events::mount_away(mount, &message, &hint);
             self.wake();
         }
-        let message = format!("no file system is mounted at {} (`publish.mount`)", OsText::from(mount));
-        let hint = "mount it; everything goes on by itself";
-        let trouble = Trouble::new(FaultKind::Storage, message.clone(), Some(hint));
+        let trouble = Trouble::new(FaultKind::Storage, message.clone(), Some(&hint));
         Err(Trouble {
             waits_for: WaitsFor::Mount,
-            reaction: Reaction::Park { detail: message.into() },
+            reaction: Reaction::Park { detail: format!("{message}; {hint}").into() },
             ..trouble
         })
     }
@@ -250,6 +295,11 @@ impl DiskSpace {
         self.wake();
     }
 
+    /// The mounts that are waited for.
+    pub(super) fn mounts_away(&self) -> Vec<PathBuf> {
+        lock(&self.state).away.keys().cloned().collect()
+    }
+
     /// Whether something that lacked is there since the last time.
     pub(super) fn take_ended(&self) -> bool {
         std::mem::take(&mut lock(&self.state).ended)
@@ -350,8 +400,9 @@ mod tests {
     fn a_folder_where_nothing_is_mounted_is_waited_for() {
         let folder = tempfile::tempdir().expect("a folder");
         let disk_space = DiskSpace::new(FreeMin::Bytes(0), PathBuf::new());
-        disk_space.check_mount(&group(), Path::new("/")).expect("it is one");
-        let lack = disk_space.check_mount(&group(), folder.path()).expect_err("it is none");
+        let words = |mount: &Path| places::words("r", mount, mount);
+        disk_space.check_mount(&group(), Path::new("/"), words).expect("it is one");
+        let lack = disk_space.check_mount(&group(), folder.path(), words).expect_err("it is none");
         assert_eq!(lack.waits_for, WaitsFor::Mount);
         assert!(disk_space.lacks_anything() && !look_again(&disk_space));
     }

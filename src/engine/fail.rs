@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::companions::{return_companions, take_companions};
 use super::give_back::{end_given_back, give_back};
 use super::moving::{move_companions, move_source, plan_companions, sync_moved};
+use super::retire::check_place;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source::Place;
@@ -106,6 +107,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         shared.store.sync()?;
     }
     if job.retired_to.is_some() {
+        check_place(shared, &rule, &quarantine::folder(&rule.rule, &job))?;
         let folder = quarantine::make(&rule.rule, &job)?;
         move_source(&shared.store, &shared.resources.disk_space, &mut job, ArchiveOwner::Service, |job| {
             quarantine::name(&rule.rule, job)
@@ -118,6 +120,9 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
             &folder,
         )?;
         sync_moved(&job)?;
+    }
+    if shared.publishing.aside.is_none() && job.retired_to.is_some() {
+        shared.resources.disk_space.places.learn(&shared.store, &rule)?;
     }
     job.end_failing(clock::now())?;
     sequence::note_end(shared, &mut job)?;

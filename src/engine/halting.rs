@@ -3,15 +3,19 @@
 //! What is said is visible first, so that nothing new begins; then what runs is set back to its queue, with a checkpoint; then the row is
 //! durable, and only then the operator is answered. When a pause is lifted, what was held back is looked for among the unfinished jobs.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::file_systems::folders_of;
 use super::handle::{Engine, no_such_rule};
 use super::operator::Kept;
 use super::order::set_back_paused;
+use super::places::KnownPlaces;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
+use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::halts::{Halting, Halts, Scope};
 use crate::model::job_state::JobState;
@@ -39,17 +43,24 @@ impl Engine {
             Halting::Resume(scope) => halts.resume(scope),
         };
         let Some(shared) = stages else {
-            let is_said = Kept::load(self.store())?.change(self.store(), change, |_| ())?;
+            let mut is_said = Kept::load(self.store())?.change(self.store(), change, |_| ())?;
+            let is_away = |mount: &Path| !durable_fs::is_mount_point(mount).unwrap_or(false);
+            let folders = folders_of_resumed(self.rules(), halting);
+            is_said |= KnownPlaces::load(self.store())?.forget(self.store(), &folders, is_away)?;
             self.store().sync()?;
             return Ok(is_said);
         };
         let said = shared.operator.halts.change(&shared.store, change, |_| ()).map_err(Trouble::from);
-        let done = said.and_then(|is_said| {
+        let done = said.and_then(|mut is_said| {
             match halting {
                 Halting::Pause(_) => {
                     set_back_paused(shared, &shared.dispatch.runs())?;
                 }
-                Halting::Resume(_) => {}
+                Halting::Resume(_) => {
+                    let rules = shared.rules.now();
+                    let folders = folders_of_resumed(rules.iter().map(AsRef::as_ref), halting);
+                    is_said |= shared.resources.disk_space.forget_away(&shared.store, &folders)?;
+                }
             }
             shared.store.sync()?; // durable before what was held back goes on
             if let Halting::Resume(scope) = halting {
@@ -66,6 +77,12 @@ impl Engine {
         }
         Ok(is_said)
     }
+}
+
+/// The folders of a rule that is let go on: where their mounts are away, that is right as it is.
+fn folders_of_resumed<'r>(rules: impl IntoIterator<Item = &'r Rule>, halting: &Halting) -> Vec<PathBuf> {
+    let Halting::Resume(Scope { rule: Some(name), .. }) = halting else { return Vec::new() };
+    rules.into_iter().filter(|rule| rule.name == *name).flat_map(folders_of).collect()
 }
 
 /// Refuses a scope of no rule, and to pause one that touches nothing. A pause outlives its rule, and is taken back all the same.

@@ -76,6 +76,7 @@ mod operator;
 mod order;
 mod paces;
 mod pacing;
+mod places;
 mod publish;
 mod quarantine;
 mod reach;

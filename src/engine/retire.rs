@@ -105,6 +105,7 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
         shared.save(job)?;
         shared.store.sync()?;
     }
+    check_place(shared, rule, &quarantine::folder(&rule.rule, job))?;
     let folder = quarantine::make(&rule.rule, job)?;
     move_source(&shared.store, &shared.resources.disk_space, job, ArchiveOwner::Service, |job| {
         quarantine::name(&rule.rule, job)
@@ -116,12 +117,20 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
     quarantine::write_reason(&Job { error, ..job.clone() })
 }
 
+/// Whether the mount is there that files for this folder went to before: a folder is not made in the bare mount point.
+pub(super) fn check_place(shared: &Shared, rule: &ReadyRule, folder: &Path) -> Result<(), Trouble> {
+    shared.resources.disk_space.check_places(rule, |known| folder.starts_with(known))
+}
+
 /// Ends a job whose source is durably where it belongs.
 pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(), Trouble> {
     job.take(JobEvent::Retired, clock::now(), "")?;
     job.error = None;
     shared.operator.halts.note_completed(&shared.store, &job)?;
     sequence::note_end(shared, &mut job)?;
+    if shared.publishing.aside.is_none() {
+        shared.resources.disk_space.places.learn(&shared.store, rule)?;
+    }
     let row = LedgerRow::of(&job, LedgerOutcome::Completed);
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;
     let mut changes = shared.store.change();
@@ -147,6 +156,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
 }
 
 fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
+    check_place(shared, rule, &archive::folder(rule, job)?)?;
     move_source(&shared.store, &shared.resources.disk_space, job, rule.rule.source.archive_owner, |job| {
         let folder = archive::folder(rule, job)?;
         durable_fs::make_folder(&folder, false)?;

@@ -11,6 +11,7 @@ use super::held::{HELD_MAX, TellClaims};
 use super::names::AskTaken;
 use super::opening::{self, Purpose};
 use super::operator::Operator;
+use super::places::KnownPlaces;
 use super::shared::{Shared, TakeOutputs};
 use super::threads::Threads;
 use super::trouble::Trouble;
@@ -95,6 +96,7 @@ impl Engine {
         limits::raise_open_files();
         let mut shared = Shared::new(settings.service, self.store().clone(), registry);
         shared.operator = Operator::load(&shared.store).map_err(Trouble::from)?;
+        shared.resources.disk_space.places = KnownPlaces::load(&shared.store).map_err(Trouble::from)?;
         shared.claims.ids.begin_after(shared.store.newest_id().map_err(Trouble::from)?);
         prepare(&mut shared);
         let shared = Arc::new(shared);

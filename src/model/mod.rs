@@ -39,6 +39,7 @@ pub mod os_text;
 pub mod overriding;
 pub mod pace;
 pub(crate) mod pattern;
+pub mod places;
 pub mod priority;
 pub mod ready;
 pub mod reason;

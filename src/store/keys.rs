@@ -44,6 +44,9 @@ pub(super) const EXPECTED: &[u8] = b"mexpected";
 /// Where the wall clock stepped.
 pub(super) const CLOCK_STEPS: &[u8] = b"mclock";
 
+/// On which mounts the folders of rules lay.
+pub(super) const PLACES: &[u8] = b"mplaces";
+
 const JOB_ID_BYTES: usize = 16;
 /// Inode, size, mtime, ctime, device.
 const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
@@ -225,6 +228,7 @@ pub(super) enum Place<'a> {
     Paces,
     Expected,
     ClockSteps,
+    Places,
     Job(JobId),
     Unfinished(JobId),
     Ledger(JobId),
@@ -267,6 +271,9 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     }
     if key == CLOCK_STEPS {
         return Some(Place::ClockSteps);
+    }
+    if key == PLACES {
+        return Some(Place::Places);
     }
     let (prefix, rest) = key.split_first()?;
     let id = || job_of(key).filter(|_| rest.len() == JOB_ID_BYTES);
@@ -320,6 +327,7 @@ mod tests {
             (PACES.to_vec(), Place::Paces),
             (EXPECTED.to_vec(), Place::Expected),
             (CLOCK_STEPS.to_vec(), Place::ClockSteps),
+            (PLACES.to_vec(), Place::Places),
             (job.clone(), Place::Job(id)),
             (of_job(UNFINISHED, id), Place::Unfinished(id)),
             (of_job(LEDGER, id), Place::Ledger(id)),

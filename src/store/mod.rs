@@ -15,6 +15,7 @@
 //! m "paces"                        PacesSet
 //! m "expected"                     Expected
 //! m "clock"                        ClockSteps
+//! m "places"                       Places
 //! j job                            Job
 //! u job                            (index: the job is not in a final state)
 //! l job                            LedgerRow

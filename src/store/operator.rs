@@ -1,4 +1,4 @@
-//! What outlives jobs: what an operator said, and when files came; one row for each kind of it, kept as a whole.
+//! What outlives jobs: what an operator said, when files came, and where they went; one row for each kind of it, kept as a whole.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +9,7 @@ use super::{Store, keys};
 use crate::model::expected::Expected;
 use crate::model::halts::Halts;
 use crate::model::pace::PacesSet;
+use crate::model::places::Places;
 
 /// A kind of it. Nothing was: the default.
 pub(crate) trait Said: Serialize + DeserializeOwned + Default {
@@ -33,6 +34,12 @@ impl Said for PacesSet {
 impl Said for Expected {
     const NAME: &'static str = "expected files";
     const KEY: &'static [u8] = keys::EXPECTED;
+}
+
+/// On which mounts the folders of rules lay.
+impl Said for Places {
+    const NAME: &'static str = "places";
+    const KEY: &'static [u8] = keys::PLACES;
 }
 
 impl Store {
@@ -80,5 +87,8 @@ mod tests {
         let setting = PaceSetting { of, workers_max: Some(PaceChange::To(1)), records_per_second: None };
         assert!(paces.set(&setting, Timestamp::UNIX_EPOCH, "root"));
         outlives_the_process(&paces);
+        let mut places = Places::default();
+        places.learn("/mnt/ar/x".as_ref(), "/mnt/ar".as_ref());
+        outlives_the_process(&places);
     }
 }

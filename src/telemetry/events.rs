@@ -181,11 +181,12 @@ pub(crate) fn room_again(folder: &Path, free: Option<u64>) {
 }
 
 /// Nothing of the rules that name this mount is claimed or published until it is there.
-pub(crate) fn mount_away(mount: &Path) {
+pub(crate) fn mount_away(mount: &Path, why: &str, hint: &str) {
     tracing::warn!(
         path = escaped_path(mount),
-        hint = "mount it; everything goes on by itself",
-        "no file system is mounted here (`publish.mount`): nothing that needs it is claimed or published"
+        why,
+        hint,
+        "no file system is mounted here: nothing that needs it is claimed or published"
     );
 }
 

@@ -13,6 +13,7 @@ use crate::model::job::{HeldRecords, Job};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::pace::PacesSet;
+use crate::model::places::Places;
 use crate::model::rule::Rule;
 use crate::model::settling::Settlement;
 use crate::output::Intent;
@@ -59,6 +60,7 @@ impl Judge<'_> {
             Some(Place::ClockSteps) => {
                 self.decoded::<ClockSteps>("steps of the clock", None, key, value).map(drop)
             }
+            Some(Place::Places) => self.decoded::<Places>("places", None, key, value).map(drop),
             Some(Place::Paces) => self.decoded::<PacesSet>("limits", None, key, value).map(drop),
             Some(Place::Expected) => self.decoded::<Expected>("expected files", None, key, value).map(drop),
             Some(Place::Job(id)) => self.job(id, key, value),
