@@ -31,6 +31,32 @@ fn a_service_that_is_well_needs_nobody_and_one_that_does_not_run_does() {
     assert_eq!(about(&json(&world, 1)), ["service"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_without_inodes_is_told_by_their_number_and_files_go_on_once_there_are_some() {
+    if !support::disk::can_mount() {
+        return;
+    }
+    let world = World::new("output = { main = { path = \"mnt/out/{stem}.main\" } }");
+    let toml = world.text("landfall.toml").replace("free_min = \"0\"", "free_min = \"1KiB\"");
+    world.write("landfall.toml", toml);
+    let disk = support::disk::Disk::mount(&world.path("mnt"), "8m");
+    disk.change("nr_inodes=12");
+    world.sh("mkdir mnt/out; i=0; while touch mnt/taken-$i 2> taken; do i=$((i + 1)); done");
+    let mut service = world.start();
+    world.move_in("in/a.txt", lines(3));
+    service.wait_for_log("too little room");
+    world.landfall(&["status"]).ends_with(1).says(&["0 of 12 inodes", "df -i"]);
+    let listed = service.wait_until("the file says so", || {
+        let listed = world.json(&["jobs", "--json"])["files_waiting"].to_string();
+        listed.contains("inodes free").then_some(listed)
+    });
+    assert!(listed.contains("0 inodes free") && listed.contains("asks for 1"), "{listed}");
+    disk.change("nr_inodes=100");
+    service.wait_for(&world, "mnt/out/a.main");
+    service.stop();
+}
+
 #[test]
 fn jobs_that_failed_a_disk_without_room_and_a_wrong_configuration_are_told_with_what_to_do() {
     let world = World::new(

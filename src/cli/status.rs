@@ -79,5 +79,9 @@ pub(super) fn told(disk: &Disk) -> String {
         (None, Some((free, total))) => format!("{} of {} free", view::bytes(free), view::bytes(total)),
         (None, None) => "does not tell its size".to_owned(),
     };
-    format!("{mount}: {what} ({folder})")
+    // As long as there are enough nobody asks for them.
+    let files =
+        disk.files_free.zip(disk.files_total).filter(|(free, total)| *free < total / 10 || *free == 0);
+    let files = files.map_or_else(String::new, |(free, total)| format!(", {free} of {total} inodes free"));
+    format!("{mount}: {what}{files} ({folder})")
 }

@@ -222,8 +222,19 @@ pub(crate) fn hint_at(path: &Path, need: Need, error: &io::Error) -> String {
     };
     match Some(error).filter(|error| is_refused(error)).and_then(|_| refusal()) {
         Some(refusal) => going_on(&refusal.to_string()),
+        None if error.kind() == io::ErrorKind::StorageFull && has_no_inodes(path) => {
+            "no inode is left on that file system, whatever room it has (`df -i`): remove files there, or make it anew with more; what \
+             waits goes on by itself"
+                .to_owned()
+        }
         None => hint_of(error).to_owned(),
     }
+}
+
+/// Whether no file can be made where a path lies, or would lie.
+fn has_no_inodes(path: &Path) -> bool {
+    let found = path.ancestors().find_map(|path| platform::files_free_and_total(path).ok());
+    found.is_some_and(|(free, total)| free == 0 && total > 0)
 }
 
 /// What to do about an error of which only the kind is known.

@@ -17,6 +17,10 @@ pub(crate) struct Space {
     pub free: u64,
     /// Bytes in all; 0 where the file system does not tell, and then `free` says nothing.
     pub total: u64,
+    /// Files that may still be made there (inodes).
+    pub files_free: u64,
+    /// Files in all; 0 where the file system has no such bound, or does not tell, and then `files_free` says nothing.
+    pub files_total: u64,
 }
 
 /// The space on the file system of a folder, or of the nearest folder above it that is there.
@@ -24,7 +28,8 @@ pub(crate) fn space_at(folder: &Path) -> io::Result<Space> {
     note_place(folder);
     let folder = nearest_existing(folder)?;
     let (free, total) = platform::free_and_total(folder)?;
-    Ok(Space { device: platform::device_of(folder)?, free, total })
+    let (files_free, files_total) = platform::files_free_and_total(folder)?;
+    Ok(Space { device: platform::device_of(folder)?, free, total, files_free, files_total })
 }
 
 /// Whether a file system is mounted at exactly this folder (bind mounts count; on Windows: the root of a volume, also one mounted in

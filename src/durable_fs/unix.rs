@@ -519,6 +519,12 @@ pub(super) fn free_and_total(folder: &Path) -> io::Result<(u64, u64)> {
     Ok((bytes(found.f_bavail), bytes(found.f_blocks)))
 }
 
+/// Files that may still be made, and all: each needs an inode.
+pub(super) fn files_free_and_total(folder: &Path) -> io::Result<(u64, u64)> {
+    let found = rustix::io::retry_on_intr(|| rustix::fs::statvfs(folder))?;
+    Ok((found.f_favail, found.f_files))
+}
+
 /// Asks for `folder/.`, so that one that is mounted when it is needed (autofs) is mounted now.
 #[cfg(target_os = "linux")]
 pub(super) fn is_mount_point(folder: &Path) -> io::Result<bool> {

@@ -398,6 +398,12 @@ pub(super) fn free_and_total(folder: &Path) -> io::Result<(u64, u64)> {
     }
 }
 
+/// Volumes have no bound that is told.
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere the system is asked")]
+pub(super) fn files_free_and_total(_folder: &Path) -> io::Result<(u64, u64)> {
+    Ok((0, 0))
+}
+
 /// The root of a drive, or a folder in which a volume is mounted.
 #[allow(unsafe_code, reason = "std does not tell where a volume is mounted")]
 pub(super) fn is_mount_point(folder: &Path) -> io::Result<bool> {

@@ -56,6 +56,12 @@ struct State {
 /// Rules by the file systems that they use. Each looks for what it met by itself: another one may hang.
 type Groups = BTreeSet<Arc<str>>;
 
+/// What is free, and how much is wanted: bytes, or inodes.
+struct Lack {
+    free: String,
+    wanted: String,
+}
+
 struct Short {
     /// One on it.
     folder: PathBuf,
@@ -187,7 +193,7 @@ impl DiskSpace {
 
     fn check_space(&self, group: &Arc<str>, folder: &Path) -> Result<(), Trouble> {
         let Some(space) = self.look(folder) else { return Ok(()) };
-        let Some(wanted) = self.lacks(&space) else { return Ok(()) };
+        let Some(lack) = self.lacks(&space) else { return Ok(()) };
         let is_first = {
             let mut state = lock(&self.state);
             let short = state.short.entry(space.device);
@@ -195,15 +201,15 @@ impl DiskSpace {
             short.met_by.insert(Arc::clone(group)) && short.met_by.len() == 1
         };
         if is_first {
-            events::room_short(folder, space.free, wanted);
+            events::room_short(folder, &lack.free, &lack.wanted);
             self.wake();
         }
         let message = format!("too little room on the file system of {}", OsText::from(folder));
         let detail = format!(
             "the file system of {} has {} free, and `service.free_min` asks for {}",
             OsText::from(folder),
-            amount::bytes(space.free),
-            amount::bytes(wanted)
+            lack.free,
+            lack.wanted
         );
         let hint = "make room there; everything goes on by itself";
         let trouble = Trouble::new(FaultKind::Storage, message, Some(hint));
@@ -215,9 +221,13 @@ impl DiskSpace {
     }
 
     /// What is wanted where it is not there.
-    fn lacks(&self, space: &Space) -> Option<u64> {
-        let wanted = self.free_min.of(space.total);
-        (space.total > 0 && space.free < wanted).then_some(wanted)
+    fn lacks(&self, space: &Space) -> Option<Lack> {
+        let (wanted, files) = (self.free_min.of(space.total), self.free_min.files_of(space.files_total));
+        if space.total > 0 && space.free < wanted {
+            return Some(Lack { free: amount::bytes(space.free), wanted: amount::bytes(wanted) });
+        }
+        (space.files_total > 0 && space.files_free < files)
+            .then(|| Lack { free: format!("{} inodes", space.files_free), wanted: files.to_string() })
     }
 
     /// None: the file system does not answer; then what is done there meets its error.
@@ -391,8 +401,17 @@ mod tests {
     #[test]
     fn a_file_system_that_does_not_tell_its_size_has_room() {
         let disk_space = DiskSpace::new(FreeMin::Bytes(1), PathBuf::new());
-        assert_eq!(disk_space.lacks(&Space { device: 1, free: 0, total: 0 }), None);
-        assert_eq!(disk_space.lacks(&Space { device: 1, free: 0, total: 9 }), Some(1));
+        let space =
+            |free, total, files_free, files_total| Space { device: 1, free, total, files_free, files_total };
+        let lacks = |space| disk_space.lacks(&space).map(|lack| (lack.free, lack.wanted));
+        let told = |free: &str, wanted: &str| Some((free.to_owned(), wanted.to_owned()));
+        assert_eq!(lacks(space(0, 0, 0, 0)), None, "nothing is told");
+        assert_eq!(lacks(space(0, 9, 0, 0)), told("0 B", "1 B"));
+        assert_eq!(lacks(space(9, 9, 1, 12)), None);
+        assert_eq!(lacks(space(9, 9, 0, 12)), told("0 inodes", "1"), "however much room there is");
+        assert_eq!(lacks(space(9, 9, 999, 1_000_000)), told("999 inodes", "1000"));
+        let all = DiskSpace::new(FreeMin::Bytes(0), PathBuf::new());
+        assert!(all.lacks(&space(9, 9, 0, 12)).is_none(), "nothing is kept free");
     }
 
     #[cfg(unix)]

@@ -31,6 +31,10 @@ pub(crate) struct Disk {
     pub(crate) total: Option<u64>,
     /// What `service.free_min` keeps free there.
     pub(crate) free_min: Option<u64>,
+    /// Files that may still be made there (inodes), all, and how many `service.free_min` keeps free; none where it has no such bound.
+    pub(crate) files_free: Option<u64>,
+    pub(crate) files_total: Option<u64>,
+    pub(crate) files_free_min: Option<u64>,
     /// Why nothing is known of it.
     pub(crate) trouble: Option<String>,
 }
@@ -38,6 +42,11 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn is_short(&self) -> bool {
         self.free.zip(self.free_min).is_some_and(|(free, free_min)| free < free_min)
+    }
+
+    pub(crate) fn is_short_of_files(&self) -> bool {
+        let files = self.files_free.zip(self.files_free_min);
+        files.is_some_and(|(free, free_min)| free < free_min || free == 0)
     }
 }
 
@@ -83,6 +92,9 @@ fn unknown(mount: &Path, folder: &Path) -> Disk {
         free: None,
         total: None,
         free_min: None,
+        files_free: None,
+        files_total: None,
+        files_free_min: None,
         trouble: Some("it does not answer".to_owned()),
     }
 }
@@ -95,6 +107,11 @@ fn tell(disk: &mut Disk, space: std::io::Result<Space>, free_min: FreeMin) {
                 disk.free = Some(space.free);
                 disk.total = Some(space.total);
                 disk.free_min = Some(free_min.of(space.total));
+            }
+            if space.files_total > 0 {
+                disk.files_free = Some(space.files_free);
+                disk.files_total = Some(space.files_total);
+                disk.files_free_min = Some(free_min.files_of(space.files_total));
             }
         }
         Err(error) => disk.trouble = Some(format!("it cannot be looked at: {error}")),

@@ -194,6 +194,13 @@ fn of_disk(disk: &Disk) -> Option<Attention> {
         let hint = "see whether its server, or the device, answers; everything goes on by itself";
         return Some(Attention::new("disk", format!("the file system of {}: {trouble}", disk.folder), hint));
     }
+    if disk.is_short_of_files() {
+        let files = disk.files_free.zip(disk.files_total)?;
+        let message =
+            format!("{} of {} inodes are free on the file system of {}", files.0, files.1, disk.folder);
+        let hint = "remove files there (`df -i`), whatever room it has; jobs and files that wait go on by themselves";
+        return Some(Attention::new("disk", message, hint));
+    }
     let (free, free_min) = disk.free.zip(disk.free_min).filter(|_| disk.is_short())?;
     let (free, free_min) = (amount::bytes(free), amount::bytes(free_min));
     let message = format!(

@@ -80,12 +80,23 @@ pub enum FreeMin {
     Bytes(u64),
 }
 
+/// More free inodes are not asked for.
+const FILES_FREE_MAX: u64 = 1000;
+
 impl FreeMin {
     /// What must be free on a file system of `total` bytes.
     pub fn of(self, total: u64) -> u64 {
         match self {
             Self::Default => (1 << 30).min(total / 20),
             Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// How many files (inodes) must be free on a file system that has room for so many: none where nothing is to be kept free.
+    pub fn files_of(self, total: u64) -> u64 {
+        match self {
+            Self::Bytes(0) => 0,
+            Self::Default | Self::Bytes(_) => (total / 20).clamp(1, FILES_FREE_MAX).min(total),
         }
     }
 }

@@ -163,7 +163,7 @@ impl Fault for StoreError {
                 "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`), then start it again"
             }
             full if full.is_full() => {
-                "make room on the disk of `service.data_dir`, then start the service again: it recovers everything"
+                "make room on the disk of `service.data_dir` (bytes, or inodes: `df -i`), then start the service again: it recovers everything"
             }
             Self::Folder { .. } => {
                 "check that the service's user may write there, and that the disk has room"

@@ -164,11 +164,11 @@ pub(crate) fn goes_on_under_changed_rule(job: &Job) {
 }
 
 /// Nothing is claimed or published where this file system is used, until there is room again.
-pub(crate) fn room_short(folder: &Path, free: u64, wanted: u64) {
+pub(crate) fn room_short(folder: &Path, free: &str, wanted: &str) {
     tracing::warn!(
         path = escaped_path(folder),
-        free = amount::bytes(free),
-        wanted = amount::bytes(wanted),
+        free,
+        wanted,
         hint = "make room there; everything goes on by itself",
         "too little room on this file system (`service.free_min`): nothing that needs it is claimed or published"
     );
