@@ -284,6 +284,27 @@ fn a_rule_that_is_renamed_leaves_its_jobs_what_they_are() {
 }
 
 #[test]
+fn what_was_said_of_a_rule_that_is_renamed_is_told_by_the_reload_the_log_and_the_status() {
+    let world = World::bare();
+    world.sh("mkdir a-in b-in pay-in other-in");
+    world.write("landfall.toml", config_of(&["a", "b"]));
+    let service = started(&world);
+    world.landfall(&["pause", "--rule", "a"]).done();
+    world.landfall(&["set", "--rule", "b", "--workers-max", "1"]).done();
+    world.landfall(&["status"]).done();
+    world.write("landfall.toml", config_of(&["pay", "other"]));
+    let words =
+        ["no rule has this name", "landfall resume --rule a", "landfall set --rule b --workers-max default"];
+    reload(&world).done().says(&words);
+    world.landfall(&["status"]).ends_with(1).says(&words);
+    assert!(words.iter().all(|word| log(&world).contains(word)), "{}", log(&world));
+    world.landfall(&["resume", "--rule", "a"]).done();
+    world.landfall(&["set", "--rule", "b", "--workers-max", "default"]).done();
+    world.landfall(&["status"]).done();
+    service.stop();
+}
+
+#[test]
 fn a_rule_that_is_gone_takes_no_file_that_waits_and_a_broader_one_behind_it_does() {
     let narrow = "ready = { strategy = \"marker\", marker = \"{name}.done\" }";
     let narrow = rule_to("narrow", "narrow").replace("ready = { stable_for = \"100ms\" }", narrow);

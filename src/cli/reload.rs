@@ -83,6 +83,9 @@ fn tell(args: &ReloadArgs, reloaded: &Reloaded) -> anyhow::Result<ExitCode> {
             say!("{line}");
         }
     }
+    if !args.json {
+        rules.of_no_rule.iter().for_each(|told| complain(told, None));
+    }
     if !args.json && !needs_restart.is_empty() {
         let keys = needs_restart.join(", ");
         complain(&format!("changed, and counts after a restart: {keys}"), None);

@@ -25,6 +25,7 @@ use crate::model::configuration::RulesChange;
 use crate::model::fault::WaitsFor;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::of_no_rule;
 use crate::model::rule::Rule;
 use crate::watch::rules::RuleSet;
 
@@ -57,7 +58,13 @@ impl Engine {
         if let Err(trouble) = threads::spawn("rules", shared.rules.make_ready(&next)) {
             tracing::debug!(error = %trouble.error, "rules are made ready with their first files");
         }
-        let change = before.change_to(&next);
+        let mut change = before.change_to(&next);
+        let rules: Vec<&Rule> = next.iter().map(AsRef::as_ref).collect();
+        let (halts, paces) = (shared.operator.halts.now(), shared.operator.paces.now());
+        change.of_no_rule = of_no_rule::told(&halts, &paces, &rules);
+        for told in &change.of_no_rule {
+            tracing::warn!("{told}");
+        }
         let mut mended = before.held_until(&next);
         if before.generation > 0 {
             let names: Vec<_> = change.changed.iter().chain(&change.added).cloned().collect();

@@ -20,6 +20,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_line::JobLine;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
+use crate::model::of_no_rule;
 use crate::model::rule::Settings;
 use crate::watch;
 
@@ -50,7 +51,8 @@ pub(crate) struct Status {
 /// What somebody should look at.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Attention {
-    /// In a word: `service`, `configuration`, `hook`, `disk`, `folder`, `rule_stopped`, `sequence_stopped`, `late` (files), `unreadable` (files),
+    /// In a word: `service`, `configuration`, `hook`, `disk`, `folder`, `of_no_rule`, `rule_stopped`, `sequence_stopped`, `late` (files),
+    /// `unreadable` (files),
     /// `failed`, `refused`, `deadline_at_risk`, `deadline_passed`, or what jobs wait for.
     pub(crate) about: &'static str,
     pub(crate) message: String,
@@ -134,6 +136,11 @@ fn of_showing(
                 "mend what is wrong, then `landfall retry {id}`; `landfall abandon` goes on without it"
             );
             Attention { job: Some(*id), ..Attention::new("sequence_stopped", stop.told(*id), &hint) }
+        }));
+        let (paces, rules) = (door.paces()?, settings.rules.iter().collect::<Vec<_>>());
+        let of_no_rule = of_no_rule::told(&halts, &paces, &rules).into_iter();
+        status.attention.extend(of_no_rule.map(|told| {
+            Attention::new("of_no_rule", told, "of a rule that was renamed, say it anew by its new name")
         }));
         status.paused = halts.pauses;
         count_files(&mut status, door.files_in_view()?);

@@ -54,6 +54,9 @@ pub struct RulesChange {
     pub unchanged: usize,
     /// Whether those that stayed come in another order, which decides overlaps.
     pub reordered: bool,
+    /// What an operator said of rules by names that none has any more, each with what takes it back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of_no_rule: Vec<String>,
 }
 
 impl RulesChange {

@@ -35,6 +35,7 @@ pub mod mode;
 pub(crate) mod nearest;
 pub mod notice;
 pub mod on_time;
+pub mod of_no_rule;
 pub mod os_text;
 pub mod overriding;
 pub mod pace;
