@@ -159,6 +159,22 @@ fn every_place_of_a_file_leads_to_its_job() {
     }
 }
 
+/// At a switch-over the rule is often off at first.
+#[test]
+fn files_of_a_rule_that_is_off_are_adopted_for_later_and_what_is_no_file_is_told_as_what_it_is() {
+    let world = World::new("mode = \"off\"");
+    world.write("in/old.txt", "theirs\n");
+    world.landfall(&["adopt", "in"]).ends_with(1).says(&["is a folder", "xargs -0 landfall adopt"]);
+    world.landfall(&["adopt", "in/old.txt"]).done().says(&["adopted; once rule \"payments\" is on"]);
+    let live = world.text("landfall.toml").replace("mode = \"off\"", "mode = \"live\"");
+    world.write("landfall.toml", live);
+    let mut service = world.start();
+    world.move_in("in/new.txt", "ours\n");
+    service.wait_for(&world, "out/new.main");
+    service.stop();
+    assert!(world.has("in/old.txt") && !world.has("out/old.main"));
+}
+
 #[test]
 fn a_file_that_is_adopted_is_never_taken_until_it_is_another_or_that_is_undone() {
     let world = with_senders(RULE, &["acme"]);

@@ -11,7 +11,7 @@ use crate::engine::{Act, Door};
 use crate::listing::rules::rules_gone_by;
 use crate::model::file_known::{FileKept, FileKnown};
 use crate::model::os_text::{OsText, escaped_path};
-use crate::model::rule::{Rule, Settings};
+use crate::model::rule::{Mode, Rule, Settings};
 use crate::watch::rules::RuleSet;
 
 /// The arguments of `landfall adopt`.
@@ -58,8 +58,8 @@ fn one(
     let refused = |refusal: crate::engine::Refusal| (refusal.to_string(), refusal.hint());
     let path = as_watched(file, set)
         .map_err(|error| (format!("{} cannot be found: {error}", escaped_path(file)), None))?;
-    // One that no live rule has is adopted for the day when its shadow is live.
-    let is_shadow = set.assign(&path).is_none();
+    // One that no live rule has is adopted for the day when its rule is live.
+    let is_not_live = set.assign(&path).is_none();
     let path = OsText::from(path);
     if args.undo {
         door.act(&Act::GiveUp { path: path.clone() }).map_err(refused)?;
@@ -79,7 +79,11 @@ fn one(
             );
         }
         (Some(before), _) => say!("{path}: known before: {}; not taken again", before.became()),
-        (None, Some(kept)) if is_shadow => say!(
+        (None, Some(kept)) if is_not_live && is_off(rules, &kept.rule) => say!(
+            "{path}: adopted; once rule \"{}\" is on it does not take it as it lies there now",
+            kept.rule
+        ),
+        (None, Some(kept)) if is_not_live => say!(
             "{path}: adopted; once rule \"{}\" is live it does not take it as it lies there now; as a shadow it reads it all the same",
             kept.rule
         ),
@@ -93,6 +97,10 @@ fn one(
         say!("    besides, {why}");
     }
     Ok(())
+}
+
+fn is_off(rules: &[Rule], name: &str) -> bool {
+    rules.iter().any(|rule| rule.name == name && rule.mode == Mode::Off)
 }
 
 /// What becomes of a file that is adopted no more.

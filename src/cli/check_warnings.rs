@@ -50,6 +50,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         about.backslashes();
         about.mount();
         about.linger();
+        about.shared_companions();
         if rule.is_base() {
             about.pace();
         }
@@ -426,6 +427,37 @@ impl About<'_> {
             self.warn(&KEY, message, "raise `ready.stable_for` to as long at least, or lower this");
         }
     }
+}
+
+impl About<'_> {
+    /// `a.csv` and `a.txt` have one `{stem}.done`: it goes with the first of them.
+    fn shared_companions(&mut self) {
+        let ready = &self.rule.ready;
+        let named = [("marker", &ready.marker), ("totals", &ready.totals), ("checksum", &ready.checksum)];
+        let texts: Vec<_> = self.rule.paths.iter().map(String::as_str).collect();
+        for (key, template) in named {
+            let Some(template) = template else { continue };
+            if template.contains("{stem}") && !template.contains("{name}") && have_several_endings(&texts) {
+                let message = format!(
+                    "files that differ only in their extension share one `{template}`, and it goes with the first of them"
+                );
+                let hint =
+                    "write `{name}` in place of `{stem}`, or let the rule take one extension (`*.csv`)";
+                self.warn(&["ready", key], message, hint);
+            }
+        }
+    }
+}
+
+/// Whether names that fit one of these patterns may differ in their extension alone.
+fn have_several_endings(patterns: &[&str]) -> bool {
+    let ending = |pattern: &str| {
+        let name = pattern.rsplit('/').next().unwrap_or_default();
+        let literal = name.rsplit(['*', '?', ']', '}']).next().unwrap_or_default();
+        literal.starts_with('.').then(|| literal.to_owned())
+    };
+    let endings: BTreeSet<_> = patterns.iter().map(|pattern| ending(pattern)).collect();
+    endings.contains(&None) || endings.len() > 1
 }
 
 /// A key's file; where its path has the values of named wildcards, only its folder can be looked for.

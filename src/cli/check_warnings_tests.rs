@@ -213,3 +213,17 @@ fn a_linger_that_never_counts_or_not_in_full_is_told_where_the_rule_says_it() {
         assert_eq!(told(right), Vec::<String>::new(), "{right}");
     }
 }
+
+#[test]
+fn only_where_all_patterns_end_in_one_extension_no_two_files_have_one_stem() {
+    for (patterns, several) in [
+        (&["/in/*.csv"] as &[&str], false),
+        (&["/in/*.csv.gz", "/other/{sender}-*.csv.gz"], false),
+        (&["/in/*"], true),
+        (&["/in/pay-*"], true),
+        (&["/in/*.csv", "/in/*.txt"], true),
+        (&["/in/*.{csv,txt}"], true),
+    ] {
+        assert_eq!(have_several_endings(patterns), several, "{patterns:?}");
+    }
+}

@@ -8,12 +8,14 @@ use super::exit::{FAILED, USAGE};
 use super::say::{complain, say, say_aside};
 use super::{running, view};
 use crate::config;
-use crate::control::Client;
+use crate::control::{self, Client};
 use crate::engine::{Door as _, Refusal};
 use crate::listing::reload::json;
 use crate::model::configuration::{Reloaded, RulesChange};
+use crate::model::fault::Fault as _;
 use crate::model::os_text::escaped_path;
 use crate::model::shown_json;
+use crate::store::StoreError;
 
 /// The arguments of `landfall reload`.
 #[derive(clap::Args)]
@@ -36,6 +38,13 @@ pub(super) fn run(args: &ReloadArgs, config: Option<&Path>) -> anyhow::Result<Ex
         // It may have been started with the file under another name.
         service = Client::connect(data_dir);
         if service.is_none() {
+            // One that stands still, or is just starting, has it all the same.
+            if let Err(error @ (StoreError::InUse { .. } | StoreError::Silent { .. })) =
+                control::open(&settings)
+            {
+                complain(&error.to_string(), error.hint().as_deref());
+                return Ok(ExitCode::from(FAILED));
+            }
             return Ok(not_running(data_dir));
         }
     }

@@ -227,9 +227,24 @@ pub(crate) fn hint_at(path: &Path, need: Need, error: &io::Error) -> String {
              waits goes on by itself"
                 .to_owned()
         }
+        None if error.kind() == io::ErrorKind::InvalidFilename && is_path_too_long(path) => {
+            "the whole path is longer than the system takes, not a name in it: have senders use fewer folders in each other, or shorter \
+             names of folders; or watch, and write to, a folder nearer to the root"
+                .to_owned()
+        }
         None => hint_of(error).to_owned(),
     }
 }
+
+/// Whether it is the path that has no room, its file or what is made beside it in its folder.
+fn is_path_too_long(path: &Path) -> bool {
+    path.as_os_str().len() + NAME_BYTES >= PATH_BYTES_MAX
+}
+
+/// Linux takes no longer path, with its end.
+const PATH_BYTES_MAX: usize = 4096;
+/// What is made beside a file has a name of so many bytes at most.
+const NAME_BYTES: usize = 256;
 
 /// Whether no file can be made where a path lies, or would lie.
 fn has_no_inodes(path: &Path) -> bool {

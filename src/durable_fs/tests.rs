@@ -423,6 +423,17 @@ fn each_error_of_the_system_says_what_it_means_to_the_operator() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_path_without_room_is_told_from_a_name_without_room() {
+    let error = io::Error::from_raw_os_error(libc::ENAMETOOLONG);
+    let deep = PathBuf::from("/in").join(vec!["f".repeat(200); 20].join("/"));
+    for (path, words) in [(deep.as_path(), "the whole path"), (Path::new("/in/name"), "shorten the name")] {
+        let hint = hint_at(path, Need::Read, &error);
+        assert!(hint.contains(words), "{hint}");
+    }
+}
+
 #[test]
 fn a_rename_that_fails_names_both_ends_and_the_folder_that_is_in_the_way() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -44,7 +44,7 @@ pub(super) fn abandon(
     reason: &str,
     by: &str,
 ) -> Result<JobId, Trouble> {
-    check(&known(store, id)?)?; // else it may be long in other hands
+    check_now(&known(store, id)?, stages.is_some())?; // else it may be long in other hands
     let end = || end(store, stages.map(AsRef::as_ref), id, reason, by);
     let Some(shared) = stages else {
         let (job, rule) = end()?;
@@ -64,6 +64,22 @@ pub(super) fn abandon(
     events::abandoned(&job, reason, by);
     remove_hidden(rule, &job, Some(in_hand));
     Ok(id)
+}
+
+/// [`check`], and what is to be done where no service has the job.
+fn check_now(job: &Job, has_service: bool) -> Result<(), Trouble> {
+    check(job).map_err(|trouble| {
+        let ends_by_itself =
+            job.is_failing() || matches!(job.state.get(), JobState::Publishing | JobState::Retiring);
+        if has_service || !ends_by_itself {
+            return trouble;
+        }
+        let message = format!("job {} is {}, and no service is at it", job.id, job.state);
+        refuse(
+            message,
+            "start the service, and it ends by itself, or says what it waits for and can be abandoned",
+        )
+    })
 }
 
 /// Refuses a job that goes on, or that can be ended well.
@@ -353,6 +369,20 @@ mod tests {
         let identity = crate::durable_fs::identity_at(&second).expect("looks").expect("a file");
         let row = world.shared.store.other_names(&identity).expect("reads");
         assert_eq!(row.map(|row| row.job), Some(job.id));
+    }
+
+    #[test]
+    fn a_job_that_a_kill_left_on_its_way_is_told_as_one_that_a_service_takes_on() {
+        let world = World::new();
+        let mut job = world.job();
+        job.state = JobState::Retiring.into();
+        world.shared.save(&job).expect("writes");
+        let refused =
+            |stages| abandon(&world.shared.store, stages, job.id, "why", "root").expect_err("goes on").error;
+        let without = refused(None);
+        assert!(without.message.contains("no service is at it"), "{without}");
+        assert!(without.hint.is_some_and(|hint| hint.contains("start the service")));
+        assert!(refused(Some(&world.shared)).message.contains("waits for nothing"));
     }
 
     #[test]

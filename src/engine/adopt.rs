@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::taken::TakenFiles;
 use super::trouble::Trouble;
 use crate::clock::{self, JobIds};
-use crate::durable_fs;
+use crate::durable_fs::{self, Kind};
 use crate::model::fault::FaultKind;
 use crate::model::file_known::{FileKept, FileKnown};
 use crate::model::identity::FileIdentity;
@@ -36,14 +36,7 @@ impl Engine {
         path: &Path,
         by: &str,
     ) -> Result<JobId, Trouble> {
-        let taking = taker(&self.rules_now(stages), path).ok_or_else(|| {
-            let message = format!("no rule takes {}: there is nothing to adopt", escaped_path(path));
-            Trouble::new(
-                FaultKind::Input,
-                message,
-                Some("`landfall explain` says why; give the path as the rule names it"),
-            )
-        })?;
+        let taking = taker(&self.rules_now(stages), path).ok_or_else(|| taken_by_none(path))?;
         let path = real(&taking, path);
         let path = path.as_path();
         let identity = there(path)?;
@@ -204,6 +197,23 @@ impl Engine {
     }
 }
 
+/// Why nothing at a path is adopted.
+fn taken_by_none(path: &Path) -> Trouble {
+    let shown = escaped_path(path);
+    let (message, hint) = match durable_fs::kind_at(path) {
+        Ok(Some(Kind::Folder)) => (
+            format!("{shown} is a folder, and only files are adopted"),
+            "name its files: `find FOLDER -type f -print0 | xargs -0 landfall adopt`",
+        ),
+        Ok(None) => (format!("{shown} is not there"), "give the path of a file that lies there"),
+        Ok(Some(_)) | Err(_) => (
+            format!("no rule takes {shown}: there is nothing to adopt"),
+            "`landfall explain` says why; give the path as the rule names it",
+        ),
+    };
+    Trouble::new(FaultKind::Input, message, Some(hint))
+}
+
 /// The rule that takes a file, or will once it is live.
 fn taker(rules: &[Arc<Rule>], path: &Path) -> Option<Arc<Rule>> {
     let taker = RuleSet::new(rules.to_vec()).ok()?.assign(path).or_else(|| as_live(rules)?.assign(path));
@@ -218,11 +228,11 @@ fn real(rule: &Rule, path: &Path) -> PathBuf {
     }
 }
 
-/// The rules once their shadows are live: what lies there at that moment may be adopted before.
+/// The rules once their shadows, and those that are off, are live: what lies there at that moment may be adopted before.
 fn as_live(rules: &[Arc<Rule>]) -> Option<RuleSet> {
     let live = |rule: &Arc<Rule>| match rule.mode {
-        Mode::Shadow => Arc::new(Rule { mode: Mode::Live, ..Rule::clone(rule) }),
-        Mode::Live | Mode::Off => Arc::clone(rule),
+        Mode::Shadow | Mode::Off => Arc::new(Rule { mode: Mode::Live, ..Rule::clone(rule) }),
+        Mode::Live => Arc::clone(rule),
     };
     RuleSet::new(rules.iter().map(live).collect::<Vec<_>>()).ok()
 }

@@ -6,25 +6,26 @@ use super::claim_names::{FILE_NAME_MAX, reason_of};
 use super::trouble::Trouble;
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
+use crate::model::first_free::first_free;
 use crate::model::os_text::OsText;
 
 /// A name in `folder` that nothing has yet: `pay.csv.gz`, `pay.csv.gz-1` … One that leaves no room for `room` bytes more is shortened.
 /// With room for a reason: not a name whose reason would replace a source that is called like it.
 pub(super) fn free_name(folder: &Path, source: &Path, room: usize) -> Result<PathBuf, Trouble> {
-    for number in 0_u64.. {
+    let is_taken = |number| {
         let path = numbered(folder, source, number, room);
         match durable_fs::kind_at(&path) {
-            Ok(None) if room > 0 && has_reason(&reason_of(&path)) => {}
-            Ok(None) => return Ok(path),
+            Ok(None) => Ok(room > 0 && has_reason(&reason_of(&path))),
+            Ok(Some(_)) => Ok(true),
             Err(error) => {
                 let message = format!("cannot look at {}: {error}", OsText::from(path));
                 let hint = "make the folder accessible to the service's user; the job goes on by itself";
-                return Err(Trouble::new(FaultKind::Storage, message, Some(hint)));
+                Err(Trouble::new(FaultKind::Storage, message, Some(hint)))
             }
-            Ok(Some(_)) => {}
         }
-    }
-    Ok(numbered(folder, source, 0, room))
+    };
+    let number = first_free(0, u64::MAX, is_taken)?.unwrap_or(0);
+    Ok(numbered(folder, source, number, room))
 }
 
 pub(super) fn numbered(folder: &Path, source: &Path, number: u64, room: usize) -> PathBuf {

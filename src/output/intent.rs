@@ -24,6 +24,7 @@ use super::renaming::{Renaming, tell_gone};
 use super::signals::{self, SignalPartials};
 use crate::durable_fs::{FolderRound, Renamed};
 use crate::model::category::Category;
+use crate::model::first_free::first_free;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::os_text::OsText;
 use crate::model::rule::{OnExists, Rule};
@@ -157,24 +158,23 @@ impl Intent {
         let [manifest, marker] = signal_paths(rule, job)?;
         let to = destination_of(rule);
         let replaces = replaces(rule);
-        let mut number = self.outputs.iter().map(|finished| finished.number).max().unwrap_or(0);
+        let number = self.outputs.iter().map(|finished| finished.number).max().unwrap_or(0);
         let with = |path: &Option<PathBuf>, number: u64| -> Option<PathBuf> {
             path.as_ref()
                 .map(|path| if number == 0 { path.clone() } else { template::numbered(path, number) })
         };
-        loop {
-            let chosen = (with(&manifest, number), with(&marker, number));
-            let mut is_taken = false;
-            for path in [&chosen.0, &chosen.1].into_iter().flatten() {
-                is_taken |= reserved(path) || (!replaces && to.is_taken(path)?);
+        let number = first_free(number, u64::MAX, |number| -> Result<bool, OutputError> {
+            for path in [with(&manifest, number), with(&marker, number)].into_iter().flatten() {
+                if reserved(&path) || (!replaces && to.is_taken(&path)?) {
+                    return Ok(true);
+                }
             }
-            if !is_taken {
-                self.manifest = chosen.0.map(OsText::from);
-                self.marker = chosen.1.map(OsText::from);
-                return Ok(());
-            }
-            number += 1;
-        }
+            Ok(false)
+        })?;
+        let number = number.unwrap_or(u64::MAX);
+        self.manifest = with(&manifest, number).map(OsText::from);
+        self.marker = with(&marker, number).map(OsText::from);
+        Ok(())
     }
 
     /// All names of this job: there may be thousands, and each is looked up.
@@ -316,14 +316,16 @@ fn free_name(
     reserved: &dyn Fn(&Path) -> bool,
 ) -> Result<(PathBuf, u64), OutputError> {
     names.remove(&Paths::key(own));
-    for number in 0..=NUMBERS_MAX {
-        let path = if number == 0 { wanted.to_owned() } else { template::numbered(wanted, number) };
-        if !names.contains(&Paths::key(&path)) && !reserved(&path) && !to.is_taken(&path)? {
-            names.insert(Paths::key(&path));
-            return Ok((path, number));
-        }
-    }
-    Err(OutputError::NoFreeName { path: wanted.to_owned(), tried: NUMBERS_MAX })
+    let with = |number| if number == 0 { wanted.to_owned() } else { template::numbered(wanted, number) };
+    let number = first_free(0, NUMBERS_MAX, |number| -> Result<bool, OutputError> {
+        let path = with(number);
+        Ok(names.contains(&Paths::key(&path)) || reserved(&path) || to.is_taken(&path)?)
+    })?;
+    let number =
+        number.ok_or_else(|| OutputError::NoFreeName { path: wanted.to_owned(), tried: NUMBERS_MAX })?;
+    let path = with(number);
+    names.insert(Paths::key(&path));
+    Ok((path, number))
 }
 
 /// `Missing`: it was published earlier.

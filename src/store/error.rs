@@ -16,6 +16,8 @@ pub enum StoreError {
     /// The same, and it does not answer commands either. Whether the file is there by which they would reach it.
     #[error("the data folder {} is in use by {holder}, which answers no command{}", escaped_path(data_dir), lacks(*has_address))]
     Silent { data_dir: PathBuf, pid: Option<u32>, holder: String, has_address: bool },
+    #[error("the system's clock says {now}, which is before 1970")]
+    Clock { now: jiff::Timestamp },
     #[error("the data folder {} belongs to user {owner}", escaped_path(data_dir))]
     OtherOwner { data_dir: PathBuf, owner: String },
     /// No service has run on this data folder yet.
@@ -59,6 +61,11 @@ fn lacks(has_address: bool) -> &'static str {
 
 /// What to do about a process that has the data folder and does not answer.
 fn about_silent(pid: Option<u32>, has_address: bool) -> String {
+    if let Some(pid) = pid.filter(|pid| is_stopped(*pid)) {
+        return format!(
+            "that process stands still: it was stopped by a signal (SIGSTOP, Ctrl-Z, a debugger); `kill -CONT {pid}` lets it go on"
+        );
+    }
     let stop = pid.map_or_else(|| "stop it".to_owned(), |pid| format!("stop it (`kill {pid}`)"));
     let it = if has_address {
         "a service that starts, stops or is very busy answers later"
@@ -69,6 +76,13 @@ fn about_silent(pid: Option<u32>, has_address: bool) -> String {
         "try again: {it}, and a command at work ends by itself; else its log says what it is at: {stop} and start the service again, which goes \
          on with what it had"
     )
+}
+
+/// Whether a signal, or who traces it, has stopped a process. Only Linux tells.
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name of the program stands in brackets before it, and may have any letters in it.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
 impl From<FsError> for StoreError {
@@ -120,6 +134,7 @@ impl Fault for StoreError {
             | Self::Silent { .. }
             | Self::OtherOwner { .. }
             | Self::NoStore { .. }
+            | Self::Clock { .. }
             | Self::Newer { .. } => FaultKind::Config,
             _ => FaultKind::Storage,
         }
@@ -128,6 +143,9 @@ impl Fault for StoreError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Silent { pid, has_address, .. } => return Some(about_silent(*pid, *has_address)),
+            Self::Clock { .. } => {
+                "set it right (`timedatectl`; a dead battery, a machine that starts before its network), then start again: the store is whole"
+            }
             Self::InUse { .. } => "stop that process first, or give this one its own `service.data_dir`",
             Self::OtherOwner { owner, .. } => {
                 let user = if owner.starts_with('#') { format!("'{owner}'") } else { owner.clone() };
@@ -196,5 +214,30 @@ mod tests {
         let full = Box::new(io::Error::from(io::ErrorKind::StorageFull));
         let full = StoreError::Engine { action: "be opened", source: full };
         assert!(full.hint().is_some_and(|hint| hint.starts_with("make room on the disk")));
+    }
+
+    #[test]
+    fn a_clock_before_1970_is_told_as_that_and_not_as_damage() {
+        let error = StoreError::Clock { now: jiff::Timestamp::from_second(-1).expect("a time") };
+        assert!(error.to_string().contains("1969-12-31"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("the store is whole")));
+        assert_eq!(error.kind(), FaultKind::Config);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_was_stopped_by_a_signal_is_told_with_what_lets_it_go_on() {
+        use rustix::process::{Pid, Signal, kill_process};
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().expect("starts");
+        let pid = Pid::from_child(&child);
+        assert!(!is_stopped(child.id()));
+        kill_process(pid, Signal::STOP).expect("is ours");
+        while !is_stopped(child.id()) {
+            std::thread::yield_now();
+        }
+        let words = format!("kill -CONT {}", child.id());
+        assert!(about_silent(Some(child.id()), true).contains(&words));
+        child.kill().expect("is ours");
+        child.wait().expect("ends");
     }
 }

@@ -162,9 +162,15 @@ pub struct Checkpoint {
     pub content: String,
 }
 
+/// The engine's crate takes a time before 1970 for a reason to end.
+fn check_clock(now: jiff::Timestamp) -> Result<(), StoreError> {
+    if now < jiff::Timestamp::UNIX_EPOCH { Err(StoreError::Clock { now }) } else { Ok(()) }
+}
+
 impl Store {
     /// Opens or makes the store in `data_dir` (made 0700). Another process that has it is named in the error.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        check_clock(crate::clock::now())?;
         folder::check_root(data_dir)?;
         let held = folder::hold(data_dir)?;
         let spool = Spool::begin(data_dir);
