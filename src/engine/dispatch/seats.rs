@@ -36,3 +36,16 @@ impl Seat {
         Self { crew, is_coming: true, held: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_started_for_a_task_is_on_its_way_to_it_and_has_nothing_yet() {
+        for crew in Crew::ALL {
+            let seat = Seat::new(crew);
+            assert!(seat.is_coming && seat.held.is_none() && seat.crew == crew);
+        }
+    }
+}
