@@ -279,6 +279,7 @@ impl Door for Engine {
             let mut files = claims.watches.waiting(WATCH_PATIENCE, files_max);
             files.extend(claims.unopened.waiting());
             files.sort();
+            files.truncate(files_max.unwrap_or(usize::MAX)); // each watch gave so many
             files
         });
         Box::new(files.unwrap_or_default().into_iter().map(|it| Ok(file_waiting(it))))

@@ -14,7 +14,7 @@ use crate::model::template::{Template, Variables};
 /// Chooses where the source will go, and what belongs to it; written down before anything is moved, so that a restart finds it on either
 /// side.
 pub(super) fn plan(rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
-    job.retired_to = None;
+    forget_plan(job);
     if job.source.claimed.is_none() || !job.source.retire || rule.rule.source.on_success != OnSuccess::Archive
     {
         return Ok(());

@@ -60,6 +60,7 @@ type Groups = BTreeSet<Arc<str>>;
 struct Lack {
     free: String,
     wanted: String,
+    hint: &'static str,
 }
 
 struct Short {
@@ -201,7 +202,7 @@ impl DiskSpace {
             short.met_by.insert(Arc::clone(group)) && short.met_by.len() == 1
         };
         if is_first {
-            events::room_short(folder, &lack.free, &lack.wanted);
+            events::room_short(folder, &lack.free, &lack.wanted, lack.hint);
             self.wake();
         }
         let message = format!("too little room on the file system of {}", OsText::from(folder));
@@ -211,8 +212,7 @@ impl DiskSpace {
             lack.free,
             lack.wanted
         );
-        let hint = "make room there; everything goes on by itself";
-        let trouble = Trouble::new(FaultKind::Storage, message, Some(hint));
+        let trouble = Trouble::new(FaultKind::Storage, message, Some(lack.hint));
         Err(Trouble {
             waits_for: WaitsFor::Disk,
             reaction: Reaction::Park { detail: detail.into() },
@@ -224,10 +224,14 @@ impl DiskSpace {
     fn lacks(&self, space: &Space) -> Option<Lack> {
         let (wanted, files) = (self.free_min.of(space.total), self.free_min.files_of(space.files_total));
         if space.total > 0 && space.free < wanted {
-            return Some(Lack { free: amount::bytes(space.free), wanted: amount::bytes(wanted) });
+            let hint = "make room there; everything goes on by itself";
+            return Some(Lack { free: amount::bytes(space.free), wanted: amount::bytes(wanted), hint });
         }
-        (space.files_total > 0 && space.files_free < files)
-            .then(|| Lack { free: format!("{} inodes", space.files_free), wanted: files.to_string() })
+        (space.files_total > 0 && space.files_free < files).then(|| Lack {
+            free: format!("{} inodes", space.files_free),
+            wanted: files.to_string(),
+            hint: "remove files there, large or small, or give the file system more inodes; everything goes on by itself",
+        })
     }
 
     /// None: the file system does not answer; then what is done there meets its error.

@@ -56,9 +56,15 @@ fn write_down(shared: &Shared, job: &mut Job, quarantines: bool) -> Result<(), T
     let rule = shared.rules.snapshot(&shared.store, job)?;
     if quarantines && job.source.claimed.is_some() && job.retired_to.is_none() {
         job.retired_to = Some(quarantine::name(&rule.rule, job)?.into());
+        job.source.copied_as = None; // that was on the way to another name
         plan_companions(&quarantine::folder(&rule.rule, job), job);
     }
-    shared.store.change().forget_work(job.id).job(job).apply()?;
+    let mut changes = shared.store.change();
+    changes.forget_work(job.id).job(job);
+    if job.is_refusing() {
+        changes.forget_failed_records(job.id, 0).forget_settlements(job.id); // nobody decides on what was published before
+    }
+    changes.apply()?;
     Ok(shared.store.sync()?)
 }
 

@@ -14,7 +14,7 @@ use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
 use crate::model::complete_by::CompleteBy;
 use crate::model::fault::FaultKind;
-use crate::model::job::Job;
+use crate::model::job::{HeldRecords, Job};
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
 use crate::store::{LedgerOutcome, LedgerRow};
@@ -77,7 +77,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     job.take(JobEvent::GivenBack, clock::now(), &told)?;
     job.error = None;
     sequence::note_end(shared, job)?;
-    job.account = Account::default(); // the file comes again
+    (job.account, job.held_records) = (Account::default(), HeldRecords::default()); // the file comes again
     let ended = tell_as_gone(shared, job);
     write_end(shared, job)?;
     shared.claims.taken.leave(job);
@@ -111,7 +111,7 @@ fn write_end(shared: &Shared, job: &Job) -> Result<(), Trouble> {
             changes.forget_kept(job.id, &job.source.path, &identity);
         }
     }
-    changes.forget_failed_records(job.id, 0).apply()?;
+    changes.forget_failed_records(job.id, 0).forget_settlements(job.id).apply()?;
     Ok(shared.store.sync()?)
 }
 

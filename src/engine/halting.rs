@@ -45,7 +45,7 @@ impl Engine {
         let Some(shared) = stages else {
             let mut is_said = Kept::load(self.store())?.change(self.store(), change, |_| ())?;
             let is_away = |mount: &Path| !durable_fs::is_mount_point(mount).unwrap_or(false);
-            let folders = folders_of_resumed(self.rules(), halting);
+            let folders = if is_said { Vec::new() } else { folders_of_resumed(self.rules(), halting) };
             is_said |= KnownPlaces::load(self.store())?.forget(self.store(), &folders, is_away)?;
             self.store().sync()?;
             return Ok(is_said);
@@ -56,6 +56,7 @@ impl Engine {
                 Halting::Pause(_) => {
                     set_back_paused(shared, &shared.dispatch.runs())?;
                 }
+                Halting::Resume(_) if is_said => {} // it was paused, or stopped: of mounts nothing is said
                 Halting::Resume(_) => {
                     let rules = shared.rules.now();
                     let folders = folders_of_resumed(rules.iter().map(AsRef::as_ref), halting);
@@ -79,7 +80,7 @@ impl Engine {
     }
 }
 
-/// The folders of a rule that is let go on: where their mounts are away, that is right as it is.
+/// The folders of a rule that is let go on though it was neither paused nor stopped: where their mounts are away, that is right as it is.
 fn folders_of_resumed<'r>(rules: impl IntoIterator<Item = &'r Rule>, halting: &Halting) -> Vec<PathBuf> {
     let Halting::Resume(Scope { rule: Some(name), .. }) = halting else { return Vec::new() };
     rules.into_iter().filter(|rule| rule.name == *name).flat_map(folders_of).collect()

@@ -20,6 +20,7 @@ use crate::store::Store;
 pub(super) fn plan_companions(folder: &Path, job: &mut Job) {
     for companion in &mut job.source.companions {
         companion.retired_to = free_name(folder, companion.path.as_path(), 0).ok().map(OsText::from);
+        companion.copied_as = None; // that was on the way to another name
     }
 }
 

@@ -33,7 +33,7 @@ fn tell_disks(shared: &Shared, told: &mut Told) -> Result<(), Trouble> {
         shared.store.happened(HookEvent::DiskLow, None, |happened| {
             let shown = OsText::from(folder.as_path());
             happened.message = format!(
-                "the file system of {shown} has less room than `service.free_min`: what needs it waits"
+                "the file system of {shown} has less room, or fewer inodes, than `service.free_min`: what needs it waits"
             );
             happened.hint = Some("make room there; everything goes on by itself".to_owned());
             happened.path = Some(shown);

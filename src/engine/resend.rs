@@ -22,7 +22,6 @@ pub(super) fn end_or_hold(
     match resend {
         Resend::Refused { of } => {
             job.refuse(of, trouble.error.clone())?;
-            shared.store.change().forget_failed_records(job.id, 0).apply()?;
             fail::quarantine(shared, job)
         }
         Resend::Held => hold_or_fail(shared, job, trouble),

@@ -381,6 +381,8 @@ fn reset(job: &mut Job, rule: &Rule, by: &str) -> Result<(), Trouble> {
     job.rule_hash = rule.hash();
     job.error = None;
     job.held_records = HeldRecords::default();
+    job.source.copied_as = None;
+    job.source.companions.iter_mut().for_each(|companion| companion.copied_as = None);
     job.suspect(None)?;
     job.account = Account::default();
     job.entries.clear();

@@ -26,40 +26,47 @@ struct Seen {
 impl WallClock {
     /// Before which moment is old what is old at this age; none where that cannot be told.
     pub(super) fn old_before(&self, store: &Store, age: Duration) -> Option<Timestamp> {
-        self.look(store, Instant::now(), clock::now(), age).unwrap_or_else(|error| {
+        self.look(store, age, || (Instant::now(), clock::now())).unwrap_or_else(|error| {
             tracing::warn!(%error, "nothing is removed for its age: the steps of the clock are not known");
             None
         })
     }
 
+    /// The clocks are asked under the lock: a look that came late would take what it sees for a step back. A step that cannot be kept is seen
+    /// again by the next look.
     fn look(
         &self,
         store: &Store,
-        at: Instant,
-        now: Timestamp,
         age: Duration,
+        ask: impl FnOnce() -> (Instant, Timestamp),
     ) -> Result<Option<Timestamp>, StoreError> {
         let mut known = lock(&self.0);
-        let seen = match known.take() {
-            None => Seen { at, told: now, steps: store.clock_steps()? },
-            Some(mut seen) => {
-                let passed =
-                    SignedDuration::try_from(at.saturating_duration_since(seen.at)).unwrap_or_default();
-                let expected = seen.told.checked_add(passed).unwrap_or(now);
-                if now.duration_since(expected).abs() >= STEP_MIN {
-                    seen.steps.note(expected, now);
-                    store.keep_clock_steps(&seen.steps)?;
-                    tracing::warn!(
-                        from = %expected, to = %now,
-                        "the clock was set: what was archived, or ended, before counts as younger by as much"
-                    );
-                }
-                Seen { at, told: now, ..seen }
-            }
+        let (at, now) = ask();
+        let steps = match &*known {
+            None => store.clock_steps()?,
+            Some(seen) => seen.with_step(store, at, now)?,
         };
-        let before = seen.steps.old_before(now, age);
-        *known = Some(seen);
+        let before = steps.old_before(now, age);
+        *known = Some(Seen { at, told: now, steps });
         Ok(before)
+    }
+}
+
+impl Seen {
+    /// The steps that are known now; a new one is durable.
+    fn with_step(&self, store: &Store, at: Instant, now: Timestamp) -> Result<ClockSteps, StoreError> {
+        let mut steps = self.steps.clone();
+        let passed = SignedDuration::try_from(at.saturating_duration_since(self.at)).unwrap_or_default();
+        let expected = self.told.checked_add(passed).unwrap_or(now);
+        if now.duration_since(expected).abs() >= STEP_MIN {
+            steps.note(expected, now);
+            store.keep_clock_steps(&steps)?;
+            tracing::warn!(
+                from = %expected, to = %now,
+                "the clock was set: what was archived, or ended, before counts as younger by as much"
+            );
+        }
+        Ok(steps)
     }
 }
 
@@ -79,7 +86,7 @@ mod tests {
         let right = wrong.checked_add(years).expect("is in the calendar");
         let clock = WallClock::default();
         let look = |clock: &WallClock, store: &Store, passed: Duration, now: Timestamp| {
-            clock.look(store, start + passed, now, KEEP).expect("looks").expect("is in the calendar")
+            clock.look(store, KEEP, || (start + passed, now)).expect("looks").expect("is in the calendar")
         };
         assert!(look(&clock, &store, Duration::ZERO, wrong) < wrong);
         let later =
@@ -95,9 +102,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(folder.path()).expect("opens");
         let (start, now, clock) = (Instant::now(), clock::now(), WallClock::default());
-        clock.look(&store, start, now, KEEP).expect("looks");
+        clock.look(&store, KEEP, || (start, now)).expect("looks");
         let adjusted = now.checked_add(SignedDuration::from_secs(30)).expect("is in the calendar");
-        clock.look(&store, start, adjusted, KEEP).expect("looks");
+        clock.look(&store, KEEP, || (start, adjusted)).expect("looks");
         assert_eq!(store.clock_steps().expect("reads"), ClockSteps::default());
     }
 }

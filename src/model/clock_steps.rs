@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The two that lie farthest back are one from here on.
 const STEPS_MAX: usize = 16;
 
-/// Steps forward that were not taken back.
+/// Steps forward, as far as they were not taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockSteps(Vec<Step>);
 
@@ -33,7 +33,9 @@ impl ClockSteps {
     /// The clock told `from`, and tells `to` at once.
     pub fn note(&mut self, from: Timestamp, to: Timestamp) {
         if to < from {
-            self.0.retain(|step| step.to <= to); // those from which it comes back were wrong
+            // As far as it comes back, they were wrong.
+            self.0.retain(|step| step.from < to);
+            self.0.iter_mut().for_each(|step| step.to = step.to.min(to));
             return;
         }
         self.0.push(Step { from, to });
@@ -97,14 +99,30 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_was_wrong_and_is_taken_back_changes_nothing() {
+    fn a_step_that_was_wrong_and_is_taken_back_counts_no_more() {
         let now = 1_000 * DAY;
         let mut steps = ClockSteps::default();
         steps.note(at(now), at(now + 3 * DAY));
         assert!(!is_old(&steps, now + 3 * DAY, now - DAY, days(2)), "it was made a day ago");
         assert!(is_old(&steps, now + 3 * DAY, now - 2 * DAY - HOUR, days(2)), "it was old before");
-        steps.note(at(now + 3 * DAY + HOUR), at(now + HOUR));
+        let mut later = steps.clone();
+        later.note(at(now + 3 * DAY + HOUR), at(now + HOUR));
+        assert!(!is_old(&later, now + HOUR, now - DAY, days(2)));
+        assert!(is_old(&later, now + HOUR, now - 2 * DAY - HOUR, days(2)));
+        steps.note(at(now + 3 * DAY), at(now));
         assert_eq!(steps, ClockSteps::default());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_right_and_is_corrected_a_little_makes_nothing_old() {
+        let (wrong, right) = (1_000 * DAY, 1_730 * DAY);
+        let mut steps = ClockSteps::default();
+        steps.note(at(wrong), at(right));
+        steps.note(at(right + 30), at(right - 60));
+        for after in [0, HOUR, 89 * DAY] {
+            assert!(!is_old(&steps, right + after, wrong - HOUR, days(90)), "{after}");
+        }
+        assert!(is_old(&steps, right + 91 * DAY, wrong - HOUR, days(90)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::account::Account;
 use super::delivery::Delivery;
 use super::fault::{JobError, WaitsFor};
-use super::job::{Job, Waiting};
+use super::job::{HeldRecords, Job, Waiting};
 use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent};
 use super::os_text::OsText;
@@ -16,6 +16,11 @@ impl Job {
     /// quarantine.
     pub fn is_failing(&self) -> bool {
         self.state.phase().is_last()
+    }
+
+    /// Whether that is because it was published before.
+    pub(crate) fn is_refusing(&self) -> bool {
+        *self.state.phase() == Phase::Refusing
     }
 
     /// Whether that is because an operator aborted it.
@@ -51,7 +56,7 @@ impl Job {
     pub fn refuse(&mut self, of: JobId, error: JobError) -> Result<(), IllegalTransition> {
         self.begin_end(Phase::Refusing, error)?;
         self.delivery = Delivery { duplicate_of: Some(of), ..Delivery::default() };
-        self.account = Account::default();
+        (self.account, self.held_records) = (Account::default(), HeldRecords::default());
         Ok(())
     }
 

@@ -164,12 +164,12 @@ pub(crate) fn goes_on_under_changed_rule(job: &Job) {
 }
 
 /// Nothing is claimed or published where this file system is used, until there is room again.
-pub(crate) fn room_short(folder: &Path, free: &str, wanted: &str) {
+pub(crate) fn room_short(folder: &Path, free: &str, wanted: &str, hint: &str) {
     tracing::warn!(
         path = escaped_path(folder),
         free,
         wanted,
-        hint = "make room there; everything goes on by itself",
+        hint,
         "too little room on this file system (`service.free_min`): nothing that needs it is claimed or published"
     );
 }

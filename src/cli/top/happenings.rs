@@ -9,6 +9,7 @@ use super::model::{Key, News};
 
 /// See the module.
 #[derive(Debug)]
+#[cfg_attr(not(unix), allow(dead_code, reason = "some are signals"))]
 pub(super) enum Happening {
     Key(Key),
     /// The terminal has another size.

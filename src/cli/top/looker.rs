@@ -1,6 +1,6 @@
 //! Looks at the running service for the screen, on a thread of its own: a service that is slow does not make the screen so.
 //!
-//! It never opens the store: whoever has the store keeps a service from starting, and this command may stand open for days. A service that ends
+//! It never keeps the store open, but for the moment in which it sees that no service has it: whoever has the store keeps a service from starting, and this command may stand open for days. A service that ends
 //! is looked for until there is one again.
 
 use std::collections::BTreeSet;
