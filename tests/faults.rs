@@ -162,7 +162,7 @@ fn without_its_mount_nothing_is_claimed_and_nothing_lands_beside_it() {
     let _disk = Disk::bind(&world.path("disk"), &world.path("mnt"));
     service.wait_for(&world, "archive/pay.txt");
     assert_eq!(world.files("disk"), ["out/pay.main", "pay.done"]);
-    assert_eq!((count(&service, "is mounted here (`"), count(&service, "is mounted here now")), (1, 1));
+    assert_eq!((count(&service, "is mounted here: nothing"), count(&service, "is mounted here now")), (1, 1));
     assert!(!world.landfall(&["check"]).done().stdout.contains("warning"));
 }
 

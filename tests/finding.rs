@@ -175,9 +175,9 @@ fn a_service_that_does_not_answer_is_told_as_one_that_runs_with_what_to_do() {
     let service = with_a_job(&world);
     service.signal(Signal::STOP);
     support::remove(&world.path("data/control.json"));
-    let kill = format!("kill {}", service.id());
+    let kill = format!("kill -CONT {}", service.id());
     let words =
-        ["in use by process", "answers no command", "`control.json` is not there", "try again", &kill];
+        ["in use by process", "answers no command", "`control.json` is not there", "stands still", &kill];
     world.landfall(&["jobs"]).says(&words);
     world.landfall(&["status"]).says(&words);
     service.signal(Signal::CONT);
