@@ -177,6 +177,7 @@ fn it_can_be_aborted_and_a_retry_of_the_whole_job_forgets_what_was_decided() {
     world.landfall(&["retry", &id]).done();
     let job = wait_until_completed(&mut service, &world);
     assert_eq!((&job["records_in"], &job["records_dropped"]), (&10.into(), &0.into()), "{job:#}");
+    assert!(history(&job).contains("failed records 1: dropped"), "what was done stays told: {job:#}");
     assert_eq!(published(&world).lines().count(), 11);
     service.stop();
 }

@@ -19,6 +19,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
+use crate::model::settling;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
 
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
@@ -60,6 +61,9 @@ fn from_source<'r>(
     let (mut job, rule) = prepared(store, taken, &rules, job)?;
     let quarantined = job.retired_to.take();
     let left = store.rule(&job.rule_hash)?.filter(|left| left != rule);
+    // They go with the records that they were about.
+    settling::tell_in_history(&store.settlements(id)?, &mut job);
+    job.trim_history();
     reset(&mut job, rule, by)?;
     // The row first: a crash before the rename leaves the file where recovery still finds it.
     quarantined.map_or(Ok(()), |from| job.retrieve(from))?;

@@ -434,10 +434,15 @@ impl Job {
                 return;
             }
         }
-        if self.timeline.len() >= MOMENTS_MAX {
-            self.timeline.remove(MOMENTS_MAX / 2); // the beginning and the end tell most
-        }
         self.timeline.push(moment);
+        self.trim_history();
+    }
+
+    /// So that it does not grow for ever: the beginning and the end tell most.
+    pub(crate) fn trim_history(&mut self) {
+        while self.timeline.len() > MOMENTS_MAX {
+            self.timeline.remove(MOMENTS_MAX / 2);
+        }
     }
 
     /// Whether it has been held for this reason before.

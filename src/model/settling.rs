@@ -310,6 +310,11 @@ pub fn tell(acts: &[Settlement], job: &mut Job) {
             Settled::Dropped { reason } => job.account.add_dropped(&dropped_by(reason), count),
         }
     }
+    tell_in_history(acts, job);
+}
+
+/// Tells in the history of a job what was done with its failed records.
+pub fn tell_in_history(acts: &[Settlement], job: &mut Job) {
     // A job that waited for them has gone on since.
     let state_at = |at| job.timeline.iter().rev().find(|moment| moment.at <= at).map(|moment| moment.state);
     let told = acts.iter().rev().take(TOLD_MAX).rev().map(|act| Moment {
