@@ -252,7 +252,7 @@ fn an_idle_service_uses_next_to_no_processor_time() {
 /// A terminal with Ctrl-S, a pager, a log driver that hangs: somebody has the other end, and does not read.
 #[test]
 fn a_log_that_nobody_reads_holds_up_no_file_no_answer_and_no_stop() {
-    let world = World::new("linger = \"0s\"");
+    let world = World::new("");
     let script = format!("mkfifo log && exec 3<>log && exec {} run 2>&3", env!("CARGO_BIN_EXE_landfall"));
     let mut service = Service::start_by(&world, &script);
     let name = |number: usize| format!("{}-{number:04}.txt", "n".repeat(200));
