@@ -240,7 +240,8 @@ fn other_hooks_count_as_soon_as_they_are_saved_and_what_the_old_ones_were_not_to
     let config = format!("{}{renamed}", plain.split("[[hook]]").next().expect("is there"));
     world.write("landfall.toml", config);
     world.landfall(&["reload"]).done();
-    assert!(service.log().contains("events for hooks that are gone are lost"), "{}", service.log());
+    let is_logged = || world.text("landfall.log").contains("events for hooks that are gone are lost");
+    service.wait_until("it is logged", || is_logged().then_some(()));
     good(&world, "two.jsonl");
     let told = wait_for_event(&mut service, &new, "completed");
     assert!(

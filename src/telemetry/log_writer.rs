@@ -15,7 +15,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 /// How long a full log holds up who logs before it counts as one that nobody reads.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Lines that come within this are written at once: a wake-up for each would cost busy threads more than writing it did.
-const GATHERED_FOR: Duration = Duration::from_millis(5);
+const GATHERED_FOR: Duration = Duration::from_millis(1);
 
 /// Takes lines; its clones write to the same.
 #[derive(Clone)]
