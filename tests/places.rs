@@ -65,8 +65,7 @@ fn a_job_that_is_to_be_archived_waits_for_the_mount_and_an_operator_can_say_that
     drop(disk);
     world.write("go", "");
     let is_waiting = |job: Value| (job["waiting"]["for"] == "mount").then_some(job);
-    let job = service
-        .wait_until("it waits for the mount", || world.jobs().into_iter().filter_map(is_waiting).next());
+    let job = service.wait_until("it waits for the mount", || world.jobs().into_iter().find_map(is_waiting));
     let told = job["waiting"]["detail"].as_str().expect("text");
     assert!(told.contains("went before") && told.contains("landfall resume --rule"), "{told}");
     world.landfall(&["status"]).ends_with(1).says(&["went before"]);

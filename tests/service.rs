@@ -252,16 +252,17 @@ fn an_idle_service_uses_next_to_no_processor_time() {
 /// A terminal with Ctrl-S, a pager, a log driver that hangs: somebody has the other end, and does not read.
 #[test]
 fn a_log_that_nobody_reads_holds_up_no_file_no_answer_and_no_stop() {
+    // What is logged of them fills the pipe, and what may wait.
+    const FILES: usize = 800;
     let world = World::new("");
     let script = format!("mkfifo log && exec 3<>log && exec {} run 2>&3", env!("CARGO_BIN_EXE_landfall"));
     let mut service = Service::start_by(&world, &script);
     let name = |number: usize| format!("{}-{number:04}.txt", "n".repeat(200));
-    const FILES: usize = 800; // what is logged of them fills the pipe and what may wait many times
     for number in 0..FILES {
-        world.move_in(&format!("in/{}", name(number)), "one\n");
+        world.move_in(format!("in/{}", name(number)), "one\n");
     }
     service.wait_until_within(3 * support::DEADLINE, "all are archived", || {
-        (0..FILES).all(|number| world.has(&format!("archive/{}", name(number)))).then_some(())
+        (0..FILES).all(|number| world.has(format!("archive/{}", name(number)))).then_some(())
     });
     assert_eq!(world.landfall(&["status"]).code, Some(0));
     let asked = Instant::now();

@@ -29,7 +29,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
 fn target(settings: &Settings, hook: &Hook, warn: &mut dyn FnMut(&str, String, &str)) {
     match &hook.target {
         HookTarget::Command { command, .. } => {
-            let program = command.first().map(Path::new).unwrap_or(Path::new(""));
+            let program = command.first().map_or(Path::new(""), Path::new);
             if let Some(lack) = lack_of_program(program, std::env::var_os("PATH").as_deref()) {
                 warn("command", lack, "install it, or correct `command`; the service looks in its own PATH");
             }

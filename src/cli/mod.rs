@@ -180,9 +180,8 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Run(_) => "info",
         // What is logged of a job that is none, with paths of its own, would be taken for real.
         Command::Ingest(args) if args.dry_run => "off",
-        Command::Test(_) => "off",
-        // It would stand in the middle of the screen.
-        Command::Top(_) => "off",
+        // Of the second it would stand in the middle of the screen.
+        Command::Test(_) | Command::Top(_) => "off",
         _ => "warn",
     });
     let format = match cli.common.log_format {

@@ -343,7 +343,7 @@ mod tests {
             }
             let noted = (crash != "before the copy").then(|| copied(&ours, &to));
             if crash == "after the rename" {
-                fs::rename(hidden_sibling(&to, &ours, PARTIAL), &to).expect("renames");
+                rename_no_replace(&hidden_sibling(&to, &ours, PARTIAL), &to).expect("renames");
             }
             if crash.ends_with("another's rename") {
                 let copy = copied(&others, &to);

@@ -101,14 +101,18 @@ impl Hooks {
         if running.is_empty() {
             return;
         }
-        running.iter().for_each(|running| running.stop.ask());
+        for one in &running {
+            one.stop.ask();
+        }
         self.store.ring_hooks();
         let patience = Instant::now() + within.min(STOP_PATIENCE);
         let all_ended = || running.iter().all(|running| running.thread.is_finished());
         while !all_ended() && Instant::now() < patience {
             std::thread::sleep(STOP_LOOK_EVERY);
         }
-        running.iter().for_each(|running| running.stop.kill());
+        for one in &running {
+            one.stop.kill();
+        }
         // A program is killed at once. A connection that hangs ends with the process.
         let patience = Instant::now() + STOP_PATIENCE / 4;
         while !all_ended() && Instant::now() < patience {

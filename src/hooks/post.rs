@@ -229,7 +229,7 @@ mod tests {
                 }
                 stream.write_all(answer).expect("answers");
                 if answer.is_empty() {
-                    stream.read(&mut block).ok(); // until the other one has had enough
+                    let _rest = stream.read(&mut block); // until the other one has had enough
                 }
                 String::from_utf8(sent).expect("is text")
             });

@@ -143,13 +143,13 @@ fn of_showing(
             Attention::new("of_no_rule", told, "of a rule that was renamed, say it anew by its new name")
         }));
         status.paused = halts.pauses;
-        count_files(&mut status, door.files_in_view()?);
+        count_files(&mut status, &door.files_in_view()?);
         count_jobs(&mut status, door, since, show)?;
     }
     Ok(status)
 }
 
-fn count_files(status: &mut Status, files: FilesInView) {
+fn count_files(status: &mut Status, files: &FilesInView) {
     (status.files_waiting, status.files_out_of_view) = (files.waiting, files.out_of_view);
     status.files_first_look = files.is_first_look;
     for FileWaiting { path, reason } in files.folders.iter().filter(|it| !watch::is_mere_note(&it.reason)) {

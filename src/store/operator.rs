@@ -87,8 +87,8 @@ mod tests {
         let setting = PaceSetting { of, workers_max: Some(PaceChange::To(1)), records_per_second: None };
         assert!(paces.set(&setting, Timestamp::UNIX_EPOCH, "root"));
         outlives_the_process(&paces);
-        let mut places = Places::default();
-        places.learn("/mnt/ar/x".as_ref(), "/mnt/ar".as_ref());
-        outlives_the_process(&places);
+        let mut mounted = Places::default();
+        mounted.learn("/mnt/ar/x".as_ref(), "/mnt/ar".as_ref());
+        outlives_the_process(&mounted);
     }
 }

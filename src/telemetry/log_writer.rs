@@ -160,14 +160,17 @@ impl Write for LogWriter {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
+
+    /// More than any test sends before somebody takes it.
+    const AHEAD: usize = 10_000;
 
     /// Takes a block each time that it is let.
     struct Reader {
         may_take: Receiver<()>,
-        took: Sender<Vec<u8>>,
+        took: SyncSender<Vec<u8>>,
     }
 
     impl Write for Reader {
@@ -184,14 +187,15 @@ mod tests {
 
     struct World {
         log: LogWriter,
-        may_take: Sender<()>,
+        may_take: SyncSender<()>,
         took: Receiver<Vec<u8>>,
         told: Receiver<u64>,
     }
 
     impl World {
         fn new() -> Self {
-            let ((may_take, may), (took, takes), (tell, told)) = (channel(), channel(), channel());
+            let ((may_take, may), (took, takes), (tell, told)) =
+                (sync_channel(AHEAD), sync_channel(AHEAD), sync_channel(AHEAD));
             let reader = Reader { may_take: may, took };
             let log = LogWriter::start(reader, move |lines| tell.send(lines).unwrap_or(())).expect("starts");
             Self { log, may_take, took: takes, told }
@@ -202,7 +206,7 @@ mod tests {
             for _ in 0..1000 {
                 self.may_take.send(()).expect("is there");
             }
-            assert!(self.log.flush(Duration::from_secs(60)), "somebody reads");
+            assert!(self.log.flush(Duration::from_mins(1)), "somebody reads");
             self.took.try_iter().flatten().collect()
         }
     }
@@ -220,7 +224,7 @@ mod tests {
         assert!(started.elapsed() < 20 * PATIENCE, "each line waited");
         assert!(!world.log.flush(Duration::from_millis(1)), "nobody reads");
         let read = world.read_all().len() / LINE.len();
-        let dropped = world.told.recv_timeout(Duration::from_secs(60)).expect("is told");
+        let dropped = world.told.recv_timeout(Duration::from_mins(1)).expect("is told");
         assert!(read > 0 && dropped > 0, "{read} {dropped}");
         assert_eq!(read + usize::try_from(dropped).expect("is small"), lines, "each line is read or counted");
     }
@@ -228,9 +232,9 @@ mod tests {
     /// The log is full again at once each time that somebody reads, and the note of what was lost is a line, too.
     #[test]
     fn what_was_lost_is_told_in_a_log_that_stays_full() {
-        let (may_take, may) = channel();
-        let (took, takes) = channel();
-        let (hand_over, handed_over) = channel::<LogWriter>();
+        let (may_take, may) = sync_channel(AHEAD);
+        let (took, takes) = sync_channel(AHEAD);
+        let (hand_over, handed_over) = sync_channel::<LogWriter>(AHEAD);
         let tell = move |lines| {
             let log: LogWriter = handed_over.recv().expect("is handed over once");
             for _ in 0..2 * WAITING_BYTES_MAX / LINE.len() {
@@ -244,7 +248,7 @@ mod tests {
         }
         hand_over.send(log.clone()).expect("is there");
         (0..1000).for_each(|_| may_take.send(()).expect("is there"));
-        assert!(log.flush(Duration::from_secs(60)));
+        assert!(log.flush(Duration::from_mins(1)));
         let read: Vec<u8> = takes.try_iter().flatten().collect();
         assert!(read.ends_with(b" lost\n"));
     }
@@ -285,6 +289,6 @@ mod tests {
         for _ in 0..10 * WAITING_BYTES_MAX / LINE.len() {
             log.put(LINE);
         }
-        assert!(log.flush(Duration::from_secs(60)));
+        assert!(log.flush(Duration::from_mins(1)));
     }
 }

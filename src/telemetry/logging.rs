@@ -79,7 +79,7 @@ pub(crate) fn set_up(level: &str, format: LogFormat, writes: Writes) -> Result<(
         LogWriter::start(io::stderr(), tell_dropped).ok().map(|writer| WRITER.set(writer));
     }
     let to = match WRITER.get() {
-        Some(writer) => BoxMakeWriter::new(|| writer.clone()),
+        Some(thread) => BoxMakeWriter::new(|| thread.clone()),
         None => BoxMakeWriter::new(io::stderr),
     };
     let builder = tracing_subscriber::fmt()

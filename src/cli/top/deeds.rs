@@ -12,7 +12,7 @@ pub(super) fn carry_out(door: &dyn Door, deed: &Deed) -> Result<String, String> 
         door.reload().ok();
     }
     let job = deed.job.to_string();
-    door.act(&act(&deed.what, job.clone())).map_err(|refusal| told(&refusal))?;
+    door.act(&act(deed.what, job.clone())).map_err(|refusal| told(&refusal))?;
     let short = short(deed.job);
     Ok(match deed.what {
         What::Pause => format!("{short}: paused"),
@@ -23,13 +23,13 @@ pub(super) fn carry_out(door: &dyn Door, deed: &Deed) -> Result<String, String> 
     })
 }
 
-fn act(what: &What, job: String) -> Act {
+fn act(what: What, job: String) -> Act {
     match what {
         What::Pause => Act::Pause { job },
         What::Resume => Act::Resume { job },
         What::Retry => Act::Retry { job },
         What::Abort => Act::Abort { job },
-        What::Set(priority) => Act::Set { job, priority: *priority },
+        What::Set(priority) => Act::Set { job, priority },
     }
 }
 

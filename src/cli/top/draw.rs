@@ -276,10 +276,10 @@ fn told_of_rows(model: &Model, first: usize, shown: usize) -> String {
     };
     let mut told = format!("{which}: {}, {}", rows.only.told(), rows.sort.told());
     if !rows.searched().is_empty() {
-        told += &format!(", with \"{}\"", printable(rows.searched()));
+        told = format!("{told}, with \"{}\"", printable(rows.searched()));
     }
     if model.left_out > 0 {
-        told += &format!("; {} more are queued", model.left_out);
+        told = format!("{told}; {} more are queued", model.left_out);
     }
     told
 }

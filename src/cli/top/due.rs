@@ -88,8 +88,8 @@ impl Due {
     }
 }
 
-fn is_over(last: Option<(Instant, Duration)>, least: Duration, now: Instant) -> bool {
-    last.is_none_or(|(ended, took)| now >= ended + least.max(took * PAUSE_FOR_COST))
+fn is_over(before: Option<(Instant, Duration)>, pause: Duration, now: Instant) -> bool {
+    before.is_none_or(|(ended, took)| now >= ended + pause.max(took * PAUSE_FOR_COST))
 }
 
 #[cfg(test)]

@@ -112,7 +112,9 @@ impl Looks<'_> {
             left.remove(&line.id);
             self.kept.renew(&line);
         }
-        left.into_iter().for_each(|id| self.kept.remove(id)); // retention took them
+        for id in left {
+            self.kept.remove(id); // retention took them
+        }
         self.due.looked_at_some(begun, Instant::now());
         Ok(())
     }

@@ -187,15 +187,17 @@ impl Loop {
                 Some(Intent::Redraw) => screen.clear()?,
                 Some(Intent::Look) => self.desk.want(self.model.wanted()),
                 Some(Intent::Suspend) => return self.suspend(screen),
-                Some(Intent::Do(deed)) => {
-                    if self.deeds.try_send(deed).is_err() {
-                        let said = "the service is busy with what it was asked before: press it again";
-                        self.model.hear(News::Said(said.to_owned(), true));
-                    }
-                }
+                Some(Intent::Do(deed)) => self.order(deed),
             },
         }
         Ok(true)
+    }
+
+    fn order(&mut self, deed: Deed) {
+        if self.deeds.try_send(deed).is_err() {
+            let said = "the service is busy with what it was asked before: press it again";
+            self.model.hear(News::Said(said.to_owned(), true));
+        }
     }
 
     /// To the shell and back. False: it was asked to end meanwhile.
@@ -204,7 +206,7 @@ impl Loop {
         use rustix::process::{Signal, kill_current_process_group};
         /// A process that nobody can continue is not stopped.
         const STOP_TAKES: Duration = Duration::from_millis(500);
-        screen.leave()?;
+        Screen::leave()?;
         kill_current_process_group(Signal::TSTP)?;
         loop {
             match self.happenings.recv_timeout(STOP_TAKES) {

@@ -280,11 +280,11 @@ impl Model {
             Key::Char('q') => return Some(Intent::Quit),
             Key::Enter => {
                 let job = self.rows.selected()?.id;
-                return self.open(Page::Job(job));
+                return Some(self.open(Page::Job(job)));
             }
-            Key::Char('w') => return self.open(Page::Files),
-            Key::Char('a') => return self.open(Page::Attention),
-            Key::Char('?' | 'h') => return self.open(Page::Help),
+            Key::Char('w') => return Some(self.open(Page::Files)),
+            Key::Char('a') => return Some(self.open(Page::Attention)),
+            Key::Char('?' | 'h') => return Some(self.open(Page::Help)),
             other => {
                 let job = self.rows.selected().map(|line| (line.id, line.priority));
                 return job.and_then(|(job, priority)| self.press_for(job, priority, other));
@@ -332,14 +332,14 @@ impl Model {
         Some(Intent::Do(Deed { job, what }))
     }
 
-    fn open(&mut self, page: Page) -> Option<Intent> {
+    fn open(&mut self, page: Page) -> Intent {
         let lines = match page {
             Page::Attention => attention(&self.summary),
             Page::Help => HELP.lines().map(str::to_owned).collect(),
             Page::Job(_) | Page::Files => Vec::new(),
         };
         self.open = Some(Open { page, lines, first: 0 });
-        Some(Intent::Look)
+        Intent::Look
     }
 
     /// A line of the last one stays.
@@ -410,8 +410,8 @@ mod tests {
         model.rows.selected().expect("there is one").id.unix_ms()
     }
 
-    fn deed(number: u64, what: What) -> Option<Intent> {
-        Some(Intent::Do(Deed { job: JobId::from_parts(number, 0), what }))
+    fn deed(number: u64, what: What) -> Intent {
+        Intent::Do(Deed { job: JobId::from_parts(number, 0), what })
     }
 
     #[test]
@@ -448,9 +448,9 @@ mod tests {
     fn keys_ask_for_deeds_with_the_selected_job_and_an_abort_is_asked_for_twice() {
         let mut model = model();
         model.press(Key::Down);
-        assert_eq!(model.press(Key::Char('p')), deed(2, What::Pause));
-        assert_eq!(model.press(Key::Char('r')), deed(2, What::Resume));
-        assert_eq!(model.press(Key::Char('t')), deed(2, What::Retry));
+        assert_eq!(model.press(Key::Char('p')), Some(deed(2, What::Pause)));
+        assert_eq!(model.press(Key::Char('r')), Some(deed(2, What::Resume)));
+        assert_eq!(model.press(Key::Char('t')), Some(deed(2, What::Retry)));
         for other in [Key::Char('n'), Key::Enter, Key::Char('x'), Key::Escape] {
             assert_eq!(model.press(Key::Char('x')), None);
             assert_eq!(model.asks, Some(Asks::Abort(JobId::from_parts(2, 0))));
@@ -458,7 +458,7 @@ mod tests {
             assert_eq!(model.asks, None);
         }
         model.press(Key::Char('x'));
-        assert_eq!(model.press(Key::Char('y')), deed(2, What::Abort));
+        assert_eq!(model.press(Key::Char('y')), Some(deed(2, What::Abort)));
         assert_eq!(model.press(Key::Char('y')), None, "it was said once");
     }
 
@@ -471,7 +471,7 @@ mod tests {
             assert_eq!(later(priority(from)), priority(to_later), "{from}");
         }
         let forty = What::Set(priority(40));
-        assert_eq!(model().press(Key::Char('+')), deed(1, forty));
+        assert_eq!(model().press(Key::Char('+')), Some(deed(1, forty)));
     }
 
     #[test]
@@ -506,7 +506,7 @@ mod tests {
         model.hear(News::Text(page, text(12)));
         model.fit(10);
         assert_eq!(model.open.as_ref().map(|open| open.first), Some(2), "it got shorter");
-        assert_eq!(model.press(Key::Char('p')), deed(1, What::Pause), "of the job that is open");
+        assert_eq!(model.press(Key::Char('p')), Some(deed(1, What::Pause)), "of the job that is open");
         assert_eq!(model.press(Key::Char('q')), Some(Intent::Look));
         assert!(model.open.is_none() && model.wanted().is_none());
         assert_eq!(model.press(Key::Char('q')), Some(Intent::Quit));

@@ -57,7 +57,8 @@ fn files_waiting(door: &dyn Door) -> Vec<String> {
     };
     let mut lines: Vec<String> = files.map(told).collect();
     if lines.len() > LINES_MAX {
-        lines[LINES_MAX] = "…: `landfall jobs --json` has them all".to_owned();
+        lines.truncate(LINES_MAX);
+        lines.push("…: `landfall jobs --json` has them all".to_owned());
     }
     if lines.is_empty() {
         lines.push("no file waits".to_owned());

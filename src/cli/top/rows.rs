@@ -222,9 +222,10 @@ fn order_of(state: JobState) -> u8 {
 
 /// In the order in which they go on; of those that ended the last one first.
 fn place_in_state(line: &JobLine) -> (u8, Reverse<Option<jiff::Timestamp>>, JobId) {
-    match line.state.is_final() {
-        true => (0, Reverse(line.finished_at), line.id),
-        false => (line.priority.get(), Reverse(None), line.id),
+    if line.state.is_final() {
+        (0, Reverse(line.finished_at), line.id)
+    } else {
+        (line.priority.get(), Reverse(None), line.id)
     }
 }
 

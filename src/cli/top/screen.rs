@@ -57,7 +57,7 @@ impl Screen {
 
     /// Gives the terminal to the shell.
     #[cfg(unix)]
-    pub(super) fn leave(&mut self) -> io::Result<()> {
+    pub(super) fn leave() -> io::Result<()> {
         give_back()
     }
 
