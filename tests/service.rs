@@ -259,7 +259,7 @@ fn a_log_that_nobody_reads_holds_up_no_file_no_answer_and_no_stop() {
     let mut service = Service::start_by(&world, &script);
     let name = |number: usize| format!("{}-{number:04}.txt", "n".repeat(200));
     for number in 0..FILES {
-        world.move_in(format!("in/{}", name(number)), "one\n");
+        world.move_in(&format!("in/{}", name(number)), "one\n");
     }
     service.wait_until_within(3 * support::DEADLINE, "all are archived", || {
         (0..FILES).all(|number| world.has(format!("archive/{}", name(number)))).then_some(())
