@@ -211,12 +211,11 @@ mod tests {
     #[test]
     fn a_landing_root_is_met_however_it_is_spelled() {
         add_landing_root(Path::new("/landing//root-spelled/./in/"));
-        for folder in [
-            "/landing/root-spelled/in",
-            "/landing/root-spelled/in/",
-            "/landing/./root-spelled//in",
-            "//landing/root-spelled/in/.",
-        ] {
+        // Under Windows a path that begins with two separators is that of a share.
+        let twice = if cfg!(windows) { "/landing/root-spelled//in/." } else { "//landing/root-spelled/in/." };
+        for folder in
+            ["/landing/root-spelled/in", "/landing/root-spelled/in/", "/landing/./root-spelled//in", twice]
+        {
             let found = root_of(Path::new(folder)).map(|(root, below)| (root.to_owned(), below.to_owned()));
             assert_eq!(found, Some(("/landing/root-spelled/in".into(), PathBuf::new())), "{folder}");
             let below = Path::new(folder).join(CLAIM_FOLDER);
