@@ -150,9 +150,14 @@ fn known(shared: &Shared) -> Known {
         store.change().marked(&path.into(), &Marked::new(*identity, clock::now())).apply().ok();
     });
     let store = shared.store.clone();
-    let tell_late = Box::new(move |path: &Path, rule: Option<&str>, waits: &str| {
+    let tell_late = Box::new(move |path: &Path, rule: Option<&str>, waits: &str, others: u64| {
         let told = store.happened(HookEvent::Late, rule, |happened| {
-            happened.message = format!("this file waits longer than `ready.late_after`: {waits}");
+            let others = match others {
+                0 => String::new(),
+                1 => "; one more of its folder was not told".to_owned(),
+                others => format!("; {others} more of its folder were not told"),
+            };
+            happened.message = format!("this file waits longer than `ready.late_after`: {waits}{others}");
             happened.path = Some(path.into());
         });
         if let Err(error) = told {

@@ -82,15 +82,14 @@ impl Hooks {
 
     /// How each fares.
     pub(crate) fn states(&self) -> Vec<HookState> {
-        let waiting = self.store.hooks_waiting();
+        let counts = self.store.hook_counts();
         let state = |running: &Running| {
             let name = &running.hook.name;
-            let (waiting, lost) = waiting
-                .iter()
-                .find(|(of, _, _)| of == name)
-                .map_or((0, 0), |(_, waiting, lost)| (*waiting, *lost));
+            let counts = counts.iter().find(|counts| counts.hook == *name);
+            let (waiting, lost) = counts.map_or((0, 0), |counts| (counts.waiting, counts.lost));
+            let lost_at = counts.and_then(|counts| counts.lost_at);
             let Fare { failures, failing_since, error } = lock(&running.fare).clone();
-            HookState { name: name.clone(), waiting, failures, failing_since, error, lost }
+            HookState { name: name.clone(), waiting, failures, failing_since, error, lost, lost_at }
         };
         lock(&self.running).iter().map(state).collect()
     }

@@ -1,12 +1,14 @@
 //! How the service is: what it is at, its disks, and what needs somebody's attention.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::disks::{self, Disk};
 use super::{Stop, service_word};
+use crate::clock;
 use crate::config;
 use crate::engine::{Door, JobFilter};
 use crate::model::amount;
@@ -26,6 +28,8 @@ use crate::watch;
 
 /// A hook that failed less often may be told at the next try.
 const HOOK_FAILURES_MIN: u32 = 3;
+/// What a hook was never told needs attention for so long: nothing brings it back.
+const LOST_TOLD_FOR: Duration = Duration::from_hours(1);
 
 /// See the module; its JSON.
 #[derive(Debug, Serialize)]
@@ -120,7 +124,7 @@ fn of_showing(
     }
     if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
         status.attention.extend(of_configuration(&state));
-        status.attention.extend(state.hooks.iter().filter_map(of_hook));
+        status.attention.extend(state.hooks.iter().filter_map(|hook| of_hook(hook, clock::now())));
     }
     status.attention.extend(status.disks.iter().filter_map(of_disk));
     if let Some(door) = door {
@@ -177,23 +181,28 @@ fn of_configuration(state: &ConfigurationState) -> Option<Attention> {
 }
 
 /// One that was told at the next try needs nobody.
-fn of_hook(hook: &HookState) -> Option<Attention> {
-    let HookState { name, waiting, failures, failing_since, error, lost } = hook;
+fn of_hook(hook: &HookState, now: Timestamp) -> Option<Attention> {
+    let HookState { name, waiting, failures, failing_since, error, lost, lost_at } = hook;
     let since = failing_since.filter(|_| *failures >= HOOK_FAILURES_MIN);
-    let message = match (since, error) {
-        (Some(since), Some(error)) => {
-            let wait =
-                if *waiting == 1 { "an event waits".to_owned() } else { format!("{waiting} events wait") };
-            format!("hook \"{name}\" cannot be told since {since:.0}, and {wait} for it: {error}")
-        }
-        _ if *lost > 0 => format!("hook \"{name}\" was never told {lost} events since the service started"),
-        _ => return None,
-    };
-    Some(Attention::new(
-        "hook",
-        message,
-        "mend what it is told by; what waits is told then, for a day at most",
-    ))
+    if let (Some(since), Some(error)) = (since, error) {
+        let wait = if *waiting == 1 { "an event waits".to_owned() } else { format!("{waiting} events wait") };
+        let message = format!("hook \"{name}\" cannot be told since {since:.0}, and {wait} for it: {error}");
+        let hint = "mend what it is told by; what waits is told then, for a day at most";
+        return Some(Attention::new("hook", message, hint));
+    }
+    let lost_at = lost_at.filter(|at| is_recent(*at, now))?;
+    let events = if *lost == 1 { "an event".to_owned() } else { format!("{lost} events") };
+    let message = format!(
+        "hook \"{name}\" was never told {events} since the service started, the last at {lost_at:.0}"
+    );
+    let hint =
+        "the log says which, and why; `landfall jobs` says what became of jobs. This is told for an hour";
+    Some(Attention::new("hook", message, hint))
+}
+
+/// A clock that was set back since does not keep it for ever.
+fn is_recent(lost_at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(lost_at).unsigned_abs() < LOST_TOLD_FOR
 }
 
 fn of_disk(disk: &Disk) -> Option<Attention> {
@@ -295,4 +304,30 @@ fn trouble_of(job: &JobLine) -> Option<(&'static str, &str)> {
         _ => return None,
     };
     Some((about, waiting.detail.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_hook_was_never_told_needs_attention_for_an_hour_after_the_last() {
+        let now = Timestamp::UNIX_EPOCH + Duration::from_hours(100);
+        let hook = |lost, ago: u64| HookState {
+            name: "ops".into(),
+            waiting: 0,
+            failures: 0,
+            failing_since: None,
+            error: None,
+            lost,
+            lost_at: Some(now - Duration::from_mins(ago)),
+        };
+        let told = of_hook(&hook(1, 59), now).expect("needs attention");
+        assert!(told.message.contains("was never told an event since"), "{}", told.message);
+        assert!(told.hint.contains("the log says which"), "{}", told.hint);
+        let told = of_hook(&hook(2, 0), now).expect("needs attention");
+        assert!(told.message.contains("2 events"), "{}", told.message);
+        assert_eq!(of_hook(&hook(2, 61), now), None);
+        assert_eq!(of_hook(&hook(2, 0), now - Duration::from_hours(30)), None, "a clock that was set back");
+    }
 }

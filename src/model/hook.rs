@@ -233,6 +233,9 @@ pub struct HookState {
     pub error: Option<String>,
     /// How many events it was never told, since the service started.
     pub lost: u64,
+    /// When the last one of these was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

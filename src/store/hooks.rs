@@ -13,8 +13,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 
 use super::backend::{self, Batch, Value};
 use super::error::StoreError;
@@ -28,6 +30,7 @@ use crate::telemetry::metrics::METRICS;
 
 /// Events that wait for one hook, at most.
 pub(super) const WAITING_MAX: u64 = 10_000;
+const LOST_LOGGED_EVERY: Duration = Duration::from_mins(1);
 /// Bytes of what an event says.
 const MESSAGE_BYTES_MAX: usize = 2 << 10;
 
@@ -47,7 +50,58 @@ pub(super) struct Hooks {
 struct Asking {
     hook: Hook,
     waiting: AtomicU64,
-    lost: AtomicU64,
+    lost: Mutex<Lost>,
+}
+
+/// What a hook was never told, since the service started.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lost {
+    count: u64,
+    last_at: Option<Timestamp>,
+    /// When it was logged last, and how many were lost by then.
+    logged: Option<(Instant, u64)>,
+}
+
+impl Lost {
+    fn note(&mut self) {
+        self.count += 1;
+        self.last_at = Some(clock::now());
+    }
+
+    /// How many are to be logged now: a flood of them floods no log.
+    fn to_log(&mut self, now: Instant) -> Option<u64> {
+        let (at, count) = self.logged.map_or((None, 0), |(at, count)| (Some(at), count));
+        if at.is_some_and(|at| now.saturating_duration_since(at) < LOST_LOGGED_EVERY) {
+            return None;
+        }
+        self.logged = Some((now, self.count));
+        Some(self.count - count)
+    }
+}
+
+/// How a hook stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HookCounts {
+    /// Its name.
+    pub hook: String,
+    /// Events that it was not told yet.
+    pub waiting: u64,
+    /// Those that it never will be.
+    pub lost: u64,
+    /// When the last one was lost.
+    pub lost_at: Option<Timestamp>,
+}
+
+impl Asking {
+    fn lost(&self) -> MutexGuard<'_, Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counts(&self) -> HookCounts {
+        let Lost { count, last_at, .. } = *self.lost();
+        let waiting = self.waiting.load(Ordering::Acquire);
+        HookCounts { hook: self.hook.name.clone(), waiting, lost: count, lost_at: last_at }
+    }
 }
 
 impl Hooks {
@@ -125,11 +179,15 @@ impl Hooks {
             asking.waiting.fetch_add(1, Ordering::AcqRel);
         }
         for (asking, event) in staged.lost.iter().filter_map(|(at, event)| Some((asking.get(*at)?, event))) {
-            asking.lost.fetch_add(1, Ordering::AcqRel);
             METRICS.hook(&asking.hook.name, "lost");
+            let mut lost = asking.lost();
+            lost.note();
+            let to_log = lost.to_log(Instant::now());
+            drop(lost);
+            let Some(events) = to_log else { continue };
             tracing::warn!(
-                hook = asking.hook.name, %event, waiting = WAITING_MAX,
-                "an event is lost: too many wait for this hook already"
+                hook = asking.hook.name, %event, events, waiting = WAITING_MAX,
+                "events are lost, this one the newest: too many wait for this hook already"
             );
         }
         self.ring();
@@ -220,12 +278,12 @@ impl Store {
             before
                 .iter()
                 .find(|asking| asking.hook.name == name)
-                .map_or(0, |asking| asking.lost.load(Ordering::Acquire))
+                .map_or_else(Lost::default, |asking| *asking.lost())
         };
         let asking = hooks.iter().zip(&known).map(|(hook, known)| Asking {
             hook: hook.clone(),
             waiting: AtomicU64::new(waiting.get(known).copied().unwrap_or(0)),
-            lost: AtomicU64::new(lost_of(&hook.name)),
+            lost: Mutex::new(lost_of(&hook.name)),
         });
         *inner.asking.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(asking.collect());
         inner.is_any.store(!hooks.is_empty(), Ordering::Release);
@@ -280,17 +338,16 @@ impl Store {
         if let Some(asking) = asking.iter().find(|asking| asking.hook.name == hook) {
             let one_less = |waiting: u64| Some(waiting.saturating_sub(1));
             asking.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).ok();
-            asking.lost.fetch_add(u64::from(is_lost), Ordering::AcqRel);
+            if is_lost {
+                asking.lost().note();
+            }
         }
         Ok(())
     }
 
-    /// Of each hook: how many events it was not told yet, and how many it never will be.
-    pub(crate) fn hooks_waiting(&self) -> Vec<(String, u64, u64)> {
-        let asking = self.inner.hooks.asking();
-        let counts =
-            |asking: &Asking| (asking.waiting.load(Ordering::Acquire), asking.lost.load(Ordering::Acquire));
-        asking.iter().map(|asking| (asking.hook.name.clone(), counts(asking).0, counts(asking).1)).collect()
+    /// How each hook stands.
+    pub(crate) fn hook_counts(&self) -> Vec<HookCounts> {
+        self.inner.hooks.asking().iter().map(Asking::counts).collect()
     }
 
     /// Waits until something came that a hook may be to be told, since it came so often; how often now.
@@ -348,11 +405,12 @@ mod tests {
         let store = Store::open(folder.path()).expect("opens");
         assert_eq!(store.take_hooks(&hooks).expect("takes them"), 0);
         assert_eq!((told(&store, "a"), told(&store, "b")), (vec![HookEvent::Completed], vec![]));
-        assert_eq!(store.hooks_waiting()[0], ("a".to_owned(), 1, 0));
+        let counts = HookCounts { hook: "a".to_owned(), waiting: 1, lost: 0, lost_at: None };
+        assert_eq!(store.hook_counts()[0], counts);
         let (number, happened) = store.event_after("a", 0).expect("reads").expect("is there");
         assert_eq!((happened.job, happened.rule), (Some(job.id), Some(job.rule)));
         store.forget_event("a", number, false).expect("is told");
-        assert_eq!((told(&store, "a"), store.hooks_waiting()[0].1), (vec![], 0));
+        assert_eq!((told(&store, "a"), store.hook_counts()[0].waiting), (vec![], 0));
     }
 
     #[test]
@@ -394,7 +452,20 @@ mod tests {
         store.take_hooks(&[hook("a", &[HookEvent::Late])]).expect("takes it");
         store.inner.hooks.asking()[0].waiting.store(WAITING_MAX, Ordering::Release);
         store.happened(HookEvent::Late, None, |_| {}).expect("is counted");
-        assert_eq!((told(&store, "a"), store.hooks_waiting()[0].2), (vec![], 1));
+        let counts = &store.hook_counts()[0];
+        assert_eq!((told(&store, "a"), counts.lost), (vec![], 1));
+        assert!(counts.lost_at.is_some());
+    }
+
+    #[test]
+    fn events_that_are_lost_are_logged_once_a_minute_with_their_number() {
+        let (mut lost, begun) = (Lost::default(), Instant::now());
+        let mut logged = |seconds| {
+            lost.note();
+            lost.to_log(begun + Duration::from_secs(seconds))
+        };
+        let told: Vec<_> = [0, 1, 59, 60, 61, 121].into_iter().map(&mut logged).collect();
+        assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);
     }
 
     fn running_job() -> Job {

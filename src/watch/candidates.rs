@@ -211,8 +211,8 @@ impl Watcher {
         let (waits, rule) = (candidate.reason.clone(), candidate.rule);
         self.table.note_late(path);
         let rule = self.rules.get(rule).map(|rule| rule.rule.name.as_str());
-        (self.links.known.tell_late)(path, rule, &waits);
         let Some(others) = self.troubles.note_file(path, now) else { return };
+        (self.links.known.tell_late)(path, rule, &waits, others);
         let (path, others) = (escaped_path(path), (others > 0).then_some(others));
         tracing::warn!(path, rule, waits = %waits, others, "this file waits longer than `ready.late_after`");
     }

@@ -63,7 +63,7 @@ type Unfit = Box<dyn Fn(&Path, &FileIdentity, &[u8]) -> Option<String> + Send + 
 type WasMarked = Box<dyn Fn(&Path, &FileIdentity) -> Option<bool> + Send + Sync>;
 /// Is told that it does.
 type Mark = Box<dyn Fn(&Path, &FileIdentity) + Send + Sync>;
-type TellLate = Box<dyn Fn(&Path, Option<&str>, &str) + Send + Sync>;
+type TellLate = Box<dyn Fn(&Path, Option<&str>, &str, u64) + Send + Sync>;
 
 /// What is known of files that are seen.
 pub(crate) struct Known {
@@ -76,7 +76,7 @@ pub(crate) struct Known {
     /// What is known of files that a marker of their folder stands for; it outlives the watch.
     pub(crate) was_marked: WasMarked,
     pub(crate) mark: Mark,
-    /// A file waits for too long, under this rule and for this reason.
+    /// A file waits for too long, under this rule and for this reason; and so many others of its folder that this was not told of.
     pub(crate) tell_late: TellLate,
 }
 
@@ -93,7 +93,7 @@ impl Known {
             unfit: Box::new(|_, _, _| None),
             was_marked: Box::new(|_, _| None),
             mark: Box::new(|_, _| {}),
-            tell_late: Box::new(|_, _, _| {}),
+            tell_late: Box::new(|_, _, _, _| {}),
         }
     }
 }
