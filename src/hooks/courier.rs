@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!  oldest event -> told -> its row is removed -> the next one
-//!              `-> not told -> a pause that grows -> the next one, as far as there is one -> from the oldest again
+//!              `-> not told -> what was not tried yet goes on, at most one failing each second
+//!                          `-> a pause that grows -> a round of what was tried and not told, from the oldest
 //! ```
 //!
-//! So what one event has that its receiver does not take holds up no other, and a receiver that is away is not flooded. What is older than
-//! [`GIVEN_UP_AFTER`] when a try of it fails is given up.
+//! So what one event has that its receiver does not take holds up no other, and a receiver that is away is tried less and less, but once at once
+//! for each new event. What could not be told for [`GIVEN_UP_AFTER`] is given up: by the clock that only runs on, so never at a first try.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -76,6 +78,22 @@ pub(super) struct Courier {
 
 /// Where it is among the events.
 #[derive(Debug, Default)]
+struct Line {
+    /// What is behind the event of this number was not tried yet; 0 while all are told.
+    tried: u64,
+    /// New ones are not tried before.
+    rests_until: Option<Instant>,
+    /// When what was tried is tried again; none: there is nothing.
+    again_at: Option<Instant>,
+    round: Round,
+    /// Since when those are tried that could not be told.
+    since: HashMap<u64, Instant>,
+    /// The newest one could not be told.
+    is_away: bool,
+}
+
+/// What was tried and not told is tried again, from the oldest.
+#[derive(Debug, Default)]
 struct Round {
     /// Behind the event of this number.
     at: u64,
@@ -85,15 +103,24 @@ struct Round {
     failed_rounds: u32,
 }
 
+/// What becomes of a try.
+enum Tried {
+    Told,
+    /// So many failed in a row.
+    Failed(u32),
+    /// The hook is gone: it was not its fault.
+    Stopped,
+}
+
 impl Courier {
     pub(super) fn new(store: Store, hook: Hook, fare: Arc<Mutex<Fare>>, stop: Arc<Stop>) -> Self {
         Self { store, hook, fare, stop, poster: Poster::default(), rung: 0 }
     }
 
     pub(super) fn run(mut self) {
-        let mut round = Round::default();
+        let mut line = Line::default();
         while !self.stop.is_asked() {
-            if let Err(error) = self.step(&mut round) {
+            if let Err(error) = self.step(&mut line) {
                 // The service stops by itself where its store fails.
                 tracing::warn!(hook = self.hook.name, %error, "what this hook is to be told cannot be read");
                 self.pause(FIRST_PAUSE);
@@ -101,52 +128,83 @@ impl Courier {
         }
     }
 
-    fn step(&mut self, round: &mut Round) -> Result<(), StoreError> {
-        match self.store.event_after(&self.hook.name, round.at)? {
-            Some((number, happened)) => self.handle(round, number, &happened),
-            None if round.at == 0 => {
-                self.rung = self.store.wait_for_events(self.rung, LOOK_EVERY);
-                Ok(())
-            }
-            None => {
-                round.at = 0;
-                round.failed_rounds =
-                    if round.has_failed { round.failed_rounds.saturating_add(1) } else { 0 };
-                if std::mem::take(&mut round.has_failed) {
-                    self.pause(pause_after(round.failed_rounds));
-                }
-                Ok(())
-            }
+    fn step(&mut self, line: &mut Line) -> Result<(), StoreError> {
+        let now = Instant::now();
+        if line.again_at.is_some_and(|at| at <= now) {
+            return self.go_round(line);
         }
+        let rests_until = line.rests_until.filter(|until| *until > now);
+        if rests_until.is_none()
+            && let Some((number, happened)) = self.store.event_after(&self.hook.name, line.tried)?
+        {
+            return self.try_first(line, number, &happened);
+        }
+        let until = [line.again_at, rests_until].into_iter().flatten().min();
+        let time = until.map_or(LOOK_EVERY, |until| until.saturating_duration_since(now));
+        self.rung = self.store.wait_for_events(self.rung, time);
+        Ok(())
     }
 
-    fn handle(&mut self, round: &mut Round, number: u64, happened: &Happened) -> Result<(), StoreError> {
+    /// One that was not tried yet. What is told leaves the place as it is: a batch that took its number before may be written only now.
+    fn try_first(&mut self, line: &mut Line, number: u64, happened: &Happened) -> Result<(), StoreError> {
+        match self.handle(line, number, happened)? {
+            Tried::Told if std::mem::take(&mut line.is_away) => {
+                line.round.failed_rounds = 0;
+                line.again_at = line.again_at.map(|_| Instant::now()); // it is back: what waits is told
+            }
+            Tried::Failed(failures) => {
+                let now = Instant::now();
+                (line.tried, line.is_away) = (number, true);
+                line.rests_until = Some(now + FIRST_PAUSE);
+                line.again_at.get_or_insert(now + pause_after(failures));
+            }
+            Tried::Told | Tried::Stopped => {}
+        }
+        Ok(())
+    }
+
+    /// The next one of those that were tried.
+    fn go_round(&mut self, line: &mut Line) -> Result<(), StoreError> {
+        let next = self.store.event_after(&self.hook.name, line.round.at)?;
+        let Some((number, happened)) = next.filter(|(number, _)| *number <= line.tried) else {
+            line.end_round();
+            return Ok(());
+        };
+        let tried = self.handle(line, number, &happened)?;
+        line.round.at = number;
+        if let Tried::Failed(failures) = tried {
+            line.round.has_failed = true;
+            line.again_at = Some(Instant::now() + pause_after(failures));
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, line: &mut Line, number: u64, happened: &Happened) -> Result<Tried, StoreError> {
         self.store.sync_waiting()?; // nobody is told what a crash undoes
+        let begun = Instant::now();
         let told = self.tell(number, happened);
         if self.stop.kills() && told.is_err() {
-            return Ok(()); // it was not its fault
+            return Ok(Tried::Stopped);
         }
         let Err(error) = told else {
             METRICS.hook(&self.hook.name, "told");
             self.note_told();
-            if round.has_failed {
-                round.at = number;
-            }
-            return self.store.forget_event(&self.hook.name, number, false);
+            line.since.remove(&number);
+            self.store.forget_event(&self.hook.name, number, false)?;
+            return Ok(Tried::Told);
         };
         METRICS.hook(&self.hook.name, "failed");
-        (round.at, round.has_failed) = (number, true);
         let failures = self.note_failed(happened, &error);
-        if is_given_up(happened, clock::now()) {
+        if line.is_given_up(number, begun) {
             METRICS.hook(&self.hook.name, "lost");
             tracing::error!(
                 hook = self.hook.name, event = %happened.event, at = %happened.at, job = happened.job.map(tracing::field::display), error,
                 "an event is lost: this hook could not be told it for a day"
             );
+            line.since.remove(&number);
             self.store.forget_event(&self.hook.name, number, true)?;
         }
-        self.pause(pause_after(failures));
-        Ok(())
+        Ok(Tried::Failed(failures))
     }
 
     fn tell(&mut self, number: u64, happened: &Happened) -> Result<(), String> {
@@ -216,8 +274,23 @@ fn pause_after(failures: u32) -> Duration {
     doubled.min(PAUSE_MAX)
 }
 
-fn is_given_up(happened: &Happened, now: Timestamp) -> bool {
-    now.duration_since(happened.at).unsigned_abs() > GIVEN_UP_AFTER && now > happened.at
+impl Line {
+    /// The next round comes after a pause, unless all were told.
+    fn end_round(&mut self) {
+        self.round.at = 0;
+        if std::mem::take(&mut self.round.has_failed) {
+            self.round.failed_rounds = self.round.failed_rounds.saturating_add(1);
+            self.again_at = Some(Instant::now() + pause_after(self.round.failed_rounds));
+        } else {
+            *self = Self { rests_until: self.rests_until, ..Self::default() };
+        }
+    }
+
+    /// It failed now, and is tried for too long.
+    fn is_given_up(&mut self, number: u64, now: Instant) -> bool {
+        let since = self.since.entry(number).or_insert(now);
+        now.saturating_duration_since(*since) > GIVEN_UP_AFTER
+    }
 }
 
 #[cfg(test)]
@@ -238,18 +311,91 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_told_for_a_day_is_given_up_and_nothing_before() {
-        let now = Timestamp::UNIX_EPOCH + Duration::from_hours(48);
-        let at = |hours| Happened {
-            event: HookEvent::Failed,
-            at: now - Duration::from_hours(hours),
-            rule: None,
-            job: None,
-            path: None,
-            message: String::new(),
-            hint: None,
+    fn what_could_not_be_told_for_a_day_is_given_up_and_nothing_at_its_first_try() {
+        let (mut line, begun) = (Line::default(), Instant::now());
+        let hours = |hours| begun + Duration::from_hours(hours);
+        assert!(!line.is_given_up(7, begun) && !line.is_given_up(7, hours(23)));
+        assert!(!line.is_given_up(8, hours(25)), "whatever it says of its time");
+        assert!(line.is_given_up(7, hours(25)) && !line.is_given_up(8, hours(26)));
+    }
+
+    /// A courier whose program notes each path, and takes those that have no `bad` in them.
+    #[cfg(unix)]
+    fn courier(folder: &std::path::Path) -> Courier {
+        let program =
+            "echo \"$LANDFALL_PATH\" >> tries; case \"$LANDFALL_PATH\" in *bad*) test -e mended;; esac";
+        let hook = Hook {
+            name: "ops".into(),
+            events: vec![HookEvent::Late],
+            rules: Vec::new(),
+            target: HookTarget::Command {
+                command: ["/bin/sh", "-c", program].map(Into::into).to_vec(),
+                folder: folder.into(),
+            },
+            timeout: Duration::from_mins(1),
         };
-        assert!(is_given_up(&at(25), now) && !is_given_up(&at(23), now));
-        assert!(!is_given_up(&at(0), now - Duration::from_hours(30)), "a clock that was set back");
+        let store = Store::in_memory();
+        store.take_hooks(std::slice::from_ref(&hook)).expect("takes it");
+        Courier::new(store, hook, Arc::default(), Arc::default())
+    }
+
+    #[cfg(unix)]
+    fn happens(courier: &Courier, path: &str) {
+        let tell = |happened: &mut Happened| happened.path = Some(std::path::Path::new(path).into());
+        courier.store.happened(HookEvent::Late, None, tell).expect("is written");
+    }
+
+    #[cfg(unix)]
+    fn go_on(courier: &mut Courier, line: &mut Line, folder: &std::path::Path, tries: usize) -> Vec<String> {
+        loop {
+            let tried = std::fs::read_to_string(folder.join("tries")).unwrap_or_default();
+            if tried.lines().count() >= tries {
+                return tried.lines().map(str::to_owned).collect();
+            }
+            courier.step(line).expect("goes on");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_comes_while_a_refused_event_pauses_is_told_before_that_is_tried_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut courier, mut line) = (courier(folder.path()), Line::default());
+        happens(&courier, "bad-1");
+        go_on(&mut courier, &mut line, folder.path(), 1);
+        let later = Instant::now() + PAUSE_MAX;
+        line.again_at = Some(later);
+        for path in ["good-1", "bad-2", "good-2"] {
+            happens(&courier, path);
+        }
+        let tried = go_on(&mut courier, &mut line, folder.path(), 4);
+        assert_eq!(tried, ["bad-1", "good-1", "bad-2", "good-2"]);
+        assert_eq!(courier.store.hook_counts()[0].waiting, 2, "those that were refused");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_was_refused_is_tried_again_from_the_oldest_with_pauses_that_grow_until_it_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut courier, mut line) = (courier(folder.path()), Line::default());
+        happens(&courier, "bad-1");
+        happens(&courier, "bad-2");
+        go_on(&mut courier, &mut line, folder.path(), 2);
+        for (tries, round) in [(4, 1), (6, 2)] {
+            let begun = Instant::now();
+            while line.round.failed_rounds < round {
+                line.again_at = Some(Instant::now());
+                courier.step(&mut line).expect("goes on");
+            }
+            let tried = go_on(&mut courier, &mut line, folder.path(), tries);
+            assert_eq!(tried[tries - 2..], ["bad-1", "bad-2"]);
+            assert!(line.again_at.expect("another round") >= begun + pause_after(round), "{round}");
+        }
+        std::fs::write(folder.path().join("mended"), "").expect("writes");
+        while line.again_at.is_some() {
+            line.again_at = Some(Instant::now());
+            courier.step(&mut line).expect("goes on");
+        }
+        assert_eq!((courier.store.hook_counts()[0].waiting, line.tried, line.since.len()), (0, 0, 0));
     }
 }
