@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::durable_fs;
 use crate::model::hook::HookUrl;
 
 /// An answer's head is no longer.
@@ -52,7 +53,8 @@ impl Poster {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("{url} does not answer in time"),
             _ => format!("{url} cannot be posted to: {error}"),
         };
-        let stream = connect(url, deadline).map_err(failed)?;
+        let addresses = (url.host.as_str(), url.port).to_socket_addrs().map_err(failed)?;
+        let stream = connect(&addresses.collect::<Vec<_>>(), deadline).map_err(failed)?;
         let status = if url.is_tls {
             let name = ServerName::try_from(url.host.clone());
             let name =
@@ -95,7 +97,7 @@ fn token(file: &Path) -> Result<String, String> {
     let shown = crate::model::os_text::escaped_path(file);
     let unread = |error: io::Error| format!("`bearer_file` {shown} cannot be read: {error}");
     let mut text = String::new();
-    let opened = std::fs::File::open(file).map_err(unread)?;
+    let opened = durable_fs::open_named(file).map_err(unread)?; // nobody need be at the other end of a pipe
     opened.take(TOKEN_BYTES_MAX as u64 + 1).read_to_string(&mut text).map_err(unread)?;
     let token = text.trim();
     let is_token = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
@@ -123,11 +125,12 @@ fn request(url: &HookUrl, token: Option<&str>, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// To the first address of the host that takes it.
-fn connect(url: &HookUrl, deadline: Instant) -> io::Result<Timed> {
+/// To the first address of these that takes it. One that does not answer leaves the others their share of the time.
+fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<Timed> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-    for address in (url.host.as_str(), url.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left(deadline)?) {
+    let shares = (1..=u32::try_from(addresses.len()).unwrap_or(u32::MAX)).rev();
+    for (address, share) in addresses.iter().zip(shares) {
+        match TcpStream::connect_timeout(address, left(deadline)? / share) {
             Ok(stream) => return Ok(Timed { stream, deadline }),
             Err(error) => failed = error,
         }
@@ -276,5 +279,29 @@ mod tests {
         assert!(taken.is_ok() && sent.contains("Authorization: Bearer abc123\r\n"), "{sent}");
         std::fs::write(&file, "two words\r\nX: y").expect("writes");
         assert!(token(&file).expect_err("is none").contains("no token"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_writes_is_no_token_and_holds_up_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).expect("makes");
+        assert!(token(&pipe).expect_err("is none").contains("no regular file"));
+    }
+
+    /// Goal: a host whose first address swallows what is sent to it is reached by its second.
+    /// Method: a listener whose queue is full, and who takes nobody up, answers nobody.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_address_that_does_not_answer_leaves_the_next_one_its_time() {
+        let (full, good) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
+        let (full, good) = (full.expect("listens"), good.expect("listens"));
+        let addresses = [full.local_addr().expect("is bound"), good.local_addr().expect("is bound")];
+        let brief = || TcpStream::connect_timeout(&addresses[0], Duration::from_millis(100));
+        let queued: Vec<_> = std::iter::from_fn(|| brief().ok()).take(500).collect();
+        assert!(brief().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut), "{}", queued.len());
+        let reached = connect(&addresses, Instant::now() + Duration::from_secs(2)).expect("reaches it");
+        assert_eq!(reached.stream.peer_addr().expect("is connected"), addresses[1]);
     }
 }
