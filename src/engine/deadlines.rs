@@ -96,14 +96,15 @@ fn tell_news(store: &Store, told: &mut Told, job: &Job) -> Result<(), Trouble> {
     let Some(report) = job.deadline.as_ref().filter(|report| report.state.is_trouble()) else {
         return Ok(());
     };
-    if told.insert((job.id, report.state)) {
-        events::deadline(job, report);
+    if !told.contains(&(job.id, report.state)) {
         store.happened(HookEvent::DeadlineAtRisk, Some(&job.rule), |happened| {
             let is = if report.state == DeadlineState::Late { "was not done" } else { "will not be done" };
             happened.message = format!("job {} {is} by {}: {}", job.id, report.at, report.detail);
             happened.hint = Some(format!("`landfall set {} --priority 1` has it go first", job.id));
             (happened.job, happened.path) = (Some(job.id), Some(job.source.path.clone()));
         })?;
+        events::deadline(job, report);
+        told.insert((job.id, report.state));
     }
     Ok(())
 }

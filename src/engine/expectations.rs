@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 
 use super::rule_book::Rules;
 use crate::clock;
@@ -10,6 +13,8 @@ use crate::model::job::Job;
 use crate::model::rule::Mode;
 use crate::store::{Store, StoreError};
 
+/// For so long a service that starts looks for what came while none ran.
+const FIRST_LOOK: Duration = Duration::from_mins(10);
 /// A named wildcard.
 const SENDER: &str = "sender";
 
@@ -21,6 +26,8 @@ pub(super) struct Expectations(Mutex<State>);
 struct State {
     of_rules: BTreeMap<String, Expect>,
     seen: Expected,
+    /// When this process looked first.
+    begun: Option<Instant>,
     /// As it was given to be kept last.
     kept: Expected,
 }
@@ -29,7 +36,7 @@ impl Expectations {
     /// As they were kept.
     pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
         let seen: Expected = store.said()?;
-        Ok(Self(Mutex::new(State { of_rules: BTreeMap::new(), kept: seen.clone(), seen })))
+        Ok(Self(Mutex::new(State { kept: seen.clone(), seen, ..State::default() })))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -52,9 +59,19 @@ impl Expectations {
         self.with(|state| state.of_rules = of_rules);
     }
 
-    /// Who sent nothing for too long; each once.
-    pub(super) fn overdue(&self) -> Vec<NothingCame> {
-        self.with(|state| state.seen.overdue(&state.of_rules, clock::now()))
+    /// Who sent nothing for too long, and was not told ([`Self::note_told`]). `old_before`: see there.
+    pub(super) fn overdue(&self, old_before: impl Fn(Duration) -> Option<Timestamp>) -> Vec<NothingCame> {
+        self.with(|state| {
+            let ran = state.begun.get_or_insert_with(Instant::now).elapsed();
+            // What came while no service ran is claimed first.
+            let old_before = |age: Duration| old_before(age).filter(|_| ran >= age.min(FIRST_LOOK));
+            state.seen.overdue(&state.of_rules, clock::now(), old_before)
+        })
+    }
+
+    /// That is told.
+    pub(super) fn note_told(&self, nothing: &NothingCame) {
+        self.with(|state| state.seen.note_told(nothing));
     }
 
     /// What is to be kept in place of what was given before; none: the same.
@@ -92,7 +109,22 @@ mod tests {
         assert!(expectations.news().is_some() && expectations.news().is_none());
         world.shared.rules.exchange(Vec::new());
         expectations.take(&world.shared.rules.now());
-        expectations.overdue();
+        expectations.overdue(|_| None);
         assert_eq!(expectations.news(), Some(Expected::default()), "its rule is gone");
+    }
+
+    #[test]
+    fn what_is_overdue_when_a_service_starts_is_told_only_when_it_had_time_to_find_what_came_meanwhile() {
+        let (world, expectations) = (World::new(), Expectations::default());
+        let job = world.job();
+        let every = |every| expectations.expect(&job.rule, Expect { every, of: ExpectOf::Rule });
+        every(Duration::from_hours(24));
+        expectations.note(&job);
+        let overdue = || expectations.overdue(|_| Some(Timestamp::MAX));
+        assert_eq!(overdue(), []);
+        every(Duration::ZERO);
+        assert_eq!(overdue().len(), 1);
+        expectations.note_told(&overdue()[0]);
+        assert_eq!(overdue(), []);
     }
 }

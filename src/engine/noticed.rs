@@ -27,7 +27,7 @@ fn tell_disks(shared: &Shared, told: &mut Told) -> Result<(), Trouble> {
     let short = shared.resources.disk_space.short();
     told.retain(|folder| short.contains(folder));
     for folder in short {
-        if !told.insert(folder.clone()) {
+        if told.contains(&folder) {
             continue;
         }
         shared.store.happened(HookEvent::DiskLow, None, |happened| {
@@ -38,19 +38,22 @@ fn tell_disks(shared: &Shared, told: &mut Told) -> Result<(), Trouble> {
             happened.hint = Some("make room there; everything goes on by itself".to_owned());
             happened.path = Some(shown);
         })?;
+        told.insert(folder);
     }
     Ok(())
 }
 
 fn tell_silence(shared: &Shared) -> Result<(), Trouble> {
     let expectations = &shared.operator.expected;
-    let overdue = expectations.overdue();
+    let overdue = expectations.overdue(|age| shared.resources.wall_clock.old_before(&shared.store, age));
     for nothing in &overdue {
         let message = told_of(nothing);
-        events::nothing_came(&nothing.rule, nothing.sender.as_deref(), &message);
+        let rule = Some(nothing.rule.as_str());
         shared
             .store
-            .happened(HookEvent::NothingCame, Some(&nothing.rule), |happened| happened.message = message)?;
+            .happened(HookEvent::NothingCame, rule, |happened| happened.message.clone_from(&message))?;
+        events::nothing_came(&nothing.rule, nothing.sender.as_deref(), &message);
+        expectations.note_told(nothing);
     }
     // After it: what was told and is forgotten is told again.
     if let Some(seen) = expectations.news() {

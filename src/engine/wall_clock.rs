@@ -27,7 +27,7 @@ impl WallClock {
     /// Before which moment is old what is old at this age; none where that cannot be told.
     pub(super) fn old_before(&self, store: &Store, age: Duration) -> Option<Timestamp> {
         self.look(store, age, || (Instant::now(), clock::now())).unwrap_or_else(|error| {
-            tracing::warn!(%error, "nothing is removed for its age: the steps of the clock are not known");
+            tracing::warn!(%error, "nothing counts as old: the steps of the clock are not known");
             None
         })
     }
@@ -63,7 +63,7 @@ impl Seen {
             store.keep_clock_steps(&steps)?;
             tracing::warn!(
                 from = %expected, to = %now,
-                "the clock was set: what was archived, or ended, before counts as younger by as much"
+                "the clock was set: what was archived, ended, or came, before counts as younger by as much"
             );
         }
         Ok(steps)

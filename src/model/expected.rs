@@ -67,8 +67,14 @@ impl Expected {
         }
     }
 
-    /// Who sent nothing for too long, and was not told yet. Rules of which nothing is expected any more are forgotten.
-    pub fn overdue(&mut self, rules: &BTreeMap<String, Expect>, now: Timestamp) -> Vec<NothingCame> {
+    /// Who sent nothing for too long, and was not told yet. Rules of which nothing is expected any more are forgotten. `old_before`: before which
+    /// moment is old what is old at an age; none where that cannot be told.
+    pub fn overdue(
+        &mut self,
+        rules: &BTreeMap<String, Expect>,
+        now: Timestamp,
+        old_before: impl Fn(Duration) -> Option<Timestamp>,
+    ) -> Vec<NothingCame> {
         self.0.retain(|rule, _| rules.contains_key(rule));
         let mut overdue = Vec::new();
         for (rule, expect) in rules {
@@ -78,19 +84,26 @@ impl Expected {
             if expect.of == ExpectOf::Rule {
                 seen.entry(String::new()).or_insert(Seen { since: now, is_told: false });
             }
-            for (sender, seen) in seen.iter_mut().filter(|(_, seen)| !seen.is_told) {
-                if now.duration_since(seen.since).unsigned_abs() > expect.every && now > seen.since {
-                    seen.is_told = true;
-                    overdue.push(NothingCame {
-                        rule: rule.clone(),
-                        sender: Some(sender.clone()).filter(|sender| !sender.is_empty()),
-                        since: seen.since,
-                        every: expect.every,
-                    });
-                }
+            let Some(before) = old_before(expect.every) else { continue };
+            for (sender, seen) in seen.iter().filter(|(_, seen)| !seen.is_told && seen.since < before) {
+                overdue.push(NothingCame {
+                    rule: rule.clone(),
+                    sender: Some(sender.clone()).filter(|sender| !sender.is_empty()),
+                    since: seen.since,
+                    every: expect.every,
+                });
             }
         }
         overdue
+    }
+
+    /// That was told, unless something came since.
+    pub fn note_told(&mut self, nothing: &NothingCame) {
+        let sender = nothing.sender.as_deref().unwrap_or_default();
+        let seen = self.0.get_mut(&nothing.rule).and_then(|seen| seen.get_mut(sender));
+        if let Some(seen) = seen.filter(|seen| seen.since == nothing.since) {
+            seen.is_told = true;
+        }
     }
 }
 
@@ -108,30 +121,59 @@ mod tests {
         BTreeMap::from([("pay".to_owned(), Expect { every: 24 * HOUR, of })])
     }
 
+    /// By a clock that is never set.
+    fn tell(expected: &mut Expected, rules: &BTreeMap<String, Expect>, hours: u64) -> Vec<NothingCame> {
+        let told = expected.overdue(rules, at(hours), |age| at(hours).checked_sub(age).ok());
+        told.iter().for_each(|nothing| expected.note_told(nothing));
+        told
+    }
+
     #[test]
     fn a_rule_under_which_nothing_comes_is_told_once_each_time() {
         let (mut expected, rules) = (Expected::default(), rules(ExpectOf::Rule));
-        assert_eq!(expected.overdue(&rules, at(0)), []);
-        assert_eq!(expected.overdue(&rules, at(24)), []);
-        let told = expected.overdue(&rules, at(25));
+        assert_eq!(tell(&mut expected, &rules, 0), []);
+        assert_eq!(tell(&mut expected, &rules, 24), []);
+        let told = tell(&mut expected, &rules, 25);
         assert_eq!((told.len(), &told[0].sender, told[0].since), (1, &None, at(0)));
-        assert_eq!(expected.overdue(&rules, at(26)), [], "that is told");
+        assert_eq!(tell(&mut expected, &rules, 26), [], "that is told");
         expected.note("pay", ExpectOf::Rule, Some("acme"), at(30));
-        assert_eq!(expected.overdue(&rules, at(54)), []);
-        assert_eq!(expected.overdue(&rules, at(55)).len(), 1);
+        assert_eq!(tell(&mut expected, &rules, 54), []);
+        assert_eq!(tell(&mut expected, &rules, 55).len(), 1);
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_overdue_until_it_is_told_and_what_came_meanwhile_begins_anew() {
+        let (mut expected, rules) = (Expected::default(), rules(ExpectOf::Rule));
+        let overdue =
+            |expected: &mut Expected, hours| expected.overdue(&rules, at(hours), |_| Some(at(hours - 24)));
+        overdue(&mut expected, 24);
+        let first = overdue(&mut expected, 50);
+        assert_eq!((first.len(), &first), (1, &overdue(&mut expected, 51)), "it was not told");
+        expected.note("pay", ExpectOf::Rule, None, at(51));
+        expected.note_told(&first[0]);
+        assert_eq!(overdue(&mut expected, 76).len(), 1, "that is another silence");
+    }
+
+    #[test]
+    fn where_it_cannot_be_told_what_is_old_nothing_is_overdue() {
+        let (mut expected, rules) = (Expected::default(), rules(ExpectOf::Rule));
+        expected.note("pay", ExpectOf::Rule, None, at(0));
+        assert_eq!(expected.overdue(&rules, at(100), |_| None), []);
+        assert_eq!(expected.overdue(&rules, at(100), |_| Some(at(0))), [], "the clock was set");
+        assert_eq!(tell(&mut expected, &rules, 100).len(), 1);
     }
 
     #[test]
     fn each_sender_is_expected_who_sent_something_before() {
         let (mut expected, rules) = (Expected::default(), rules(ExpectOf::Sender));
-        assert_eq!(expected.overdue(&rules, at(100)), [], "nobody is known");
+        assert_eq!(tell(&mut expected, &rules, 100), [], "nobody is known");
         expected.note("pay", ExpectOf::Sender, Some("acme"), at(100));
         expected.note("pay", ExpectOf::Sender, Some("globex"), at(110));
         let senders =
             |told: Vec<NothingCame>| told.into_iter().filter_map(|told| told.sender).collect::<Vec<_>>();
-        assert_eq!(senders(expected.overdue(&rules, at(130))), ["acme"]);
-        assert_eq!(senders(expected.overdue(&rules, at(200))), ["globex"]);
-        assert_eq!(expected.overdue(&BTreeMap::new(), at(300)), []);
+        assert_eq!(senders(tell(&mut expected, &rules, 130)), ["acme"]);
+        assert_eq!(senders(tell(&mut expected, &rules, 200)), ["globex"]);
+        assert_eq!(tell(&mut expected, &BTreeMap::new(), 300), []);
         assert_eq!(expected, Expected::default(), "a rule that expects nothing is forgotten");
     }
 }
