@@ -28,24 +28,24 @@ struct Receiver {
     answer: Arc<AtomicU16>,
     heads: Arc<Mutex<Vec<String>>>,
     taken: Arc<Mutex<Vec<Value>>>,
+    refused: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Receiver {
     fn start(answer: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
         let port = listener.local_addr().expect("is bound").port();
-        let (answer, heads, taken) = (Arc::new(AtomicU16::new(answer)), Arc::default(), Arc::default());
-        let receiver = Self { port, answer, heads, taken };
-        let (answer, heads, taken) =
-            (Arc::clone(&receiver.answer), Arc::clone(&receiver.heads), Arc::clone(&receiver.taken));
+        let (answer, heads) = (Arc::new(AtomicU16::new(answer)), Arc::default());
+        let receiver = Self { port, answer, heads, taken: Arc::default(), refused: Arc::default() };
+        let (answer, heads) = (Arc::clone(&receiver.answer), Arc::clone(&receiver.heads));
+        let (taken, refused) = (Arc::clone(&receiver.taken), Arc::clone(&receiver.refused));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.expect("somebody comes");
                 let Some((head, body)) = read(&mut stream) else { continue };
                 let status = answer.load(Ordering::Acquire);
-                if status == 200 {
-                    taken.lock().expect("no panic").push(body);
-                }
+                let bodies = if status == 200 { &taken } else { &refused };
+                bodies.lock().expect("no panic").push(body);
                 heads.lock().expect("no panic").push(head);
                 write!(stream, "HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n").ok();
             }
@@ -157,7 +157,10 @@ fn what_could_not_be_told_is_told_after_a_kill_with_the_same_id_and_status_tells
     service.kill();
     receiver.answer.store(200, Ordering::Release);
     let mut service = world.start();
-    wait_for_event(&mut service, &receiver, "completed");
+    let told = wait_for_event(&mut service, &receiver, "completed");
+    let refused = receiver.refused.lock().expect("no panic").clone();
+    assert!(refused.len() >= 3 && told["id"].is_string(), "{told:#}");
+    assert!(refused.iter().all(|body| body["id"] == told["id"]), "{told:#}: {refused:#?}");
     wait_until("status is well", || {
         world.landfall(&["status"]).stdout.contains("nothing needs attention").then_some(())
     });
