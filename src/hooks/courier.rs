@@ -363,14 +363,17 @@ mod tests {
         let (mut courier, mut line) = (courier(folder.path()), Line::default());
         happens(&courier, "bad-1");
         go_on(&mut courier, &mut line, folder.path(), 1);
+        line.again_at = Some(Instant::now() + PAUSE_MAX);
+        happens(&courier, "good-1");
+        let tried = go_on(&mut courier, &mut line, folder.path(), 3);
+        assert_eq!(tried[1..], ["good-1", "bad-1"], "with the first that is taken it may be back");
         let later = Instant::now() + PAUSE_MAX;
         line.again_at = Some(later);
-        for path in ["good-1", "bad-2", "good-2"] {
-            happens(&courier, path);
-        }
-        let tried = go_on(&mut courier, &mut line, folder.path(), 4);
-        assert_eq!(tried, ["bad-1", "good-1", "bad-2", "good-2"]);
-        assert_eq!(courier.store.hook_counts()[0].waiting, 2, "those that were refused");
+        happens(&courier, "good-2");
+        happens(&courier, "good-3");
+        let tried = go_on(&mut courier, &mut line, folder.path(), 5);
+        assert_eq!(tried[3..], ["good-2", "good-3"]);
+        assert_eq!((line.again_at, courier.store.hook_counts()[0].waiting), (Some(later), 1));
     }
 
     #[cfg(unix)]
@@ -379,6 +382,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut courier, mut line) = (courier(folder.path()), Line::default());
         happens(&courier, "bad-1");
+        go_on(&mut courier, &mut line, folder.path(), 1);
+        line.again_at = Some(Instant::now() + PAUSE_MAX);
         happens(&courier, "bad-2");
         go_on(&mut courier, &mut line, folder.path(), 2);
         for (tries, round) in [(4, 1), (6, 2)] {
