@@ -282,6 +282,17 @@ fn who_may_not_hang_unseen_notes_a_path_before_its_links_are_followed() {
     offences.must_be_none("use `durable_fs::real_path`");
 }
 
+/// A copy that was made for one name is not taken for that of another.
+#[test]
+fn where_a_source_goes_is_said_by_one_setter() {
+    let banned = ["retired_to = ", "retired_to) = ", "retired_to.take(", "copied_as = ", "copied_as) = "];
+    let mut offences = Offences::default();
+    for source in sources().into_iter().filter(|source| source.module != "model") {
+        offences.add_lines_with(&source, &banned);
+    }
+    offences.must_be_none("use `retire_to` of `Job` or `Companion`");
+}
+
 #[test]
 fn commands_say_nothing_by_macros_that_panic() {
     let banned = [" println!(", " print!(", " eprintln!(", " eprint!("];

@@ -62,7 +62,16 @@ pub(crate) enum Moved {
     /// There is no file under the old name; nothing happened.
     Missing,
     /// A verified copy is durable under a hidden name. Called again with it, once that is written down, the move goes on.
-    Copied(FileIdentity),
+    Copied(Copied),
+}
+
+/// A copy that was made and compared just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    /// What it is, to be written down.
+    pub copy: FileIdentity,
+    /// What its source was then.
+    of: FileIdentity,
 }
 
 impl From<Renamed> for Moved {
@@ -79,8 +88,10 @@ impl From<Renamed> for Moved {
 pub(crate) struct Moving<'a> {
     /// A copy is made also where a rename would do: who has another name of the file could change it afterwards.
     pub always_copies: bool,
-    /// The copy that was made before, as it was told with [`Moved::Copied`].
+    /// The copy that was made before, as it was told with [`Moved::Copied`] and is written down.
     pub copied_as: Option<FileIdentity>,
+    /// What [`Moved::Copied`] told just now: unless one of the two files was touched since, they need not be compared once more.
+    pub made: Option<Copied>,
     /// A copy is its sender's as its original is, where this user may give it to him.
     pub keeps_owner: bool,
     /// Asked before so many bytes are copied.
@@ -117,15 +128,29 @@ fn copy_noted(from: &Path, to: &Path, how: Moving<'_>) -> Result<Moved, FsError>
         }
         return remove_file(&partial).map(|()| Moved::NameTaken);
     }
-    if is_noted(&partial)? && content(from)? == content(&partial)? {
+    if is_noted(&partial)? && is_alike(from, &partial, how.made)? {
         return give_name(from, &partial, to).map(Moved::from);
     }
     let found = identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
-    (how.may_copy)(found.map_or(0, |found| found.size)).map_err(|e| FsError::new("copy", from, e))?;
-    copy_or_nothing(from, &partial, how.keeps_owner)?;
+    (how.may_copy)(found.map_or(0, |found| found.size)).map_err(|error| {
+        remove_file(&partial).ok(); // one that is not known again only takes up room
+        FsError::new("copy", from, error)
+    })?;
+    let of = copy_or_nothing(from, &partial, how.keeps_owner)?;
     let copy = identity_at(&partial).map_err(|e| FsError::new("look at", &partial, e))?;
     let gone = || FsError::new("look at", &partial, io::ErrorKind::NotFound.into());
-    copy.map(Moved::Copied).ok_or_else(gone)
+    copy.map(|copy| Moved::Copied(Copied { copy, of })).ok_or_else(gone)
+}
+
+/// Whether a copy has the content of its source.
+fn is_alike(from: &Path, copy: &Path, made: Option<Copied>) -> Result<bool, FsError> {
+    let look = |path: &Path| identity_at(path).map_err(|e| FsError::new("look at", path, e));
+    if let Some(made) = made
+        && (look(from)?, look(copy)?) == (Some(made.of), Some(made.copy))
+    {
+        return Ok(true);
+    }
+    Ok(content(from)? == content(copy)?)
 }
 
 /// Whether the file at a path is the copy that was written down.
@@ -177,7 +202,8 @@ pub(super) fn copy_over(from: &Path, to: &Path, keeps_owner: bool) -> Result<Ren
     give_name(from, &partial, to)
 }
 
-fn copy_or_nothing(from: &Path, partial: &Path, keeps_owner: bool) -> Result<(), FsError> {
+/// What the source was when it was copied.
+fn copy_or_nothing(from: &Path, partial: &Path, keeps_owner: bool) -> Result<FileIdentity, FsError> {
     copy_verified(from, partial, keeps_owner).inspect_err(|_| {
         // The first error is the one to tell; what stays is written anew by the next attempt.
         remove_file(partial).ok();
@@ -217,7 +243,7 @@ pub(crate) fn remove_in(path: &Path, is_it: impl Fn(&FolderIdentity) -> bool) ->
     removed.map(|done| done == Some(true)).map_err(|error| FsError::new("remove", path, error))
 }
 
-fn copy_verified(from: &Path, partial: &Path, keeps_owner: bool) -> Result<(), FsError> {
+fn copy_verified(from: &Path, partial: &Path, keeps_owner: bool) -> Result<FileIdentity, FsError> {
     let reading = |e| FsError::new("read", from, e);
     let mut source = open_source(from).map_err(reading)?;
     let before = identity(&source).map_err(reading)?;
@@ -233,7 +259,8 @@ fn copy_verified(from: &Path, partial: &Path, keeps_owner: bool) -> Result<(), F
         return Err(FsError::new("move", from, changed));
     }
     drop(copy);
-    verify(partial, &copied)
+    verify(partial, &copied)?;
+    Ok(after)
 }
 
 /// What lies on the disk is what was read from the source.
@@ -318,10 +345,10 @@ mod tests {
     }
 
     fn how(copied_as: Option<FileIdentity>) -> Moving<'static> {
-        Moving { always_copies: true, copied_as, keeps_owner: false, may_copy: &|_| Ok(()) }
+        Moving { always_copies: true, copied_as, made: None, keeps_owner: false, may_copy: &|_| Ok(()) }
     }
 
-    fn copied(from: &Path, to: &Path) -> FileIdentity {
+    fn copied(from: &Path, to: &Path) -> Copied {
         match move_by(from, to, how(None)).expect("copies") {
             Moved::Copied(copy) => copy,
             other => panic!("{other:?}"),
@@ -341,12 +368,12 @@ mod tests {
                 let file = File::options().write(true).open(path).expect("opens");
                 file.set_modified(modified).expect("sets it");
             }
-            let noted = (crash != "before the copy").then(|| copied(&ours, &to));
+            let noted = (crash != "before the copy").then(|| copied(&ours, &to).copy);
             if crash == "after the rename" {
                 rename_no_replace(&hidden_sibling(&to, &ours, PARTIAL), &to).expect("renames");
             }
             if crash.ends_with("another's rename") {
-                let copy = copied(&others, &to);
+                let copy = copied(&others, &to).copy;
                 assert_eq!(move_by(&others, &to, how(Some(copy))).expect("moves"), Moved::Done);
             }
             let moved = move_by(&ours, &to, how(noted)).expect(crash);
@@ -362,6 +389,31 @@ mod tests {
             let left = fs::read_dir(folder.path()).expect("listed").count();
             assert_eq!(left, 2, "{crash}: one to each source, and nothing hidden");
             assert_eq!(is_missing(&ours).expect("can be looked at"), moved == Moved::Done, "{crash}");
+        }
+    }
+
+    /// Goal: what was compared when it was made is not read once more, and what was touched since is.
+    #[test]
+    fn a_copy_that_was_made_just_now_is_read_again_only_where_it_or_its_source_was_touched() {
+        let look = |path: &Path| identity_at(path).expect("can be looked at").expect("is there");
+        let touch = |path: &Path| {
+            let before = look(path);
+            while look(path) == before {
+                fs::write(path, "wrong").expect("written"); // its time has ticks
+            }
+        };
+        for (touched, is_taken_for_one) in [("neither", true), ("source", false), ("copy", false)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+            fs::write(&from, "right").expect("written");
+            let mut made = copied(&from, &to);
+            let partial = hidden_sibling(&to, &from, PARTIAL);
+            touch(if touched == "copy" { &partial } else { &from });
+            if touched == "neither" {
+                made.of = look(&from); // as if it had been so all the time: only who reads it sees that they differ
+            }
+            let is_one = is_alike(&from, &partial, Some(made)).expect("can be read");
+            assert_eq!(is_one, is_taken_for_one, "{touched}");
         }
     }
 }

@@ -185,7 +185,7 @@ fn take_end(job: &mut Job, by: &str, reason: &str) -> Result<LedgerOutcome, Trou
             _ => LedgerOutcome::Failed,
         });
     }
-    job.retired_to = job.retrieved_from().cloned();
+    job.retire_to(job.retrieved_from().cloned());
     let kind = job.error.as_ref().map_or(FaultKind::Transient, |error| error.kind);
     job.take(JobEvent::Abandoned, now, "")?;
     if job.state == JobState::Completed {

@@ -21,17 +21,15 @@ pub(super) fn plan(rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
     }
     let folder = folder(rule, job)?;
     // An archive that is out of reach does not hold up the outputs: `move_source` chooses when it is back.
-    job.retired_to = free_name(&folder, job.source.path.as_path(), 0).ok().map(OsText::from);
+    job.retire_to(free_name(&folder, job.source.path.as_path(), 0).ok().map(OsText::from));
     plan_companions(&folder, job);
     Ok(())
 }
 
 /// For a job that turned out to be another than was planned for: names are chosen, and made durable, when its source is moved.
 pub(super) fn forget_plan(job: &mut Job) {
-    (job.retired_to, job.source.copied_as) = (None, None);
-    for companion in &mut job.source.companions {
-        (companion.retired_to, companion.copied_as) = (None, None);
-    }
+    job.retire_to(None);
+    job.source.companions.iter_mut().for_each(|companion| companion.retire_to(None));
 }
 
 pub(super) fn folder(rule: &ReadyRule, job: &Job) -> Result<PathBuf, Trouble> {

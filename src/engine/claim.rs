@@ -289,15 +289,8 @@ fn companions(rule: &Rule, offer: &Offer, id: JobId, renames: bool) -> Result<Ve
         let is_it = |found: &FileIdentity| judged.is_none_or(|judged| found.same_content(judged));
         let Some(identity) = look_at(path)?.filter(is_it) else { continue };
         let claimed = renames.then(|| claimed_path_beside(rule, path, id, found.len()).into());
-        found.push(Companion {
-            path: path.as_path().into(),
-            claimed,
-            identity,
-            retired_to: None,
-            is_copied: false,
-            copied_as: None,
-            is_of_folder: judged.is_some(),
-        });
+        let is_of_folder = judged.is_some();
+        found.push(Companion { claimed, is_of_folder, ..Companion::found(path.as_path(), identity) });
     }
     Ok(found)
 }

@@ -92,7 +92,7 @@ pub(super) fn return_companions(job: &Job) -> Result<(), Trouble> {
 pub(super) fn bring_companions(store: &Store, job: &mut Job) -> Result<(), Trouble> {
     let mut changed = false;
     for companion in &mut job.source.companions {
-        let (Some(claimed), Some(from)) = (&companion.claimed, companion.retired_to.take()) else { continue };
+        let (Some(claimed), Some(from)) = (&companion.claimed, &companion.retired_to) else { continue };
         changed = true;
         if durable_fs::move_file(from.as_path(), claimed.as_path())? == Renamed::NameTaken {
             tracing::warn!(job = %job.id, path = %from, "stays where it lies: its claimed name is taken");
@@ -101,6 +101,7 @@ pub(super) fn bring_companions(store: &Store, job: &mut Job) -> Result<(), Troub
         if let Some(found) = look_at(claimed.as_path())? {
             companion.identity = found;
         }
+        companion.retire_to(None);
     }
     if changed {
         store.change().job(job).apply()?;
@@ -124,15 +125,9 @@ mod tests {
         let path = folder.join("pay.txt");
         std::fs::write(&path, "1\n").expect("a file");
         let identity = look_at(&path).expect("can be looked at").expect("a regular file");
-        let companion = Companion {
-            path: companion.into(),
-            claimed: Some(folder.join("claimed-too").into()),
-            identity: look_at(companion).ok().flatten().unwrap_or(identity),
-            retired_to: None,
-            is_copied: false,
-            copied_as: None,
-            is_of_folder: false,
-        };
+        let found = look_at(companion).ok().flatten().unwrap_or(identity);
+        let claimed = Some(folder.join("claimed-too").into());
+        let companion = Companion { claimed, ..Companion::found(companion, found) };
         let source = Source { companions: vec![companion], ..Source::found(path, identity) };
         Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now())
     }
@@ -160,17 +155,7 @@ mod tests {
         let found = || of_earlier_version(&world.shared, &rule, &offer).expect("looks");
         assert_eq!(found(), None);
         (job.source.claimed, job.source.claim_folder) = (None, None);
-        let path = totals.as_path().into();
-        let companion = Companion {
-            path,
-            claimed: None,
-            identity,
-            retired_to: None,
-            is_copied: false,
-            copied_as: None,
-            is_of_folder: false,
-        };
-        job.source.companions = vec![companion];
+        job.source.companions = vec![Companion::found(totals.as_path(), identity)];
         world.shared.save(&job).expect("writes");
         world.shared.claims.taken.enter(&job);
         assert_eq!(found(), Some(totals.clone()), "a job is at them");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::companions::{return_companions, take_companions};
 use super::give_back::{end_given_back, give_back};
-use super::moving::{move_companions, move_source, plan_companions, sync_moved};
+use super::moving::{Mover, plan_companions, sync_moved};
 use super::retire::check_place;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
@@ -55,8 +55,7 @@ pub(super) fn quarantine(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
 fn write_down(shared: &Shared, job: &mut Job, quarantines: bool) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, job)?;
     if quarantines && job.source.claimed.is_some() && job.retired_to.is_none() {
-        job.retired_to = Some(quarantine::name(&rule.rule, job)?.into());
-        job.source.copied_as = None; // that was on the way to another name
+        job.retire_to(Some(quarantine::name(&rule.rule, job)?.into()));
         plan_companions(&quarantine::folder(&rule.rule, job), job);
     }
     let mut changes = shared.store.change();
@@ -115,16 +114,9 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     if job.retired_to.is_some() {
         check_place(shared, &rule, &quarantine::folder(&rule.rule, &job))?;
         let folder = quarantine::make(&rule.rule, &job)?;
-        move_source(&shared.store, &shared.resources.disk_space, &mut job, ArchiveOwner::Service, |job| {
-            quarantine::name(&rule.rule, job)
-        })?;
-        move_companions(
-            &shared.store,
-            &shared.resources.disk_space,
-            &mut job,
-            ArchiveOwner::Service,
-            &folder,
-        )?;
+        let mover = Mover::new(&shared.store, &shared.resources.disk_space, ArchiveOwner::Service);
+        mover.move_source(&mut job, |job| quarantine::name(&rule.rule, job))?;
+        mover.move_companions(&mut job, &folder)?;
         sync_moved(&job)?;
     }
     if shared.publishing.aside.is_none() && job.retired_to.is_some() {

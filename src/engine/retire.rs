@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::companions::claimed_companions;
 use super::free_name::free_name;
-use super::moving::{move_companions, move_source, plan_companions};
+use super::moving::{Mover, plan_companions};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
@@ -100,17 +100,16 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
         job.note(clock::now(), "its source was written to after it was read: what came later is in no output, and it is kept in quarantine");
         job.source.is_set_apart = true;
         archive::forget_plan(job);
-        job.retired_to = Some(quarantine::name(&rule.rule, job)?.into());
+        job.retire_to(Some(quarantine::name(&rule.rule, job)?.into()));
         plan_companions(&quarantine::folder(&rule.rule, job), job);
         shared.save(job)?;
         shared.store.sync()?;
     }
     check_place(shared, rule, &quarantine::folder(&rule.rule, job))?;
     let folder = quarantine::make(&rule.rule, job)?;
-    move_source(&shared.store, &shared.resources.disk_space, job, ArchiveOwner::Service, |job| {
-        quarantine::name(&rule.rule, job)
-    })?;
-    move_companions(&shared.store, &shared.resources.disk_space, job, ArchiveOwner::Service, &folder)?;
+    let mover = Mover::new(&shared.store, &shared.resources.disk_space, ArchiveOwner::Service);
+    mover.move_source(job, |job| quarantine::name(&rule.rule, job))?;
+    mover.move_companions(job, &folder)?;
     let message = "the source was written to after it was read: what came later is in no output";
     let hint = "compare it with the outputs, and have the sender send again what is missing";
     let error = Some(Trouble::new(FaultKind::Input, message, Some(hint)).error);
@@ -157,7 +156,8 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
 
 fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
     check_place(shared, rule, &archive::folder(rule, job)?)?;
-    move_source(&shared.store, &shared.resources.disk_space, job, rule.rule.source.archive_owner, |job| {
+    let mover = Mover::new(&shared.store, &shared.resources.disk_space, rule.rule.source.archive_owner);
+    mover.move_source(job, |job| {
         let folder = archive::folder(rule, job)?;
         durable_fs::make_folder(&folder, false)?;
         free_name(&folder, job.source.path.as_path(), 0)
@@ -165,7 +165,7 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
     let target = job.retired_to.clone();
     let folder = target.as_ref().and_then(|path| path.as_path().parent());
     let (Some(folder), false) = (folder, job.source.companions.is_empty()) else { return Ok(()) };
-    move_companions(&shared.store, &shared.resources.disk_space, job, rule.rule.source.archive_owner, folder)
+    mover.move_companions(job, folder)
 }
 
 /// What this job put into the archive, for its removal one day. Only what is there and is what it was: another file of its name is

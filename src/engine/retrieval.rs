@@ -87,7 +87,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
                 ),
             };
             job.fail(Trouble::new(FaultKind::Storage, message, Some(hint)).error)?;
-            job.retired_to = None;
+            job.retire_to(None);
             fail::remove_hidden(shared, job)?;
             fail::finish_failing(shared, job.clone())?;
         }

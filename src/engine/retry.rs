@@ -59,7 +59,8 @@ fn from_source<'r>(
     let (id, published_as, known) = (job.id, job.clone(), store.ledger(job.id)?);
     let rules: Vec<_> = rules.into_iter().collect();
     let (mut job, rule) = prepared(store, taken, &rules, job)?;
-    let quarantined = job.retired_to.take();
+    let quarantined = job.retired_to.clone();
+    job.retire_to(None);
     let left = store.rule(&job.rule_hash)?.filter(|left| left != rule);
     // They go with the records that they were about.
     settling::tell_in_history(&store.settlements(id)?, &mut job);
@@ -113,7 +114,7 @@ fn prepared<'r>(
     }
     let is_moved = job.retired_to.as_ref().is_none_or(lies_at) || !lies_at(job.source_path());
     if job.abandoned.is_some() && !is_moved {
-        job.retired_to = None; // it was abandoned before its source was moved there
+        job.retire_to(None); // it was abandoned before its source was moved there
     }
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
     match ask_folder(&from)? {
@@ -385,8 +386,7 @@ fn reset(job: &mut Job, rule: &Rule, by: &str) -> Result<(), Trouble> {
     job.rule_hash = rule.hash();
     job.error = None;
     job.held_records = HeldRecords::default();
-    job.source.copied_as = None;
-    job.source.companions.iter_mut().for_each(|companion| companion.copied_as = None);
+    job.source.forget_copies();
     job.suspect(None)?;
     job.account = Account::default();
     job.entries.clear();

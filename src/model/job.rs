@@ -227,6 +227,17 @@ impl Source {
         }
     }
 
+    /// Notes the copy that is on its way to where the source goes.
+    pub fn note_copy(&mut self, copy: FileIdentity) {
+        self.copied_as = Some(copy);
+    }
+
+    /// Forgets all copies that were made of it and of what belongs to it.
+    pub fn forget_copies(&mut self) {
+        self.copied_as = None;
+        self.companions.iter_mut().for_each(|companion| companion.copied_as = None);
+    }
+
     /// Whether a rule can end it: what stays where it lies was not claimed, and what was claimed cannot stay.
     pub fn ends_as(&self, rule: &Rule) -> bool {
         !self.retire || self.claimed.is_some() == (rule.source.on_success != OnSuccess::Keep)
@@ -255,6 +266,32 @@ pub struct Companion {
     /// It is the marker of a whole folder: once it was written anew it stands for other files.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_of_folder: bool,
+}
+
+impl Companion {
+    /// One where it was found: not claimed, and not of a whole folder.
+    pub fn found(path: impl Into<OsText>, identity: FileIdentity) -> Self {
+        Self {
+            path: path.into(),
+            claimed: None,
+            identity,
+            retired_to: None,
+            is_copied: false,
+            copied_as: None,
+            is_of_folder: false,
+        }
+    }
+
+    /// Says where it goes, or lies; see [`Job::retire_to`].
+    pub fn retire_to(&mut self, name: Option<OsText>) {
+        self.retired_to = name;
+        self.copied_as = None;
+    }
+
+    /// Notes the copy that is on its way there.
+    pub fn note_copy(&mut self, copy: FileIdentity) {
+        self.copied_as = Some(copy);
+    }
 }
 
 /// What a job waits for.

@@ -12,6 +12,12 @@ use super::os_text::OsText;
 use super::standing::Phase;
 
 impl Job {
+    /// Says where its source goes, or lies. A copy that was on its way to another name is none for this one.
+    pub fn retire_to(&mut self, name: Option<OsText>) {
+        self.retired_to = name;
+        self.source.copied_as = None;
+    }
+
     /// Whether the job is on its way to `failed`, `refused` or `aborted`: the reason is written down, its source is being moved to
     /// quarantine.
     pub fn is_failing(&self) -> bool {
@@ -40,7 +46,7 @@ impl Job {
     pub fn abort(&mut self, at: Timestamp, by: &str) -> Result<(), IllegalTransition> {
         let retrieved_from = self.retrieved_from().cloned();
         self.state.enter(Phase::Aborting)?;
-        self.retired_to = retrieved_from;
+        self.retire_to(retrieved_from);
         self.waiting = None;
         self.error = None;
         self.note(at, &format!("aborted by {by}"));
@@ -63,7 +69,7 @@ impl Job {
     fn begin_end(&mut self, phase: Phase, error: JobError) -> Result<(), IllegalTransition> {
         let retrieved_from = self.retrieved_from().cloned();
         self.state.enter(phase)?;
-        self.retired_to = retrieved_from;
+        self.retire_to(retrieved_from);
         self.waiting = None;
         self.error = Some(error);
         Ok(())
@@ -260,6 +266,24 @@ mod tests {
         assert_eq!(job.retired_to, Some("quarantine/pay.csv".into()), "it stays there");
         job.end_failing(Timestamp::UNIX_EPOCH).expect("ends");
         assert!(job.state == JobState::Aborted && job.is_retriable() && job.error.is_none());
+    }
+
+    #[test]
+    fn a_copy_that_was_made_for_one_name_is_forgotten_with_it_whatever_says_another() {
+        let names: [fn(&mut Job); 4] = [
+            |job| job.retire_to(Some("quarantine/other.csv".into())),
+            |job| job.retire_to(None),
+            |job| job.abort(Timestamp::UNIX_EPOCH, "root").expect("is running"),
+            |job| job.fail(error()).expect("is running"),
+        ];
+        for name in names {
+            let mut job = job();
+            taken(&mut job, JobEvent::Started).expect("starts");
+            job.retire_to(Some("archive/pay.csv".into()));
+            job.source.note_copy(job.source.identity);
+            name(&mut job);
+            assert_eq!(job.source.copied_as, None);
+        }
     }
 
     #[test]

@@ -39,15 +39,8 @@ fn full_job(text: &str, number: u64) -> Job {
     job.vars.insert("sender".into(), OsText::from(text));
     job.source.claimed = Some(OsText::from(text));
     job.source.claim_folder = Some(folder_identity());
-    job.source.companions = vec![Companion {
-        path: text.into(),
-        claimed: None,
-        identity: identity(number),
-        retired_to: None,
-        is_copied: false,
-        copied_as: None,
-        is_of_folder: true,
-    }];
+    job.source.companions =
+        vec![Companion { is_of_folder: true, ..Companion::found(text, identity(number)) }];
     job.waiting = Some(Waiting { waits_for: WaitsFor::Disk, until: Some(at(3)), detail: text.into() });
     job.content_hash = Some(format!("blake3:{number:064x}"));
     job.account.records_out.insert(Category::main(), number);
