@@ -29,17 +29,25 @@ mod format;
 pub mod fuzz;
 mod group_sync;
 mod hooks;
+mod library;
 mod listing;
 pub mod model;
 mod output;
 pub mod pipeline;
+mod posting;
+mod published;
 mod record;
 mod service;
 mod store;
 mod telemetry;
+mod traces;
 mod watch;
 
 pub use cli::main;
+pub use library::{
+    Ingestion, Input, Landfall, LandfallError, OutputFile, OutputRecords, OutputSlice, OutputSlices, Progress,
+};
+pub use published::ReadError;
 pub use service::{Reloader, Service, ServiceError, Stopper, serve};
 
 /// What the benchmarks and tests of this repository reach into; no promise is made of it.

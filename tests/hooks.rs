@@ -3,15 +3,13 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use support::random::Random;
+use support::receiver::Receiver;
 use support::{Service, World, wait_until};
 
 /// Every file is taken at once; one whose name begins with `bad` fails.
@@ -21,62 +19,6 @@ const RULE: &str = r#"
     pipeline = [{ step = "filter", drop = { column = "kind", equals = "old" } }]
     errors = { failed_max = 0 }
 "#;
-
-/// A receiver over HTTP, which answers with what it is told to.
-struct Receiver {
-    port: u16,
-    answer: Arc<AtomicU16>,
-    heads: Arc<Mutex<Vec<String>>>,
-    taken: Arc<Mutex<Vec<Value>>>,
-    refused: Arc<Mutex<Vec<Value>>>,
-}
-
-impl Receiver {
-    fn start(answer: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
-        let port = listener.local_addr().expect("is bound").port();
-        let (answer, heads) = (Arc::new(AtomicU16::new(answer)), Arc::default());
-        let receiver = Self { port, answer, heads, taken: Arc::default(), refused: Arc::default() };
-        let (answer, heads) = (Arc::clone(&receiver.answer), Arc::clone(&receiver.heads));
-        let (taken, refused) = (Arc::clone(&receiver.taken), Arc::clone(&receiver.refused));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.expect("somebody comes");
-                let Some((head, body)) = read(&mut stream) else { continue };
-                let status = answer.load(Ordering::Acquire);
-                let bodies = if status == 200 { &taken } else { &refused };
-                bodies.lock().expect("no panic").push(body);
-                heads.lock().expect("no panic").push(head);
-                write!(stream, "HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n").ok();
-            }
-        });
-        receiver
-    }
-
-    /// What it took, of these events.
-    fn taken(&self, event: &str) -> Vec<Value> {
-        let taken = self.taken.lock().expect("no panic");
-        taken.iter().filter(|body| body["event"] == event).cloned().collect()
-    }
-
-    fn asked(&self) -> usize {
-        self.heads.lock().expect("no panic").len()
-    }
-}
-
-fn read(stream: &mut std::net::TcpStream) -> Option<(String, Value)> {
-    let (mut sent, mut block) = (Vec::new(), [0; 4096]);
-    loop {
-        let count = stream.read(&mut block).ok().filter(|count| *count > 0)?;
-        sent.extend_from_slice(&block[..count]);
-        let text = String::from_utf8_lossy(&sent).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length: usize = head.split("Content-Length: ").nth(1)?.lines().next()?.parse().ok()?;
-        if body.len() >= length {
-            return Some((head.to_owned(), serde_json::from_str(body).ok()?));
-        }
-    }
-}
 
 fn with_hooks(service: &str, rule: &str, hooks: &str) -> World {
     let world = World::with_service(service, rule);

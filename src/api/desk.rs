@@ -18,7 +18,7 @@ use super::metrics::Scrapes;
 use super::params::Asked;
 use super::pipe::{Giver, Piece, pipe};
 use super::problem::Problem;
-use super::routes::{Route, Work, routes};
+use super::routes::{Route, Work, routes, trace};
 use super::token::{Refusals, Tokens};
 use super::{events, openapi};
 use crate::engine::{Door as _, Engine};
@@ -181,7 +181,7 @@ impl Desk {
             Work::Ready => Ok(self.ready()),
             Work::Document => Ok(json(StatusCode::OK, self.document.clone())),
             Work::Events => self.tell_events(asked),
-            Work::Ask(_) | Work::Act(_) | Work::Halt(_) | Work::Pace(..) | Work::Metrics => {
+            Work::Ask(_) | Work::Trace | Work::Act(_) | Work::Halt(_) | Work::Pace(..) | Work::Metrics => {
                 let Some(turn) = self.answers.take() else {
                     return Err(Problem::busy("so many questions are being answered already"));
                 };
@@ -210,6 +210,7 @@ impl Desk {
     fn work(&self, route: &Route, asked: &Asked, by: &str, out: &mut Giver) -> Result<(), Problem> {
         match &route.work {
             Work::Ask(ask) => ask(&self.engine, asked, out).map_err(|stop| problem_of(&stop)),
+            Work::Trace => trace(&self.engine, asked, out).map_err(|stop| problem_of(&stop)),
             Work::Act(line) => self.act(line, asked, by, out),
             Work::Metrics => {
                 let told = self.scrapes.write(&self.engine, &self.data_dir);

@@ -5,13 +5,15 @@ use std::io::Write;
 
 use super::acts::{ACTS, ActLine, JOB};
 use super::params::{Asked, Kind, Param};
-use crate::engine::{Door, JobFilter, Sought};
+use crate::engine::{Door, Engine, JobFilter, Refusal, Sought, TraceAsked};
+use crate::listing::trace::Traced;
 use crate::listing::{self, Stop};
 use crate::model::halts::{Halting, Scope};
 use crate::model::job_state::JobState;
 use crate::model::job_view::{VIEW_VERSION, job_json};
 use crate::model::pace::Paced;
 use crate::model::shown_json;
+use crate::published::{self, ReadError};
 
 /// How a request is answered.
 pub(super) enum Work {
@@ -22,6 +24,8 @@ pub(super) enum Work {
     Halt(fn(Scope) -> Halting),
     /// Limits a rule or a throttle, whose name is this parameter.
     Pace(&'static str, fn(String) -> Paced),
+    /// Where one record of a job went.
+    Trace,
     Events,
     /// Whether the process answers; whether it takes files. Nobody need prove who they are.
     Health,
@@ -47,6 +51,7 @@ impl Route {
         match self.work {
             Work::Events => "text/event-stream",
             Work::Metrics => super::metrics::CONTENT,
+            _ if self.answer == OUTPUT => "application/octet-stream",
             _ => "application/json",
         }
     }
@@ -67,6 +72,28 @@ const STATES: &[&str] = &[
     "failed",
     "aborted",
     "refused",
+];
+/// The schema of what is no JSON.
+const OUTPUT: &str = "Text";
+const ENTRY: Param = Param::query("entry", Kind::Text, "the entry of an archive, where there are several");
+const OF_OUTPUT: &[Param] = &[
+    JOB,
+    Param::query("category", Kind::Text, "the output of this category, where there are several"),
+    ENTRY,
+    Param::query(
+        "first",
+        Kind::Integer(1, u64::MAX >> 1),
+        "only the records from this one on: the first one is 1; a header comes before them",
+    ),
+    Param::query("last", Kind::Integer(1, u64::MAX >> 1), "only the records up to this one"),
+];
+const OF_TRACE: &[Param] = &[
+    JOB,
+    Param {
+        required: true,
+        ..Param::query("record", Kind::Integer(1, u64::MAX >> 1), "its number within its entry")
+    },
+    ENTRY,
 ];
 const RULE: Param = Param::query("rule", Kind::Text, "only jobs of this rule");
 const NUMBER: Param =
@@ -156,6 +183,20 @@ pub(super) fn routes() -> Vec<Route> {
             &[JOB, NUMBER],
             "Record",
             Work::Ask(record),
+        ),
+        get(
+            "/v1/jobs/{job}/output",
+            "What a job published, unpacked, as `landfall output`: one output of it, or some of its records",
+            OF_OUTPUT,
+            OUTPUT,
+            Work::Ask(output),
+        ),
+        get(
+            "/v1/jobs/{job}/trace",
+            "Where one record of a job went, as `landfall trace --json`: its source is read again",
+            OF_TRACE,
+            "Trace",
+            Work::Trace,
         ),
         get("/v1/rules", "The rules, as `landfall rules --json`", &[], "Rules", Work::Ask(rules)),
         get("/v1/configuration", "What the service goes by", &[], "Configuration", Work::Ask(configuration)),
@@ -255,6 +296,34 @@ fn records(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), St
 fn record(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
     let number = asked.number("number").unwrap_or_default();
     listing::records::show_json(out, door, asked.text("job").unwrap_or_default(), number)
+}
+
+fn output(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let job = asked.text("job").unwrap_or_default();
+    let (job, rule) = (door.show(job)?, door.rule_of(job)?);
+    let range = published::Range {
+        first: asked.number("first").unwrap_or(1),
+        last: asked.number("last").unwrap_or(u64::MAX),
+    };
+    let all = asked.number("first").is_none() && asked.number("last").is_none();
+    let refused = |error: ReadError| match error {
+        ReadError::Print(error) => Stop::Output(error),
+        error => Stop::Refused(Refusal::from_fault(&error)),
+    };
+    let chosen = published::chosen(&job, asked.text("category"), asked.text("entry")).map_err(refused)?;
+    let output = published::only(&job, &chosen).map_err(refused)?;
+    published::print_alone(output, &rule, (!all).then_some(range), out).map_err(refused)
+}
+
+/// As JSON.
+pub(super) fn trace(engine: &Engine, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let wanted = TraceAsked {
+        record: asked.number("record").unwrap_or_default(),
+        entry: asked.text("entry").map(str::to_owned),
+    };
+    let (job, trace) = engine.trace(asked.text("job").unwrap_or_default(), &wanted)?;
+    let traced = Traced::new(engine, &job, &trace)?;
+    Ok(writeln!(out, "{}", shown_json::to_string(&traced.view())?)?)
 }
 
 fn rules(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {

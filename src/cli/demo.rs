@@ -9,12 +9,11 @@ use anyhow::{Context as _, bail};
 
 use super::check::counted;
 use super::exit::FAILED;
-use super::follow::Follower;
 use super::private;
 use super::say::say;
 use crate::config;
 use crate::durable_fs;
-use crate::engine::{Engine, Purpose};
+use crate::engine::{Engine, Follower, Purpose};
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
 use crate::model::notice::Notice;

@@ -4,7 +4,6 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::check::counted;
-use super::own_output;
 use super::private;
 use super::say::say;
 use super::view;
@@ -16,6 +15,7 @@ use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{FreeMin, Publish, Rule, Sequence, Settings};
 use crate::model::template;
+use crate::published;
 use crate::store::{Published, StoreError};
 
 const LINES_SHOWN: usize = 4;
@@ -144,7 +144,7 @@ impl DryRun {
         if path.extension().is_some_and(|suffix| suffix == "age") {
             anyhow::bail!("the output is encrypted");
         }
-        Ok(lines_of(&own_output::read(path, rule, self.scratch.path(), SAMPLE_BYTES)?))
+        Ok(lines_of(&published::read(path, rule, self.scratch.path(), SAMPLE_BYTES)?))
     }
 }
 

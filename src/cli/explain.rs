@@ -9,6 +9,7 @@ use crate::config::Problems;
 use crate::control::ControlError;
 use crate::engine::{EngineError, Refusal};
 use crate::model::fault::{Fault, FaultKind};
+use crate::published::ReadError;
 use crate::store::StoreError;
 
 pub(super) fn explain(error: &anyhow::Error) -> ExitCode {
@@ -36,6 +37,7 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
             .or_else(store)
             .or_else(control)
             .or_else(api)
+            .or_else(|| cause.downcast_ref::<ReadError>().and_then(Fault::hint))
             .or_else(|| cause.downcast_ref::<Refusal>().and_then(Refusal::hint))
     })
 }

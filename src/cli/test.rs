@@ -11,14 +11,12 @@ use serde::Serialize;
 
 use super::dry_run::without_root;
 use super::exit::FAILED;
-use super::follow::Follower;
-use super::own_output;
 use super::private;
 use super::say::{self, say};
 use super::test_diff::difference;
 use crate::config::{self, Content, Dropped, Expected, Problem, Problems, RuleTest};
 use crate::durable_fs;
-use crate::engine::{Act, Door as _, Engine, Rehearsal};
+use crate::engine::{Act, Door as _, Engine, Follower, Rehearsal};
 use crate::model::account::FailedRecord;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
@@ -28,6 +26,7 @@ use crate::model::pattern;
 use crate::model::rule::{FreeMin, Limit, OnSuccess, Publish, Rule, Settings, SourceEnd};
 use crate::model::template;
 use crate::pipeline::{Pipeline, Registry};
+use crate::published;
 use crate::store::Published;
 
 /// Runs `[[rule.test]]` in the rules' files and `[[test]]` in `NAME.test.toml` beside them.
@@ -264,7 +263,7 @@ fn rule_within(rule: &Rule, scratch: &Path) -> Rule {
 fn outputs_of(job: &Job, rule: &Rule, scratch: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut outputs: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for output in &job.outputs {
-        let text = own_output::read(output.path.as_path(), rule, scratch, u64::MAX)?;
+        let text = published::read(output.path.as_path(), rule, scratch, u64::MAX)?;
         outputs.entry(output.category.to_string()).or_default().extend(text);
     }
     Ok(outputs)

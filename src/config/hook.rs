@@ -9,7 +9,8 @@ use super::problem::did_you_mean;
 use super::raw::{Node, Value};
 use super::report::Report;
 use super::section::{Item, Section, is_plain_name};
-use crate::model::hook::{Hook, HookEvent, HookTarget, HookUrl};
+use crate::model::hook::{Hook, HookEvent, HookTarget};
+use crate::model::post_url::PostUrl;
 
 const HOOKS_MAX: usize = 32;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -133,9 +134,9 @@ fn resolved(table: &Section<'_>, program: &Item<'_>) -> Option<String> {
     found.ok().and_then(|path: PathBuf| path.to_str().map(str::to_owned))
 }
 
-fn url(table: &Section<'_>) -> Option<HookUrl> {
+fn url(table: &Section<'_>) -> Option<PostUrl> {
     let text = table.text("url")?;
-    let url = HookUrl::parse(text);
+    let url = PostUrl::parse(text);
     url.inspect_err(|wrong| table.problem("url", *wrong, Some("write `url = \"https://host/path\"`".into())))
         .ok()
 }

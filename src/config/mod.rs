@@ -45,6 +45,7 @@ mod service;
 mod stamps;
 mod suffixes;
 mod texts;
+mod traces;
 mod units;
 
 // Paths in the snapshots are those of Unix.

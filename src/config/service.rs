@@ -7,10 +7,11 @@ use super::api;
 use super::paths;
 use super::raw::Variables;
 use super::section::Section;
+use super::traces;
 use crate::model::rule::{FreeMin, Service};
 
 /// Keys of this version.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "data_dir",
     "workers",
     "memory_max",
@@ -26,6 +27,7 @@ pub(super) const KEYS: [&str; 15] = [
     "tls",
     "socket",
     "socket_group",
+    "traces",
 ];
 /// Keys that later versions bring.
 const LATER: &[&str] = &["sharing", "at_rest", "confine"];
@@ -59,6 +61,7 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
         ledger_retention: ledger_retention(section, retention),
         timezone: timezone(section).unwrap_or_else(|| "UTC".to_owned()),
         api: api::read(section),
+        traces: traces::read(section),
     };
     section.finish(LATER);
     service
@@ -80,6 +83,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         ledger_retention,
         timezone: _,
         api,
+        traces,
     } = started_with;
     let differs = [
         ("data_dir", *data_dir != now.data_dir),
@@ -95,6 +99,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         ("tls", api.tls != now.api.tls),
         ("socket", api.socket != now.api.socket),
         ("socket_group", api.socket_group != now.api.socket_group),
+        ("traces", *traces != now.traces),
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }

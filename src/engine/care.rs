@@ -27,8 +27,8 @@ const RETENTION_EVERY: Duration = Duration::from_hours(1);
 /// Ledger rows forgotten at a time, at most.
 const LEDGER_ROWS_MAX: usize = 100_000;
 
-/// Looks after archives, kept files and claim folders, and forgets what is old; file systems are looked at by threads of their own. Only a
-/// service thins archives: a command does what it was asked to.
+/// Looks after archives, kept files and claim folders, and forgets what is old; file systems are looked at by threads of their own. Only who
+/// lives on thins archives: a command does what it was asked to.
 pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) {
     let mut care = Care::new(threads);
     let mut last_look: Option<Instant> = None;
@@ -50,7 +50,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
         }
         care.tell_partials(shared, &mounts);
         care.forget_left(shared, &mounts);
-        if purpose == Purpose::Serve {
+        if purpose.takes_up() {
             care.thin(shared, &mounts);
         }
         if shared.stop.pause(TICK) {

@@ -36,10 +36,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(crate) enum Purpose {
     /// Watch the rules' folders and take up every unfinished job.
     Serve,
+    /// Take up every unfinished job, and the files that are handed to [`super::Act::Ingest`]; watch nothing.
+    TakeUp,
     /// Only the files that are handed to [`super::Act::Ingest`].
     Ingest,
     /// The same as a dry run: its store and outputs are its own, and it looks at no claim folder.
     Rehearse,
+}
+
+impl Purpose {
+    /// Whether what an earlier run left goes on.
+    pub(super) fn takes_up(self) -> bool {
+        matches!(self, Self::Serve | Self::TakeUp)
+    }
 }
 
 /// What the start finds on one file system.
@@ -88,8 +97,10 @@ pub(super) fn open(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) ->
         start.doubt(shared)?;
     }
     shared.claims.folders.set_mark(shared.store.count_start(behind.unwrap_or(0))?);
-    if purpose == Purpose::Serve {
+    if purpose.takes_up() {
         recover::begin(shared)?;
+    }
+    if purpose == Purpose::Serve {
         watching::begin(shared, threads);
     }
     start.tell_late(shared, &BTreeSet::new());
@@ -243,7 +254,7 @@ impl Opener {
         let known = known_claim_folders(&self.part.rules);
         let later = self.later_start(&known); // before a mark of this start is left, if the others have gone on
         let held = match self.purpose {
-            Purpose::Serve => shared.claims.folders.hold_known(&known),
+            Purpose::Serve | Purpose::TakeUp => shared.claims.folders.hold_known(&known),
             Purpose::Ingest | Purpose::Rehearse => Ok(Vec::new()),
         };
         let mut ours = Vec::new();
@@ -291,7 +302,7 @@ impl Opener {
         later: Option<u64>,
         is_doubted: bool,
     ) -> Result<(), Trouble> {
-        if self.purpose == Purpose::Serve {
+        if self.purpose.takes_up() {
             if later.is_some() && !is_doubted {
                 restored::tell(shared);
                 for job in &self.part.jobs {

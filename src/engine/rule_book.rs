@@ -253,6 +253,11 @@ impl RuleBook {
         }
     }
 
+    /// The steps that rules can name.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// All rules as they are now.
     pub(super) fn now(&self) -> Arc<Rules> {
         Arc::clone(&lock(&self.now))

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::door::{Door, Refusal};
+use super::handle::Engine;
 use super::rerun;
 use super::retire::is_same_time;
 use super::retry::refuse;
@@ -135,6 +136,18 @@ pub(crate) fn trace(
         Reading::new(&ready, job, asked, decided).read(&source, memory_max)
     });
     traced.map_err(|trouble| Refusal::Fault(trouble.error))
+}
+
+impl Engine {
+    /// The same of a job of this engine, by the steps of its stages.
+    pub(crate) fn trace(&self, job: &str, asked: &Asked) -> Result<(Job, Trace), Refusal> {
+        let stages = self.stages_to_be()?.ok_or(Refusal::NotRunning)?;
+        let (found, rule) = (self.show(job)?, self.rule_of(job)?);
+        let decided = Decided::of(self, &found)?;
+        let memory_max = stages.service.memory_max;
+        let trace = trace(rule, stages.rules.registry(), memory_max, &found, asked, &decided)?;
+        Ok((found, trace))
+    }
 }
 
 /// Where the source is, if it is still what the job was made from.

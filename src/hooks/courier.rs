@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::message::Message;
-use super::post::Poster;
 use super::{command, lock};
 use crate::clock;
 use crate::model::hook::{Happened, Hook, HookTarget};
+use crate::posting::Poster;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::METRICS;
 

@@ -6,7 +6,6 @@
 mod command;
 mod courier;
 mod message;
-mod post;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

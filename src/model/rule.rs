@@ -29,6 +29,7 @@ pub use super::pattern::Patterns;
 use super::priority::{Priority, PriorityWhen};
 pub use super::ready::{EmptyFile, LastLine, Ready, ReadyStrategy, TrustClose};
 pub use super::sequence::Sequence;
+use super::traces::Collector;
 use super::window::{DayTime, Window};
 
 /// Everything the configuration says.
@@ -69,6 +70,8 @@ pub struct Service {
     pub timezone: String,
     /// The control API.
     pub api: Api,
+    /// Where traces of jobs go; none: nowhere.
+    pub traces: Option<Collector>,
 }
 
 /// `service.free_min`.

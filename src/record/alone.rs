@@ -45,7 +45,7 @@ pub(crate) fn why_no_record(
     }
 }
 
-fn put_record(text: &mut Vec<u8>, record: &[u8], separator: &Separator) {
+pub(super) fn put_record(text: &mut Vec<u8>, record: &[u8], separator: &Separator) {
     text.extend_from_slice(record);
     if separator.is_line_end() && record.ends_with(b"\r") {
         text.push(b'\r'); // else its own one would be taken for half of the line end

@@ -28,6 +28,7 @@ mod cutter;
 mod error;
 mod framing;
 mod header;
+mod joiner;
 mod limits;
 #[cfg(any(test, fuzzing))]
 #[path = "tests/oracle.rs"]
@@ -42,5 +43,6 @@ pub use cutter::Cutter;
 pub(crate) use cutter::record_offset;
 pub(crate) use error::CutError;
 pub(crate) use header::delimiter_meant;
+pub(crate) use joiner::Joiner;
 pub use limits::FRAMING_VERSION;
 pub(crate) use separator::lines_in;

@@ -25,9 +25,11 @@ use crate::model::configuration::ConfigurationState;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{Mode, Rule};
+use crate::model::traces::Collector;
 use crate::pipeline::Registry;
 use crate::store::StoreError;
 use crate::telemetry::logging::{self, LogFormat, Writes};
+use crate::traces::Traces;
 use board::Board;
 use reload::{Reloading, Tend};
 use shadow::Aside;
@@ -62,6 +64,7 @@ pub struct Service {
     hooks: Arc<Hooks>,
     control: Server,
     api: Option<api::Server>,
+    traces: Option<Traces>,
     board: Arc<Board>,
     /// None: no thread could be had for it.
     reloading: Option<Reloading>,
@@ -150,17 +153,19 @@ impl Service {
                 aside.see_claims(files);
             }
         });
+        let traces = settings.service.traces.clone();
         let running = engine.serve(settings, registry.clone(), tell_claims).inspect_err(|_| {
             shadow::wait_for_stop(aside.stop().as_ref(), stop_timeout);
             hooks.stop(Duration::ZERO);
         })?;
         tracing::info!(config = %file.display(), rules = live, shadow, off, overrides, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
+        let traces = begin_traces(&engine, traces);
         let tend = tend(&control, &engine, &aside);
         let reloading = begin_reloading(&board, (&engine, &aside, &hooks), file, registry, start, tend);
         if !board.is_read() && aside.trouble().is_some() {
             tracing::error!("shadow rules are not watched before a restart: nobody tries it again");
         }
-        Ok(Self { engine, running, aside, hooks, control, api, board, reloading, stop_timeout })
+        Ok(Self { engine, running, aside, hooks, control, api, traces, board, reloading, stop_timeout })
     }
 
     /// For another thread.
@@ -200,6 +205,9 @@ impl Service {
         shadow::wait_for_stop(stopping.as_ref(), self.stop_timeout.saturating_sub(begun.elapsed()));
         // What the stop itself has to tell is told now, or after the next start.
         self.hooks.stop(self.stop_timeout.saturating_sub(begun.elapsed()));
+        if let Some(traces) = self.traces {
+            traces.stop(self.stop_timeout.saturating_sub(begun.elapsed()));
+        }
         if stopped.is_ok() {
             tracing::info!("stopped");
         }
@@ -228,6 +236,17 @@ fn state_of(start: &Start) -> ConfigurationState {
         last_change: None,
         hooks: Vec::new(),
     }
+}
+
+/// A service works as well without.
+fn begin_traces(engine: &Engine, collector: Option<Collector>) -> Option<Traces> {
+    let begun = Traces::start(engine, collector?);
+    let hint = "raise the limits of processes and memory, and restart the service";
+    begun
+        .inspect_err(
+            |error| tracing::error!(%error, hint, "no thread can be started for traces: there are none"),
+        )
+        .ok()
 }
 
 /// Sees that commands reach the service, and what stands aside in it.

@@ -18,6 +18,7 @@ pub mod habits;
 #[cfg(target_os = "linux")]
 pub mod mounts;
 pub mod random;
+pub mod receiver;
 pub mod rules;
 mod service;
 #[cfg(target_os = "linux")]

@@ -1,41 +1,51 @@
-//! Reading an output, of this command's own run or of a job.
+//! The text of an output: unpacked, and decrypted where there is a key.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use tempfile::TempDir;
 
+use super::error::ReadError;
 use crate::allowance::Allowance;
 use crate::decode::{DecodeRequest, Decoder};
 use crate::model::rule::{Decode, Layer, OnBadEncoding, Rule};
 
 /// What reading takes besides the file.
-pub(super) struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     /// Files of age identities.
-    pub(super) identities: &'a [PathBuf],
-    pub(super) scratch: &'a Path,
+    pub(crate) identities: &'a [PathBuf],
+    pub(crate) scratch: &'a Path,
+}
+
+/// A folder for temporary files, for this user alone where others could look into it; removed with what is returned.
+pub(crate) fn scratch() -> Result<TempDir, ReadError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("landfall-output-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().map_err(|source| ReadError::Scratch { source })
 }
 
 /// What is in an output, unpacked where its name says that it is packed; at most so many bytes.
-pub(super) fn read(path: &Path, rule: &Rule, scratch: &Path, bytes_max: u64) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, rule: &Rule, scratch: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     with_text(path, rule, &Keys { identities: &[], scratch }, |text| {
-        text.take(bytes_max).read_to_end(&mut bytes)?;
-        Ok(())
+        let read = text.take(bytes_max).read_to_end(&mut bytes);
+        read.map(drop).map_err(|error| ReadError::of(path, error))
     })?;
     Ok(bytes)
 }
 
 /// The same as a stream.
-pub(super) fn with_text(
+pub(crate) fn with_text<T, E: From<ReadError>>(
     path: &Path,
     rule: &Rule,
     keys: &Keys<'_>,
-    take: impl FnOnce(&mut dyn Read) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut file = File::open(path)?;
+    take: impl FnOnce(&mut dyn Read) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut file = File::open(path).map_err(|error| ReadError::of(path, error))?;
     let layers = layers_of(path);
     if layers.is_empty() {
         return take(&mut file);
@@ -60,8 +70,9 @@ pub(super) fn with_text(
         progress: Arc::default(),
         allowance: Allowance::alone(u64::MAX), // our own output
     };
-    let mut decoder = Decoder::open(file, &request)?;
-    let mut entry = decoder.next_entry()?.context("there is nothing in it")?;
+    let mut decoder = Decoder::open(file, &request).map_err(ReadError::from)?;
+    let entry = decoder.next_entry().map_err(ReadError::from)?;
+    let mut entry = entry.ok_or_else(|| ReadError::Empty { path: path.to_owned() })?;
     take(&mut entry.text)
 }
 

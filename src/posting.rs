@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::durable_fs;
-use crate::model::hook::HookUrl;
+use crate::model::post_url::PostUrl;
 
 /// An answer's head is no longer.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -20,16 +20,16 @@ const TOKEN_BYTES_MAX: usize = 4 << 10;
 
 /// Posts one after another.
 #[derive(Default)]
-pub(super) struct Poster {
+pub(crate) struct Poster {
     /// What certificates are judged by, read anew after a failure.
     tls: Option<Arc<ClientConfig>>,
 }
 
 impl Poster {
     /// An error says why it was not taken, without what may be secret in the URL.
-    pub(super) fn post(
+    pub(crate) fn post(
         &mut self,
-        url: &HookUrl,
+        url: &PostUrl,
         bearer_file: Option<&Path>,
         body: &[u8],
         timeout: Duration,
@@ -43,7 +43,7 @@ impl Poster {
 
     fn try_to_post(
         &mut self,
-        url: &HookUrl,
+        url: &PostUrl,
         bearer_file: Option<&Path>,
         body: &[u8],
         deadline: Instant,
@@ -109,7 +109,7 @@ fn token(file: &Path) -> Result<String, String> {
     Ok(token.to_owned())
 }
 
-fn request(url: &HookUrl, token: Option<&str>, body: &[u8]) -> Vec<u8> {
+fn request(url: &PostUrl, token: Option<&str>, body: &[u8]) -> Vec<u8> {
     let mut head = format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: landfall/{}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
         url.path,
@@ -220,7 +220,7 @@ mod tests {
     ) -> (String, Result<(), String>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
         let port = listener.local_addr().expect("is bound").port();
-        let url = HookUrl::parse(&format!("http://127.0.0.1:{port}/secret?key=secret")).expect("is one");
+        let url = PostUrl::parse(&format!("http://127.0.0.1:{port}/secret?key=secret")).expect("is one");
         std::thread::scope(|scope| {
             let server = scope.spawn(move || {
                 let (mut stream, _) = listener.accept().expect("somebody comes");

@@ -1,0 +1,93 @@
+//! What a program is told that has Landfall within it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::Problems;
+use crate::engine::{EngineError, Refusal};
+use crate::model::fault::{Fault as _, FaultKind, JobError};
+use crate::model::os_text::escaped_path;
+use crate::published::ReadError;
+use crate::store::StoreError;
+
+/// What was asked of [`super::Landfall`] is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum LandfallError {
+    /// The configuration is wrong: every problem.
+    #[error(transparent)]
+    Config(#[from] Problems),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine, or the service, does not do it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// What was handed over cannot be written as a file.
+    #[error("cannot write {}: {source}", escaped_path(path))]
+    Input {
+        /// The file that it was to be.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something lies there: it is not written over.
+    #[error("{} is there already", escaped_path(path))]
+    Taken {
+        /// The file that it was to be.
+        path: PathBuf,
+    },
+    /// A record that was handed over would not be the one record that it is.
+    #[error("record {number} cannot be written as one: {reason}")]
+    Record {
+        /// The how manieth, from 1.
+        number: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The rule reads other texts than these records make.
+    #[error("rule \"{rule}\" {what}")]
+    Rule {
+        /// The rule's name.
+        rule: String,
+        /// What it does.
+        what: String,
+    },
+    /// There is no output, or it cannot be read.
+    #[error(transparent)]
+    Output(#[from] ReadError),
+}
+
+impl LandfallError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(_) => None, // each problem has its own
+            Self::Store(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
+            Self::Output(error) => error.hint(),
+            Self::Input { .. } => Some("make the folder, and let this program write there".into()),
+            Self::Taken { .. } => Some("give it another name, or move away what lies there".into()),
+            Self::Record { .. } => Some("write it as the rule's `records` are read, or drop it".into()),
+            Self::Rule { .. } => Some(
+                "`Input::with_header` gives records a header; `Input::reader` takes a text as it is".into(),
+            ),
+        }
+    }
+
+    pub(super) fn input(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AlreadyExists => Self::Taken { path: path.to_owned() },
+            _ => Self::Input { path: path.to_owned(), source },
+        }
+    }
+}
+
+impl From<Refusal> for LandfallError {
+    fn from(refusal: Refusal) -> Self {
+        let error = match refusal {
+            Refusal::Fault(error) => error,
+            other => JobError { kind: FaultKind::Input, message: other.to_string(), hint: other.hint() },
+        };
+        Self::Engine(error.into())
+    }
+}

@@ -1,0 +1,167 @@
+//! What a job published, as slices and records.
+//!
+//! A thread unpacks and cuts, and is a few slices ahead of whoever takes them; it ends with its iterator.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Builder;
+
+use crate::model::category::Category;
+use crate::model::job::PublishedOutput;
+use crate::model::rule::Rule;
+use crate::model::slice::Slice;
+use crate::published::{self, Keys, ReadError};
+
+/// Slices that are cut before they are asked for.
+const AHEAD: usize = 2;
+
+/// One output of a job.
+#[derive(Clone, Debug)]
+pub struct OutputFile {
+    output: PublishedOutput,
+    rule: Arc<Rule>,
+    identities: Vec<PathBuf>,
+}
+
+impl OutputFile {
+    pub(super) fn new(output: PublishedOutput, rule: Arc<Rule>) -> Self {
+        Self { output, rule, identities: Vec::new() }
+    }
+
+    /// Where it was published, of which category, and how many records it has.
+    pub fn published(&self) -> &PublishedOutput {
+        &self.output
+    }
+
+    /// Its category.
+    pub fn category(&self) -> &Category {
+        &self.output.category
+    }
+
+    /// Reads an encrypted output by the age identities in this file; several may be given.
+    #[must_use]
+    pub fn with_identity(mut self, file: impl Into<PathBuf>) -> Self {
+        self.identities.push(file.into());
+        self
+    }
+
+    /// Its records, slice by slice; the header is none.
+    pub fn slices(&self) -> OutputSlices {
+        let (give, taken) = sync_channel(AHEAD);
+        let (file, give_error) = (self.clone(), give.clone());
+        let begun = Builder::new().name("output".into()).spawn(move || {
+            if let Err(error) = file.give_slices(&give) {
+                give.send(Err(error)).ok(); // nobody asks any more
+            }
+        });
+        if let Err(source) = begun {
+            give_error.send(Err(ReadError::Thread { source })).ok(); // there is room
+        }
+        OutputSlices { taken }
+    }
+
+    /// Its records, one by one, without their line ends; the header is none.
+    pub fn records(&self) -> OutputRecords {
+        OutputRecords { slices: self.slices(), slice: None, next: 0 }
+    }
+
+    /// Writes all of it, unpacked and decrypted, and says how many bytes that were.
+    pub fn copy_to(&self, to: &mut impl Write) -> Result<u64, ReadError> {
+        let path = self.output.path.as_path();
+        self.with_text(|text| io::copy(text, to).map_err(|error| ReadError::of(path, error)))
+    }
+
+    fn with_text<T>(&self, take: impl FnOnce(&mut dyn Read) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        published::check_unchanged(&self.output)?;
+        let scratch = published::scratch()?;
+        let keys = Keys { identities: &self.identities, scratch: scratch.path() };
+        published::with_text(self.output.path.as_path(), &self.rule, &keys, take)
+    }
+
+    fn give_slices(&self, give: &SyncSender<Result<OutputSlice, ReadError>>) -> Result<(), ReadError> {
+        let path: &Path = self.output.path.as_path();
+        self.with_text(|text| {
+            let (mut cutter, _) = published::cut(text, path, &self.rule, &self.output.category)?;
+            while let Some(slice) = cutter.next_slice()? {
+                if give.send(Ok(OutputSlice { slice })).is_err() {
+                    break; // nobody asks any more
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The slices of an output.
+#[derive(Debug)]
+pub struct OutputSlices {
+    taken: Receiver<Result<OutputSlice, ReadError>>,
+}
+
+impl Iterator for OutputSlices {
+    type Item = Result<OutputSlice, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.taken.recv().ok()
+    }
+}
+
+/// Records of an output that stand one behind another.
+#[derive(Debug)]
+pub struct OutputSlice {
+    slice: Slice,
+}
+
+impl OutputSlice {
+    /// The number of its first record within the output, from 1.
+    pub fn first_record(&self) -> u64 {
+        self.slice.first_record
+    }
+
+    /// How many records it has.
+    pub fn len(&self) -> usize {
+        self.slice.records.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.slice.records.is_empty()
+    }
+
+    /// Its records, without their line ends.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).filter_map(|at| self.record(at))
+    }
+
+    fn record(&self, at: usize) -> Option<&[u8]> {
+        let span = self.slice.records.get(at)?;
+        self.slice.bytes.get(span.start as usize..span.end as usize)
+    }
+}
+
+/// The records of an output.
+#[derive(Debug)]
+pub struct OutputRecords {
+    slices: OutputSlices,
+    slice: Option<OutputSlice>,
+    next: usize,
+}
+
+impl Iterator for OutputRecords {
+    type Item = Result<Vec<u8>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.slice.as_ref().and_then(|slice| slice.record(self.next)) {
+                self.next += 1;
+                return Some(Ok(record.to_vec()));
+            }
+            match self.slices.next()? {
+                Ok(slice) => (self.slice, self.next) = (Some(slice), 0),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}

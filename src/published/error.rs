@@ -1,0 +1,112 @@
+//! What stands between an output and whoever reads it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::decode::DecodeError;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::os_text::escaped_path;
+use crate::record::CutError;
+
+/// What stands between an output and whoever reads it.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum ReadError {
+    #[error("{} is not there any more", escaped_path(path))]
+    Gone { path: PathBuf },
+    #[error("{} is not what was published: it has {found} bytes, and had {published}", escaped_path(path))]
+    Changed { path: PathBuf, found: u64, published: u64 },
+    #[error("cannot read {}: {source}", escaped_path(path))]
+    Read { path: PathBuf, source: io::Error },
+    #[error("there is nothing in {}", escaped_path(path))]
+    Empty { path: PathBuf },
+    #[error("{} has records without ends to tell them by", escaped_path(path))]
+    NoEnds { path: PathBuf },
+    #[error("{} has {records} records", escaped_path(path))]
+    TooFew { path: PathBuf, records: u64 },
+    #[error("job {job} is {state}: nothing of it is published")]
+    NotPublished { job: JobId, state: JobState },
+    #[error("job {job} has no such output")]
+    NoSuchOutput { job: JobId, there: Vec<String> },
+    #[error("job {job} has several outputs, and one is printed at a time")]
+    Several { job: JobId, there: Vec<String> },
+    #[error("it cannot be written on: {0}")]
+    Print(#[source] io::Error),
+    #[error("the job's rule has no output `{category}`")]
+    NoOutput { category: String },
+    #[error(transparent)]
+    Decode(Box<DecodeError>),
+    #[error(transparent)]
+    Cut(#[from] CutError),
+    #[error("there is no folder for temporary files: {source}")]
+    Scratch { source: io::Error },
+    #[error("no thread can be started that reads it: {source}")]
+    Thread { source: io::Error },
+}
+
+impl ReadError {
+    /// Of reading what comes out of a file: a layer's error stands within.
+    pub(crate) fn of(path: &Path, error: io::Error) -> Self {
+        if error.get_ref().is_some_and(|inner| inner.is::<DecodeError>()) {
+            return Self::from(DecodeError::from_io(error, path));
+        }
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone { path: path.to_owned() },
+            _ => Self::Read { path: path.to_owned(), source: error },
+        }
+    }
+}
+
+impl From<DecodeError> for ReadError {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(Box::new(error))
+    }
+}
+
+impl Fault for ReadError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Decode(error) => error.kind(),
+            Self::Cut(error) => error.kind(),
+            Self::Read { .. } | Self::Scratch { .. } | Self::Thread { .. } | Self::Print(_) => {
+                FaultKind::Storage
+            }
+            Self::NoOutput { .. } => FaultKind::Bug,
+            Self::Gone { .. }
+            | Self::Changed { .. }
+            | Self::Empty { .. }
+            | Self::NoEnds { .. }
+            | Self::TooFew { .. }
+            | Self::NotPublished { .. }
+            | Self::NoSuchOutput { .. }
+            | Self::Several { .. } => FaultKind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Decode(error) => return error.hint(),
+            Self::Cut(error) => return error.hint(),
+            Self::Gone { .. } | Self::Changed { .. } | Self::Empty { .. } => {
+                "ask whoever takes outputs from there; `landfall rerun` makes them again from the archive"
+                    .into()
+            }
+            Self::NoEnds { .. } => "read it whole, without asking for single records".into(),
+            Self::Read { .. } => "look at the file's rights, and whether its disk answers".into(),
+            Self::Scratch { .. } => "make one, or set `TMPDIR`".into(),
+            Self::Thread { .. } => "let this process have more threads".into(),
+            Self::TooFew { .. } => "ask for records that it has".into(),
+            Self::NotPublished { job, .. } => format!("`landfall show {job}` says why"),
+            Self::NoSuchOutput { there, .. } if there.is_empty() => {
+                "no record went to an output; `landfall show` has the account".into()
+            }
+            Self::Several { there, .. } => {
+                format!("choose one by its category and entry; there are: {}", there.join(", "))
+            }
+            Self::NoSuchOutput { there, .. } => format!("there are: {}", there.join(", ")),
+            Self::NoOutput { .. } | Self::Print(_) => return None,
+        })
+    }
+}

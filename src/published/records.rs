@@ -1,0 +1,166 @@
+//! The records of an output, as they were written.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use super::error::ReadError;
+use super::text::{Keys, scratch, with_text};
+use crate::model::category::Category;
+use crate::model::job::{Job, PublishedOutput};
+use crate::model::job_state::JobState;
+use crate::model::rule::{LineEnd, Output, Records, Rule};
+use crate::record::Cutter;
+
+/// A record of an output may be longer than one of a source.
+const RECORD_BYTES_MAX: u64 = 256 << 20;
+const BLOCK_BYTES: usize = 64 << 10;
+
+/// Whoever takes outputs may have taken or changed this one.
+pub(crate) fn check_unchanged(output: &PublishedOutput) -> Result<(), ReadError> {
+    let path = output.path.as_path();
+    let found = path.metadata().map_err(|error| ReadError::of(path, error))?.len();
+    if found == output.bytes {
+        return Ok(());
+    }
+    Err(ReadError::Changed { path: path.to_owned(), found, published: output.bytes })
+}
+
+/// Cuts an output's text into records; with how it was written.
+pub(crate) fn cut<'r, R: Read>(
+    text: R,
+    path: &Path,
+    rule: &'r Rule,
+    category: &Category,
+) -> Result<(Cutter<R>, &'r Output), ReadError> {
+    let planned = rule.outputs.get(category);
+    let planned = planned.ok_or_else(|| ReadError::NoOutput { category: category.to_string() })?;
+    if planned.line_end == LineEnd::None {
+        return Err(ReadError::NoEnds { path: path.to_owned() });
+    }
+    let records = Records { record_max: RECORD_BYTES_MAX, ..rule.records.as_written(planned) };
+    Ok((Cutter::new(text, &records, &rule.decode, 0, String::new(), 0)?, planned))
+}
+
+/// Records of an output, both ends in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+/// Writes an output, or some of its records with the header before them.
+pub(crate) fn print(
+    output: &PublishedOutput,
+    rule: &Rule,
+    range: Option<Range>,
+    keys: &Keys<'_>,
+    out: &mut dyn Write,
+) -> Result<(), ReadError> {
+    check_unchanged(output)?;
+    let path = output.path.as_path();
+    with_text(path, rule, keys, |text| match range {
+        None => copy(text, path, out),
+        Some(range) if print_range(text, rule, output, range, out)? || range.last == u64::MAX => Ok(()),
+        Some(_) => Err(ReadError::TooFew { path: path.to_owned(), records: output.records }),
+    })
+}
+
+/// Without keys: what is encrypted cannot be read.
+pub(crate) fn print_alone(
+    output: &PublishedOutput,
+    rule: &Rule,
+    range: Option<Range>,
+    out: &mut dyn Write,
+) -> Result<(), ReadError> {
+    let scratch = scratch()?;
+    print(output, rule, range, &Keys { identities: &[], scratch: scratch.path() }, out)
+}
+
+fn copy(text: &mut dyn Read, path: &Path, out: &mut dyn Write) -> Result<(), ReadError> {
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        match text.read(&mut block) {
+            Ok(0) => return Ok(()),
+            Ok(count) => out.write_all(block.get(..count).unwrap_or_default()).map_err(ReadError::Print)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ReadError::of(path, error)),
+        }
+    }
+}
+
+/// Whether all of the range was there.
+fn print_range(
+    text: &mut dyn Read,
+    rule: &Rule,
+    output: &PublishedOutput,
+    range: Range,
+    out: &mut dyn Write,
+) -> Result<bool, ReadError> {
+    let (mut cutter, written) = cut(text, output.path.as_path(), rule, &output.category)?;
+    let end = written.line_end.bytes();
+    let mut put = |record: &[u8]| {
+        let put = out.write_all(record).and_then(|()| out.write_all(end));
+        put.map_err(ReadError::Print)
+    };
+    if let Some(header) = cutter.shape()?.header {
+        put(&header)?;
+    }
+    while let Some(slice) = cutter.next_slice()? {
+        for (index, span) in slice.records.iter().enumerate() {
+            let number = slice.record_number(index);
+            if number > range.last {
+                return Ok(true);
+            }
+            if number >= range.first {
+                put(slice.bytes.get(span.start as usize..span.end as usize).unwrap_or_default())?;
+            }
+            if number == range.last {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Refuses a job of which nothing is published.
+pub(crate) fn check_published(job: &Job) -> Result<(), ReadError> {
+    if matches!(job.state.get(), JobState::Retiring | JobState::Completed) || job.abandoned.is_some() {
+        return Ok(());
+    }
+    Err(ReadError::NotPublished { job: job.id, state: job.state.get() })
+}
+
+/// Those of a job's outputs that are asked for; else why there is none.
+pub(crate) fn chosen<'j>(
+    job: &'j Job,
+    category: Option<&str>,
+    entry: Option<&str>,
+) -> Result<Vec<&'j PublishedOutput>, ReadError> {
+    check_published(job)?;
+    let is_it = |output: &&PublishedOutput| {
+        category.is_none_or(|category| output.category.as_str() == category)
+            && entry.is_none_or(|entry| output.entry.as_deref() == Some(entry))
+    };
+    let chosen: Vec<_> = job.outputs.iter().filter(is_it).collect();
+    if chosen.is_empty() {
+        return Err(ReadError::NoSuchOutput { job: job.id, there: names(job) });
+    }
+    Ok(chosen)
+}
+
+/// Where one is asked for, and there are several.
+pub(crate) fn only<'j>(job: &Job, chosen: &[&'j PublishedOutput]) -> Result<&'j PublishedOutput, ReadError> {
+    match chosen {
+        [output] => Ok(output),
+        _ => Err(ReadError::Several { job: job.id, there: names(job) }),
+    }
+}
+
+/// What can be chosen by.
+fn names(job: &Job) -> Vec<String> {
+    let name = |output: &PublishedOutput| match &output.entry {
+        Some(entry) => format!("{} of entry {entry}", output.category),
+        None => output.category.to_string(),
+    };
+    job.outputs.iter().map(name).collect()
+}

@@ -1,0 +1,177 @@
+//! Traces: what became of each job, and when, goes to a collector of OpenTelemetry as one trace, by OTLP over HTTP as JSON.
+//!
+//! For whoever looks at what is slow, not for accounts: what the collector does not take in time is dropped, and told. Two threads: one reads
+//! the jobs that ended, one posts; neither is waited for by any other.
+
+mod spans;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::engine::{Door as _, Engine};
+use crate::model::job::Job;
+use crate::model::notice::Notice;
+use crate::model::traces::Collector;
+use crate::posting::Poster;
+
+/// Jobs that wait to be posted, at most.
+const JOBS_MAX: usize = 4096;
+/// Jobs of one post, at most, and for how long it is waited that there are so many.
+const BATCH_JOBS_MAX: usize = 256;
+const BATCH_TAKES: Duration = Duration::from_secs(1);
+const POST_TAKES: Duration = Duration::from_secs(10);
+/// So often a batch is tried, with these pauses between.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
+const TELL_EVERY: Duration = Duration::from_mins(5);
+/// How long a stop waits for what is to be posted yet.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Who posts the traces of a service.
+pub(crate) struct Traces {
+    stop: Arc<AtomicBool>,
+    posting: JoinHandle<()>,
+}
+
+impl Traces {
+    /// From now on the jobs of this engine are told to the collector as they end.
+    pub(crate) fn start(engine: &Engine, collector: Collector) -> io::Result<Self> {
+        let (stop, dropped) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (give, taken) = sync_channel(JOBS_MAX);
+        let posts = Posts {
+            collector,
+            poster: Poster::default(),
+            stop: Arc::clone(&stop),
+            dropped: Arc::clone(&dropped),
+            told: None,
+        };
+        let posting = Builder::new().name("traces-post".into()).spawn(move || posts.run(&taken))?;
+        let (engine, stops) = (engine.clone(), Arc::clone(&stop));
+        Builder::new().name("traces".into()).spawn(move || read_ended(&engine, &give, &dropped, &stops))?;
+        Ok(Self { stop, posting })
+    }
+
+    /// What is known is posted, if the collector takes it at once.
+    pub(crate) fn stop(self, within: Duration) {
+        self.stop.store(true, Ordering::Release);
+        let patience = Instant::now() + within.min(STOP_PATIENCE);
+        while !self.posting.is_finished() && Instant::now() < patience {
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+/// Ends with the engine, which tells that it does.
+fn read_ended(engine: &Engine, give: &SyncSender<Value>, dropped: &AtomicU64, stop: &AtomicBool) {
+    for notice in engine.subscribe() {
+        let Ok(notice) = notice else { return };
+        let Notice::Changed(change) = notice else {
+            if stop.load(Ordering::Acquire) {
+                return;
+            }
+            continue; // what was missed where it says so is not read up: there may be any number
+        };
+        if !change.state.is_some_and(|state| state.is_final()) || change.before == change.state {
+            continue;
+        }
+        let Ok(job) = engine.show(&change.job.to_string()) else { continue };
+        match give.try_send(spans_of(&job)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(TrySendError::Disconnected(_)) => return,
+        }
+    }
+}
+
+fn spans_of(job: &Job) -> Value {
+    spans::of_job(job).into()
+}
+
+struct Posts {
+    collector: Collector,
+    poster: Poster,
+    stop: Arc<AtomicBool>,
+    /// Jobs whose traces nobody took.
+    dropped: Arc<AtomicU64>,
+    /// When that was told last, and how many were.
+    told: Option<(Instant, u64)>,
+}
+
+impl Posts {
+    fn run(mut self, taken: &Receiver<Value>) {
+        while let Some(batch) = self.next_batch(taken) {
+            if !batch.is_empty() {
+                self.post(&batch);
+            }
+            self.tell_dropped();
+        }
+    }
+
+    /// None where nothing more comes.
+    fn next_batch(&self, taken: &Receiver<Value>) -> Option<Vec<Value>> {
+        let mut batch = Vec::new();
+        let mut until = Instant::now() + BATCH_TAKES;
+        while batch.len() < BATCH_JOBS_MAX {
+            let stops = self.stop.load(Ordering::Acquire);
+            if stops {
+                until = Instant::now();
+            }
+            match taken.recv_timeout(until.saturating_duration_since(Instant::now()).min(LOOK_EVERY * 10)) {
+                Ok(spans) => batch.push(spans),
+                Err(RecvTimeoutError::Disconnected) if batch.is_empty() => return None,
+                Err(RecvTimeoutError::Timeout) if stops && batch.is_empty() => return None,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
+                Err(_) => break,
+            }
+        }
+        Some(batch)
+    }
+
+    fn post(&mut self, batch: &[Value]) {
+        let body = spans::request(batch).to_string();
+        let Collector { url, bearer_file } = &self.collector;
+        let mut pauses = PAUSES.iter();
+        loop {
+            let posted = self.poster.post(url, bearer_file.as_deref(), body.as_bytes(), POST_TAKES);
+            let Err(error) = posted else { return };
+            tracing::debug!(error, "the collector of traces did not take some");
+            let Some(pause) = pauses.next().filter(|_| !self.stop.load(Ordering::Acquire)) else {
+                self.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                self.tell(&error);
+                return;
+            };
+            let until = Instant::now() + *pause;
+            while Instant::now() < until && !self.stop.load(Ordering::Acquire) {
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+    }
+
+    /// Those for which there was no room, which nobody else tells.
+    fn tell_dropped(&mut self) {
+        self.tell("more jobs end than it takes");
+    }
+
+    fn tell(&mut self, why: &str) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        let (told_at, told) = self.told.unzip();
+        let is_new = dropped > told.unwrap_or(0);
+        if is_new && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            self.told = Some((Instant::now(), dropped));
+            tracing::warn!(
+                jobs = dropped - told.unwrap_or(0),
+                error = why,
+                hint = "look whether the collector of `service.traces` answers there; jobs are not affected",
+                "traces of jobs were dropped"
+            );
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Promise: a program that has Landfall within it hands over files, streams and records, and reads what came of them as records: whether it
+//! does the work itself or a service does, and after a kill.
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{Cursor, Read};
+use std::process::{Command, Stdio};
+
+use landfall::model::job_state::JobState;
+use landfall::pipeline::Registry;
+use landfall::{Input, Landfall, LandfallError, OutputFile};
+use support::{RULE, World, lines, wait_until};
+
+fn open(world: &World) -> Landfall {
+    Landfall::open(Some(&world.path("landfall.toml")), Registry::with_builtin_steps()).expect("opens")
+}
+
+fn only(landfall: &Landfall, id: landfall::model::job_id::JobId) -> OutputFile {
+    let mut outputs = landfall.ingestion(id).outputs().expect("are published");
+    let output = outputs.next().expect("there is one");
+    assert!(outputs.next().is_none(), "there is one alone");
+    output
+}
+
+const CSV: &str = "records = { format = \"csv\", header = true }
+                   output = { main = { path = \"out/{stem}.csv.gz\" } }
+                   pipeline = [{ step = \"require\", columns = [\"amount\"] }]";
+
+#[test]
+fn records_come_out_as_they_were_handed_over_and_failed_ones_with_their_errors() {
+    let world = World::new(CSV);
+    let landfall = open(&world);
+    let records = ["1,\"a\n\"\"b\"\"\"", "2,", "3,12.50\r"];
+    let input = Input::records(world.path("in/today.csv"), records).with_header("id,amount");
+    let ingestion = landfall.ingest(input, RULE).expect("is taken");
+    let job = ingestion.wait().expect("ends");
+    assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+    let account = ingestion.account().expect("is there");
+    assert_eq!((account.records_in, account.records_written(), account.records_failed), (3, 2, 1));
+    let found: Vec<_> = only(&landfall, job.id).records().collect::<Result<_, _>>().expect("is read");
+    assert_eq!(found, [records[0].as_bytes(), records[2].as_bytes()]);
+    let failed: Vec<_> = ingestion.failed_records().collect::<Result<_, _>>().expect("are read");
+    assert_eq!((failed.len(), failed[0].bytes.as_slice()), (1, b"2,".as_slice()));
+    assert!(failed[0].error.contains("amount"), "{}", failed[0].error);
+    let progress = ingestion.progress().expect("is there");
+    assert_eq!((progress.bytes_worked, progress.records_in), (progress.bytes, 3));
+    assert!(world.has("archive/today.csv"), "it ends as its rule says");
+    landfall.close().expect("stops");
+}
+
+#[test]
+fn a_stream_may_be_packed_and_is_read_again_slice_by_slice() {
+    let world = World::new("records = { slice_records = 100 }");
+    let text = lines(1000);
+    world.write("staged", &text);
+    world.sh("gzip staged");
+    let packed = world.bytes("staged.gz");
+    let landfall = open(&world);
+    let input = Input::reader(world.path("in/lines.gz"), Cursor::new(packed));
+    let job = landfall.ingest(input, RULE).expect("is taken").wait().expect("ends");
+    let output = only(&landfall, job.id);
+    let (mut next, mut found) = (1, String::new());
+    for slice in output.slices() {
+        let slice = slice.expect("is read");
+        assert_eq!(slice.first_record(), next);
+        next += slice.len() as u64;
+        for record in slice.records() {
+            found += &String::from_utf8_lossy(record);
+            found.push('\n');
+        }
+    }
+    assert_eq!((next, found == text), (1001, true));
+    let mut copied = Vec::new();
+    output.copy_to(&mut copied).expect("is read");
+    assert_eq!(copied, text.as_bytes());
+    drop(output.records()); // whoever breaks off leaves no thread that waits for them
+}
+
+#[test]
+fn a_file_stays_as_it_is_unless_it_is_to_be_retired() {
+    let world = World::new("");
+    let stays = world.write("elsewhere/stays.txt", "one\ntwo\n");
+    let goes = world.write("elsewhere/goes.txt", "three\n");
+    let landfall = open(&world);
+    for input in [Input::file(&stays), Input::file(&goes).retired()] {
+        let job = landfall.ingest(input, RULE).expect("is taken").wait().expect("ends");
+        assert_eq!(job.state.get(), JobState::Completed);
+    }
+    assert_eq!((stays.is_file(), goes.is_file(), world.has("archive/goes.txt")), (true, false, true));
+}
+
+#[test]
+fn what_cannot_be_handed_over_is_told_and_leaves_nothing() {
+    let world = World::new("");
+    let landfall = open(&world);
+    let path = world.path("in/pay.txt");
+    let refused = |input: Input<'_>, rule: &str| match landfall.ingest(input, rule) {
+        Ok(ingestion) => panic!("job {} was made", ingestion.id()),
+        Err(error) => (error.hint().is_some_and(|hint| !hint.is_empty()), error),
+    };
+    let record = refused(Input::records(&path, ["one", "t\nwo"]), RULE);
+    assert!(matches!(record, (true, LandfallError::Record { number: 2, .. })), "{record:?}");
+    let header = refused(Input::records(&path, ["one"]).with_header("h"), RULE);
+    assert!(matches!(header, (true, LandfallError::Rule { .. })), "{header:?}");
+    let rule = refused(Input::records(&path, ["one"]), "payroll");
+    assert!(rule.0 && rule.1.to_string().contains("payroll"), "{rule:?}");
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the line is cut"))
+        }
+    }
+    let broken = refused(Input::reader(&path, Broken), RULE);
+    assert!(broken.1.to_string().contains("the line is cut"), "{broken:?}");
+    let folder = refused(Input::records(world.path("nowhere/pay.txt"), ["one"]), RULE);
+    assert!(matches!(folder, (true, LandfallError::Input { .. })), "{folder:?}");
+    assert_eq!(world.files("in"), Vec::<String>::new());
+    world.write("in/pay.txt", "two\n");
+    let taken = refused(Input::records(&path, ["one"]), RULE);
+    assert!(matches!(taken, (true, LandfallError::Taken { .. })), "{taken:?}");
+    assert_eq!(world.text("in/pay.txt"), "two\n");
+    assert_eq!(landfall.unfinished().expect("is read"), []);
+}
+
+#[test]
+fn beside_a_service_it_does_the_work_and_its_watch_may_be_faster() {
+    let world = World::new("ready = { stable_for = \"1ms\" }");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let landfall = open(&world);
+    for number in 0..20 {
+        let record = format!("record {number}");
+        let input = Input::records(world.path(format!("in/{number}.txt")), [&record]);
+        let ingestion = landfall.ingest(input, RULE).expect("is taken");
+        let job = ingestion.wait().expect("ends");
+        assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+        let found: Vec<_> = only(&landfall, job.id).records().collect::<Result<_, _>>().expect("is read");
+        assert_eq!(found, [record.as_bytes()]);
+    }
+    assert_eq!(world.jobs().len(), 20, "each is one job");
+    landfall.close().expect("the service goes on");
+    assert!(service.stop().success());
+}
+
+#[test]
+fn what_a_killed_program_handed_over_goes_on_when_it_is_opened_again() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    world.write_gate();
+    let program = std::path::PathBuf::from(env!("CARGO_BIN_EXE_landfall"));
+    let program = program.with_file_name("examples").join("ingest");
+    let mut child = Command::new(program)
+        .current_dir(world.folder())
+        .args(["landfall.toml", RULE, "in/lines.txt"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the example runs");
+    let text = lines(2000);
+    std::io::Write::write_all(&mut child.stdin.take().expect("is piped"), text.as_bytes()).expect("reads");
+    wait_until("its job is at work", || world.has("reached").then_some(()));
+    child.kill().expect("it runs");
+    child.wait().expect("it is our child");
+    world.write("go", "");
+    let landfall = open(&world);
+    let unfinished = landfall.unfinished().expect("is read");
+    assert_eq!(unfinished.len(), 1);
+    let job = landfall.ingestion(unfinished[0].id).wait().expect("ends");
+    assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+    assert_eq!(world.text("out/lines.main"), text);
+}
