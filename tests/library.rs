@@ -23,13 +23,12 @@ fn only(landfall: &Landfall, id: landfall::model::job_id::JobId) -> OutputFile {
     output
 }
 
-const CSV: &str = "records = { format = \"csv\", header = true }
-                   output = { main = { path = \"out/{stem}.csv.gz\" } }
-                   pipeline = [{ step = \"require\", columns = [\"amount\"] }]";
-
 #[test]
-fn records_come_out_as_they_were_handed_over_and_failed_ones_with_their_errors() {
-    let world = World::new(CSV);
+fn records_come_out_as_they_were_handed_over_and_are_counted() {
+    let world = World::new(
+        "records = { format = \"csv\", header = true }
+         output = { main = { path = \"out/{stem}.csv.gz\" } }",
+    );
     let landfall = open(&world);
     let records = ["1,\"a\n\"\"b\"\"\"", "2,", "3,12.50\r"];
     let input = Input::records(world.path("in/today.csv"), records).with_header("id,amount");
@@ -37,16 +36,33 @@ fn records_come_out_as_they_were_handed_over_and_failed_ones_with_their_errors()
     let job = ingestion.wait().expect("ends");
     assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
     let account = ingestion.account().expect("is there");
-    assert_eq!((account.records_in, account.records_written(), account.records_failed), (3, 2, 1));
+    assert_eq!((account.records_in, account.records_written(), account.records_failed), (3, 3, 0));
     let found: Vec<_> = only(&landfall, job.id).records().collect::<Result<_, _>>().expect("is read");
-    assert_eq!(found, [records[0].as_bytes(), records[2].as_bytes()]);
-    let failed: Vec<_> = ingestion.failed_records().collect::<Result<_, _>>().expect("are read");
-    assert_eq!((failed.len(), failed[0].bytes.as_slice()), (1, b"2,".as_slice()));
-    assert!(failed[0].error.contains("amount"), "{}", failed[0].error);
+    assert_eq!(found, records.map(str::as_bytes));
     let progress = ingestion.progress().expect("is there");
     assert_eq!((progress.bytes_worked, progress.records_in), (progress.bytes, 3));
     assert!(world.has("archive/today.csv"), "it ends as its rule says");
     landfall.close().expect("stops");
+}
+
+#[test]
+fn failed_records_are_given_with_their_errors_and_the_others_come_out() {
+    let world = World::new(
+        "records = { format = \"jsonl\" }
+         pipeline = [{ step = \"filter\", drop = { column = \"kind\", equals = \"old\" } }]
+         errors = { failed_max = \"100%\" }",
+    );
+    let landfall = open(&world);
+    let records = [r#"{"kind":"new"}"#, "this is no JSON", r#"{"kind":"old"}"#];
+    let ingestion =
+        landfall.ingest(Input::records(world.path("in/a.jsonl"), records), RULE).expect("is taken");
+    let job = ingestion.wait().expect("ends");
+    assert_eq!((job.account.records_failed, job.account.records_dropped()), (1, 1), "{:?}", job.error);
+    let failed: Vec<_> = ingestion.failed_records().collect::<Result<_, _>>().expect("are read");
+    assert_eq!((failed.len(), failed[0].record, failed[0].bytes.as_slice()), (1, 2, records[1].as_bytes()));
+    assert!(failed[0].error.contains("JSON"), "{}", failed[0].error);
+    let found: Vec<_> = only(&landfall, job.id).records().collect::<Result<_, _>>().expect("is read");
+    assert_eq!(found, [records[0].as_bytes()]);
 }
 
 #[test]
@@ -88,6 +104,45 @@ fn a_file_stays_as_it_is_unless_it_is_to_be_retired() {
         assert_eq!(job.state.get(), JobState::Completed);
     }
     assert_eq!((stays.is_file(), goes.is_file(), world.has("archive/goes.txt")), (true, false, true));
+}
+
+#[test]
+fn an_output_that_is_kept_in_the_store_is_read_as_others_are_and_goes_with_its_job() {
+    let world = World::with_config(
+        "config_version = 1
+         [service]
+         data_dir = \"data\"
+         free_min = \"0\"
+         retention = \"1s\"
+         [[rule]]
+         name = \"payments\"
+         paths = [\"in/*\"]
+         records = { format = \"lines\" }
+         output = { main = { keep_output = \"store\" } }
+         source = { on_success = \"delete\" }
+        ",
+    );
+    std::fs::create_dir(world.path("in")).expect("the folder is new");
+    let landfall = open(&world);
+    let records = ["one", "two"];
+    let job = landfall.ingest(Input::records(world.path("in/a.txt"), records), RULE).expect("is taken");
+    let job = job.wait().expect("ends");
+    let output = only(&landfall, job.id);
+    let found: Vec<_> = output.records().collect::<Result<_, _>>().expect("is read");
+    assert_eq!(found, records.map(str::as_bytes));
+    let path = output.published().path.as_path().to_owned();
+    assert!(path.starts_with(world.path("data/outputs")), "{}", path.display());
+    landfall.close().expect("stops");
+    let id = job.id.to_string();
+    world.landfall(&["output", &id, "--records", "2"]).done().says(&["two"]);
+    // Each command looks for what is old when it begins.
+    world.write("b.txt", "three\n");
+    wait_until("its job is forgotten, and its output with it", || {
+        world.ingest(&["b.txt"]).done();
+        (!path.exists()).then_some(())
+    });
+    let told = world.landfall(&["output", &id]).ends_with(1);
+    assert!(told.text.contains("there is no job"), "{}", told.text);
 }
 
 #[test]
@@ -140,7 +195,7 @@ fn beside_a_service_it_does_the_work_and_its_watch_may_be_faster() {
     }
     assert_eq!(world.jobs().len(), 20, "each is one job");
     landfall.close().expect("the service goes on");
-    assert!(service.stop().success());
+    service.stop();
 }
 
 #[test]

@@ -164,6 +164,7 @@ impl<'a> Judged<'a> {
         let outputs = rule
             .outputs
             .iter()
+            .filter(|(_, output)| !output.is_in_store) // that path is ours
             .map(|(category, output)| (vec!["output", category.as_str(), "path"], output.path.as_str()));
         let one = |table, key, text: &'a Option<String>| text.as_deref().map(|text| (vec![table, key], text));
         let others = [

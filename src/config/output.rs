@@ -1,13 +1,15 @@
 //! `[rule.output.CATEGORY]`: one table per category.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::pipeline::validate_targets;
 use super::section::{Section, is_plain_name};
 use super::suffixes::{in_right_order, not_done};
 use crate::format::RecordFormat;
 use crate::model::category::Category;
-use crate::model::rule::{Limit, LineEnd, OnExists, Output, StepSpec};
+use crate::model::rule::{Limit, LineEnd, OUTPUTS_FOLDER, OnExists, Output, StepSpec};
+use crate::model::template;
 
 /// What of a job may go to `validate`'s target unless the output says otherwise: garbage that still parses must not pass.
 const INVALID_MAX: Limit = Limit::Percent(50.0);
@@ -17,6 +19,7 @@ pub(super) fn read_all(
     section: &Section<'_>,
     format: &dyn RecordFormat,
     pipeline: &[StepSpec],
+    data_dir: &Path,
 ) -> BTreeMap<Category, Output> {
     let mut outputs = BTreeMap::new();
     for name in section.keys() {
@@ -28,7 +31,8 @@ pub(super) fn read_all(
             section.problem(name, format!("\"{name}\" cannot be a category's name"), Some(hint));
         } else if let Some(table) = section.named_section(name) {
             let validates = validate_targets(pipeline).any(|target| target == name);
-            outputs.insert(Category::new(name), output(&table, name, format, validates));
+            let output = output(&table, name, format, validates, data_dir);
+            outputs.insert(Category::new(name), output);
         }
     }
     if section.keys().next().is_none() {
@@ -37,8 +41,24 @@ pub(super) fn read_all(
     outputs
 }
 
-fn output(table: &Section<'_>, category: &str, format: &dyn RecordFormat, validates: bool) -> Output {
-    table.missing("path", "the output's path", "add `path = \"out/{rule}/{stem}.csv\"`");
+fn output(
+    table: &Section<'_>,
+    category: &str,
+    format: &dyn RecordFormat,
+    validates: bool,
+    data_dir: &Path,
+) -> Output {
+    let is_in_store = table.choice("keep_output", &[("file", false), ("store", true)], &[]).unwrap_or(false);
+    if is_in_store {
+        let keys = ["path", "on_exists", "mode", "recipients", "recipients_file"];
+        table.refuse(
+            &keys,
+            "an output in the store is no file of yours",
+            "take this key out, or `keep_output`",
+        );
+    } else {
+        table.missing("path", "the output's path", "add `path = \"out/{rule}/{stem}.csv\"`");
+    }
     let header = table.boolean("header").unwrap_or(true);
     if !format.may_have_header() {
         table.refuse(&["header"], "only csv has a header to repeat", "take the key out");
@@ -51,7 +71,12 @@ fn output(table: &Section<'_>, category: &str, format: &dyn RecordFormat, valida
     let ends = [("lf", LineEnd::Lf), ("crlf", LineEnd::Crlf), ("none", LineEnd::None)];
     let write_empty = table.choice("empty", &[("write", true), ("skip", false)], &[]);
     let output = Output {
-        path: table.template("path").unwrap_or_default(),
+        path: if is_in_store {
+            path_in_store(table, category, data_dir)
+        } else {
+            table.template("path").unwrap_or_default()
+        },
+        is_in_store,
         on_exists: table.choice("on_exists", &exists, &[]).unwrap_or(OnExists::Number),
         write_empty: write_empty.unwrap_or(category == Category::MAIN),
         max: table.limit("max").or(validates.then_some(INVALID_MAX)),
@@ -66,6 +91,18 @@ fn output(table: &Section<'_>, category: &str, format: &dyn RecordFormat, valida
     check_encryption(table, &output);
     table.finish(&[]);
     output
+}
+
+/// Below a folder that its job has alone: so the job's id says whose it is.
+fn path_in_store(table: &Section<'_>, category: &str, data_dir: &Path) -> String {
+    let folder = data_dir.join(OUTPUTS_FOLDER);
+    let Some(folder) = folder.to_str().map(template::escaped) else {
+        let hint = "give `service.data_dir` a path in Unicode".to_owned();
+        table.problem("keep_output", "the data folder has a name that no template can have", Some(hint));
+        return String::new();
+    };
+    let place = Path::new(&folder).join("{job}").join(template::escaped(category) + ".zst");
+    place.to_string_lossy().into_owned()
 }
 
 fn recipients(table: &Section<'_>) -> Vec<String> {

@@ -93,7 +93,12 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
         pace: pace::read(section),
         ready: ready(&section.section("ready"), &records),
         decode: decode::read(&section.section("decode"), &records),
-        outputs: output::read_all(&section.section("output"), &*format::of(&records), &pipeline),
+        outputs: output::read_all(
+            &section.section("output"),
+            &*format::of(&records),
+            &pipeline,
+            &service.data_dir,
+        ),
         publish: publish(&section.section("publish")),
         errors: errors(&section.section("errors")),
         source: source(&section.section("source")),

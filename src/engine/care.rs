@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::thin::Thinning;
 use super::threads::Threads;
 use super::tick::TICK;
-use super::{late_writes, removed, strays};
+use super::{late_writes, removed, stored_outputs, strays};
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::rule::{Mode, Rule};
 use crate::model::template::fixed_folder;
@@ -239,6 +239,9 @@ fn forget_finished(shared: &Shared) {
             "finished jobs are no longer listed: they are older than `service.retention`"
         ),
         Err(error) => tracing::warn!(%error, "old finished jobs could not be removed from the list"),
+    }
+    if let Err(error) = stored_outputs::forget(shared, before) {
+        tracing::warn!(error = %error.error, "outputs in the store whose jobs are no longer listed could not be removed");
     }
     match shared.store.forget_rules(|| shared.rules.known_hashes()) {
         Ok(0) => {}

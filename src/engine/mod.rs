@@ -105,6 +105,7 @@ mod side_by_side;
 mod source;
 mod stop;
 mod stopping;
+mod stored_outputs;
 pub(crate) mod strays;
 mod take_held;
 mod taken;

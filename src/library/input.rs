@@ -5,6 +5,7 @@
 
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
@@ -21,6 +22,8 @@ use crate::record::Joiner;
 const BATCH_BYTES: usize = 1 << 20;
 /// Jobs that are looked through for the one that took a file.
 const LOOKED_AT_MAX: usize = 1000;
+const LOOKED_FOR: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What is handed to [`super::Landfall::ingest`].
 pub struct Input<'a> {
@@ -104,7 +107,7 @@ impl<'a> Input<'a> {
             Content::Records(records) => writing.put_records(records, base, self.header)?,
         }
         let identity = writing.end()?;
-        door.act(&act).or_else(|refusal| taken_before(door, &path, &identity, refusal))
+        door.act(&act).or_else(|refusal| taken_before(door, &identity, refusal))
     }
 }
 
@@ -120,22 +123,18 @@ impl From<&Path> for Input<'_> {
     }
 }
 
-/// A service's own watch may have been faster.
-fn taken_before(
-    door: &dyn Door,
-    path: &Path,
-    identity: &FileIdentity,
-    refusal: Refusal,
-) -> Result<JobId, LandfallError> {
-    if !door.is_service() {
-        return Err(refusal.into());
-    }
+/// A service's own watch may have been faster: its job is there in a moment.
+fn taken_before(door: &dyn Door, identity: &FileIdentity, refusal: Refusal) -> Result<JobId, LandfallError> {
     let newest = JobFilter { limit: Some(LOOKED_AT_MAX), newest_first: true, ..JobFilter::default() };
-    for job in door.list(&newest) {
-        let job = job?;
-        if *job.source.path.as_path() == *path && job.source.identity.same_content(identity) {
-            return Ok(job.id);
+    let until = Instant::now() + LOOKED_FOR;
+    while door.is_service() && Instant::now() < until {
+        for job in door.list(&newest) {
+            let job = job?;
+            if job.source.identity.same_content(identity) {
+                return Ok(job.id);
+            }
         }
+        std::thread::sleep(LOOK_EVERY);
     }
     Err(refusal.into())
 }

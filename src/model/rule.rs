@@ -433,12 +433,18 @@ pub struct StepSpec {
     pub params: serde_json::Map<String, serde_json::Value>,
 }
 
+/// In the data folder: what jobs published into the store, for each a folder under its id.
+pub(crate) const OUTPUTS_FOLDER: &str = "outputs";
+
 /// One `[rule.output.CATEGORY]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a key of its own in the TOML")]
 pub struct Output {
     /// Template of the final path, absolute.
     pub path: String,
+    /// `keep_output = "store"`: the path is one in the data folder, and the file goes with its job's row.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_in_store: bool,
     /// What to do where the name is taken.
     pub on_exists: OnExists,
     /// Whether a file without records is written.

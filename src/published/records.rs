@@ -41,7 +41,7 @@ pub(crate) fn cut<'r, R: Read>(
     Ok((Cutter::new(text, &records, &rule.decode, 0, String::new(), 0)?, planned))
 }
 
-/// Records of an output, both ends in it.
+/// Records of an output, both ends in it; up to the greatest number: all from the first on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) first: u64,
@@ -58,10 +58,14 @@ pub(crate) fn print(
 ) -> Result<(), ReadError> {
     check_unchanged(output)?;
     let path = output.path.as_path();
+    let too_few = || ReadError::TooFew { path: path.to_owned(), records: output.records };
+    if range.is_some_and(|range| range.first > output.records) {
+        return Err(too_few());
+    }
     with_text(path, rule, keys, |text| match range {
         None => copy(text, path, out),
         Some(range) if print_range(text, rule, output, range, out)? || range.last == u64::MAX => Ok(()),
-        Some(_) => Err(ReadError::TooFew { path: path.to_owned(), records: output.records }),
+        Some(_) => Err(too_few()),
     })
 }
 

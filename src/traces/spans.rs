@@ -33,7 +33,11 @@ pub(super) fn of_job(job: &Job) -> Vec<Value> {
     let status = match &job.error {
         _ if state == JobState::Completed => json!({ "code": STATUS_OK }),
         Some(error) => json!({ "code": STATUS_ERROR, "message": error.message }),
-        None => json!({ "code": STATUS_ERROR, "message": state.to_string() }),
+        None => {
+            let why =
+                job.timeline.last().map(|last| last.detail.as_str()).filter(|detail| !detail.is_empty());
+            json!({ "code": STATUS_ERROR, "message": why.unwrap_or(state.as_str()) })
+        }
     };
     let mut spans = vec![json!({
         "traceId": ids.trace(), "spanId": root, "name": format!("job {}", job.rule), "kind": KIND_INTERNAL,

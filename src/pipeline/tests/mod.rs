@@ -44,6 +44,7 @@ fn output() -> Output {
     Output {
         path: "/out/{category}".into(),
         on_exists: OnExists::Number,
+        is_in_store: false,
         write_empty: true,
         max: None,
         header: true,
