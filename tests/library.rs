@@ -142,7 +142,7 @@ fn an_output_that_is_kept_in_the_store_is_read_as_others_are_and_goes_with_its_j
         (!path.exists()).then_some(())
     });
     let told = world.landfall(&["output", &id]).ends_with(1);
-    assert!(told.text.contains("there is no job"), "{}", told.text);
+    assert!(told.stderr.contains("there is no job"), "{}", told.stderr);
 }
 
 #[test]

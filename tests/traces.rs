@@ -83,7 +83,7 @@ fn a_collector_that_was_away_is_told_when_it_is_back_and_one_that_hangs_holds_up
 
     let silent = TcpListener::bind("127.0.0.1:0").expect("listens");
     let world = self::world(silent.local_addr().expect("is bound").port());
-    let mut service = world.start();
+    let service = world.start();
     world.move_in("in/late.txt", GOOD);
     let _held = silent.accept().expect("it comes");
     wait_until("its file is out", || world.has("out/late.main").then_some(()));

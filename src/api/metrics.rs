@@ -1,6 +1,7 @@
 //! `/metrics`: what was counted as it happened, and what is looked up for the scrape.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +31,12 @@ struct OfState {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
+struct OfWait {
+    rule: String,
+    waits_for: &'static str,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfMount {
     mount: String,
@@ -40,6 +47,8 @@ struct Counted {
     jobs: BTreeMap<OfState, u64>,
     /// Those that are to be done by a time, and are not.
     deadlines: BTreeMap<OfState, u64>,
+    /// Those that wait for something.
+    waiting: BTreeMap<OfWait, u64>,
     not_before: Option<Instant>,
 }
 
@@ -56,6 +65,7 @@ impl Scrapes {
         registry.register("build", "The running program", version);
         METRICS.register(&mut registry);
         self.register_jobs(door, &mut registry)?;
+        register_halts(door, &mut registry)?;
         register_files(door, &mut registry)?;
         register_disks(door, data_dir, &mut registry);
         let mut told = String::new();
@@ -68,8 +78,10 @@ impl Scrapes {
         let begun = Instant::now();
         if counted.not_before.is_none_or(|not_before| begun >= not_before) {
             // A state that no job is in any more is told as 0, not left out.
-            let Counted { jobs, deadlines, .. } = &mut *counted;
-            jobs.values_mut().chain(deadlines.values_mut()).for_each(|count| *count = 0);
+            let Counted { jobs, deadlines, waiting, .. } = &mut *counted;
+            for count in jobs.values_mut().chain(deadlines.values_mut()).chain(waiting.values_mut()) {
+                *count = 0;
+            }
             for job in door.lines(&JobFilter::default()) {
                 let job = job?;
                 let deadline = job.deadline.as_ref().map(|report| report.state);
@@ -78,6 +90,10 @@ impl Scrapes {
                 if let Some(state) = deadline.filter(is_open) {
                     let of = OfState { state: state.word(), rule: job.rule.clone() };
                     *deadlines.entry(of).or_default() += 1;
+                }
+                if let Some(found) = &job.waiting {
+                    let of = OfWait { waits_for: found.waits_for.word(), rule: job.rule.clone() };
+                    *waiting.entry(of).or_default() += 1;
                 }
                 let of = OfState { state: job.state.as_str(), rule: job.rule };
                 *jobs.entry(of).or_default() += 1;
@@ -88,16 +104,29 @@ impl Scrapes {
         to.register("jobs", "Jobs that are listed, by rule and state", family(&counted.jobs));
         let about = "Jobs with a deadline that are not done, by rule and how they stand to it";
         to.register("jobs_with_deadline", about, family(&counted.deadlines));
+        let about = "Jobs that wait, by rule and what for, as `waiting` of a job says it";
+        to.register("jobs_waiting", about, family(&counted.waiting));
         Ok(())
     }
 }
 
-fn family(counts: &BTreeMap<OfState, u64>) -> Family<OfState, Gauge> {
-    let family = Family::<OfState, Gauge>::default();
+fn family<L: Clone + Hash + Eq>(counts: &BTreeMap<L, u64>) -> Family<L, Gauge> {
+    let family = Family::<L, Gauge>::default();
     for (of, count) in counts {
         family.get_or_create(of).set(count.cast_signed());
     }
     family
+}
+
+/// What holds back more than one job: each is one to be looked at.
+fn register_halts(door: &dyn Door, to: &mut Registry) -> Result<(), Stop> {
+    let halts = door.halts()?;
+    let stopped = halts.failed.values().filter(|failed| failed.stopped_at.is_some()).count();
+    to.register("rules_stopped", "Rules that stopped behind failed jobs", gauge(stopped as u64));
+    let sequences = gauge(halts.sequences.len() as u64);
+    to.register("sequences_stopped", "Sequences that stopped behind a failed job", sequences);
+    to.register("pauses", "Pauses of rules, senders, or everything", gauge(halts.pauses.len() as u64));
+    Ok(())
 }
 
 fn register_files(door: &dyn Door, to: &mut Registry) -> Result<(), Stop> {

@@ -69,6 +69,14 @@ pub enum ApiError {
         /// Characters that it must have.
         least: usize,
     },
+    /// What a client sends would never be the whole of it.
+    #[error("the token in {} is too long", escaped_path(path))]
+    LongToken {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that its file may have.
+        most: u64,
+    },
     /// A file of TLS.
     #[error("{} cannot be read as PEM: {detail}", escaped_path(path))]
     Pem {
@@ -109,6 +117,9 @@ impl Fault for ApiError {
             Self::Token(_) => "make it readable for the service's user, or remove it: the next start makes another".into(),
             Self::ShortToken { least, .. } => {
                 format!("write {least} characters or more, or remove it: the next start makes another")
+            }
+            Self::LongToken { most, .. } => {
+                format!("write {most} bytes at most, or remove it: the next start makes another")
             }
             Self::Pem { .. } => "`service.tls` names a certificate and its key, each a PEM file that the service can read".into(),
             Self::Tls { .. } => "give the certificate, with those above it, and the private key that belongs to it".into(),

@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread::Builder;
+use std::time::Duration;
 
 use super::ApiError;
 use crate::durable_fs;
@@ -12,6 +15,8 @@ use crate::model::api::Api;
 
 /// In the data folder, unless the configuration says another place.
 const FILE: &str = "api.sock";
+/// An owner of it that lives is met within this.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where a service has bound its socket. Another one may lie there later: somebody made the folder anew, and another service runs in it.
 #[derive(Debug)]
@@ -68,8 +73,27 @@ fn make_way(path: &Path) -> io::Result<()> {
         Ok(found) if !found.file_type().is_socket() => {
             Err(io::Error::other("something else than a socket lies there"))
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => Err(io::Error::other("another program answers there")),
-        Ok(_) => durable_fs::remove_file(path).map_err(io::Error::other),
+        Ok(_) => match who_answers(path) {
+            Some(true) => Err(io::Error::other("another program answers there")),
+            None => Err(io::Error::other("another program has it, and does not answer: it may be stopped")),
+            Some(false) => durable_fs::remove_file(path).map_err(io::Error::other),
+        },
+    }
+}
+
+/// Whether somebody does; none where that is not told in time. Who is stopped, with as many at its door as it has room for, lets nobody in.
+fn who_answers(path: &Path) -> Option<bool> {
+    let (tell, told) = sync_channel(1);
+    let path = path.to_owned();
+    let asking = Builder::new().name("api-socket".into()).spawn(move || {
+        tell.send(UnixStream::connect(path).map(drop)).ok(); // whoever asked may have given up
+    });
+    asking.ok()?;
+    match told.recv_timeout(ANSWERS_WITHIN).ok()? {
+        Ok(()) => Some(true),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Some(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
+        Err(_) => None,
     }
 }
 
@@ -80,6 +104,23 @@ fn no_group(name: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Method: a listener that takes nobody up; connections are made until there is no room for another.
+    #[test]
+    fn a_socket_whose_owner_is_stopped_holds_up_no_start_and_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE);
+        let listener = UnixListener::bind(&path).expect("binds");
+        let mut queued = 0;
+        while let Some(true) = who_answers(&path) {
+            queued += 1;
+            assert!(queued < 10_000, "there is always room for one more");
+        }
+        let refused = make_way(&path).expect_err("it is somebody's");
+        assert!(refused.to_string().contains("does not answer"), "{refused}");
+        assert!(path.try_exists().expect("looks"));
+        drop(listener);
+    }
 
     #[test]
     fn who_ends_removes_his_own_socket_and_no_other_that_lies_there_by_now() {

@@ -66,9 +66,12 @@ fn read_or_make(path: &Path) -> Result<String, ApiError> {
     match durable_fs::open_source(path) {
         Ok(file) => {
             let mut text = String::new();
-            file.take(BYTES_MAX)
+            file.take(BYTES_MAX + 1)
                 .read_to_string(&mut text)
                 .map_err(|source| ApiError::Token(FsError::new("read", path, source)))?;
+            if text.len() as u64 > BYTES_MAX {
+                return Err(ApiError::LongToken { path: path.to_owned(), most: BYTES_MAX });
+            }
             let token = text.trim();
             if token.len() < BYTES_MIN {
                 return Err(ApiError::ShortToken { path: path.to_owned(), least: BYTES_MIN });

@@ -57,6 +57,23 @@ pub enum WaitsFor {
 }
 
 impl WaitsFor {
+    /// As the JSON has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Mount => "mount",
+            Self::Key => "key",
+            Self::Config => "config",
+            Self::Retry => "retry",
+            Self::Settling => "settling",
+            Self::Delivery => "delivery",
+            Self::Pause => "pause",
+            Self::Throttle => "throttle",
+            Self::Window => "window",
+            Self::Sequence => "sequence",
+        }
+    }
+
     /// Whether an edit of the job's rule may be what ends the wait.
     pub fn may_be_mended_in_rule(self) -> bool {
         matches!(self, Self::Config | Self::Key | Self::Mount | Self::Disk | Self::Settling)
