@@ -37,7 +37,9 @@ pub(crate) fn cut<'r, R: Read>(
     if planned.line_end == LineEnd::None {
         return Err(ReadError::NoEnds { path: path.to_owned() });
     }
-    let records = Records { record_max: RECORD_BYTES_MAX, ..rule.records.as_written(planned) };
+    // What a record ends in besides is its own: a carriage return of the source's.
+    let separator = Some(String::from_utf8_lossy(planned.line_end.bytes()).into_owned());
+    let records = Records { record_max: RECORD_BYTES_MAX, separator, ..rule.records.as_written(planned) };
     Ok((Cutter::new(text, &records, &rule.decode, 0, String::new(), 0)?, planned))
 }
 

@@ -53,6 +53,7 @@ promises! {
     GIVEN_UP: a_crash_before_any_step_of_an_abandonment, a_power_cut_before_any_step_of_an_abandonment, a_fault_at_any_step_of_an_abandonment;
     RUN_AGAIN: a_crash_before_any_step_of_a_rerun, a_power_cut_before_any_step_of_a_rerun, a_fault_at_any_step_of_a_rerun;
     RECORDS_RETRIED: a_crash_before_any_step_of_a_retry_of_records, a_power_cut_before_any_step_of_a_retry_of_records, a_fault_at_any_step_of_a_retry_of_records;
+    HELD: a_crash_before_any_step_of_a_held_job, a_power_cut_before_any_step_of_a_held_job, a_fault_at_any_step_of_a_held_job;
     CONSUMED: a_crash_before_any_step_under_a_consumer, a_power_cut_before_any_step_under_a_consumer, a_fault_at_any_step_under_a_consumer;
 }
 

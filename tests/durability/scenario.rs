@@ -277,20 +277,7 @@ pub const RECORDS_RETRIED: Scenario = Scenario {
         errors = { failed_max = "100%" }
         pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
     "#,
-    samples: |world| {
-        world.write(
-            "tool",
-            r#"#!/usr/bin/env python3
-import json, os, sys
-mended = os.path.exists('mended')
-for line in sys.stdin:
-    asked = json.loads(line)
-    bad = asked["data"].endswith("7") and not mended
-    print(json.dumps({"fail": "not today"} if bad else {"data": asked["data"]}), flush=True)
-"#,
-        );
-        world.sh("chmod +x tool; seq 400 > in/pay.txt");
-    },
+    samples: write_records_that_fail,
     before: |world| {
         let mut service = world.start();
         service.wait_until("it is done", || (world.jobs().pop()?["state"] == "completed").then_some(()));
@@ -305,6 +292,43 @@ for line in sys.stdin:
         given_up() { records | grep -q dropped || \"$LANDFALL\" records \"$(cat job)\" drop 1-3 --reason late; }
         again() { records | grep -q retried || \"$LANDFALL\" records \"$(cat job)\" retry --all; }
         given_up || { sleep 0.3; given_up; }; again || { sleep 0.3; again; }; exec \"$LANDFALL\" run",
+    ..PLAIN
+};
+
+/// Each that ends in a 7, until the file `mended` is there.
+fn write_records_that_fail(world: &World) {
+    world.write(
+        "tool",
+        r#"#!/usr/bin/env python3
+import json, os, sys
+mended = os.path.exists('mended')
+for line in sys.stdin:
+    asked = json.loads(line)
+    bad = asked["data"].endswith("7") and not mended
+    print(json.dumps({"fail": "not today"} if bad else {"data": asked["data"]}), flush=True)
+"#,
+    );
+    world.sh("chmod +x tool; seq 400 > in/pay.txt");
+}
+
+pub const HELD: Scenario = Scenario {
+    name: "a job that is held for its failed records, which are dropped and retried",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        publish = { marker = "out/{stem}.done" }
+        errors = { failed_max = "100%", on_record_error = "hold" }
+        pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
+    "#,
+    samples: write_records_that_fail,
+    before: |world| {
+        let mut service = world.start();
+        service.wait_until("it is held", || (world.jobs().pop()?["state"] == "held").then_some(()));
+        service.stop();
+        world.write("mended", "");
+        crate::support::remove(&world.path("landfall.log"));
+        world.write("job", world.job()["id"].as_str().expect("an id is text"));
+    },
+    script: RECORDS_RETRIED.script,
     ..PLAIN
 };
 
