@@ -35,6 +35,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
     let output = |path: &Path| Output {
         path: path.to_str().expect("UTF-8").to_owned(),
         on_exists: OnExists::Number,
+        is_in_store: false,
         write_empty: false,
         max: None,
         header: true,
