@@ -1,7 +1,8 @@
-//! A program that hands records over itself: lines from standard input become one file under a rule, and what came out is printed.
+//! A program that hands records over itself: lines from standard input become one file under a rule of lines, and what came out is
+//! printed.
 //!
 //! ```sh
-//! seq 3 | cargo run --example ingest -- landfall.toml payments in/today.csv
+//! seq 3 | cargo run --example ingest -- landfall.toml RULE in/today.txt
 //! ```
 
 use std::error::Error;
@@ -22,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let records: Vec<String> = io::stdin().lines().collect::<Result<_, _>>()?;
     let ingestion = landfall.ingest(Input::records(path, records), &rule)?;
     let job = ingestion.wait()?;
-    eprintln!("job {} is {}", job.id, job.state);
+    eprintln!("job {} is {}", job.id, job.state); // where it did not end well, asking for its outputs says so
     let mut out = io::stdout().lock();
     for output in ingestion.outputs()? {
         for record in output.records() {

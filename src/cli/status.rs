@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
+use super::check::counted;
 use super::exit::FAILED;
 use super::jobs::parse_since;
 use super::view::{self, Stop};
@@ -45,6 +46,11 @@ fn print(out: &mut dyn Write, status: &Status) -> Result<(), Stop> {
     writeln!(out, "service    {service}, {rules} {}", if *rules == 1 { "rule" } else { "rules" })?;
     let counts: Vec<_> = jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
     writeln!(out, "jobs       {}", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })?;
+    if status.failed_records > 0 {
+        let (records, jobs) = (status.failed_records, status.jobs_with_failed_records);
+        let (records, jobs) = (counted(records, "failed record"), counted(jobs, "job"));
+        writeln!(out, "kept       {records} of {jobs}, to be decided on: `landfall jobs` names them")?;
+    }
     let so_far = if status.files_first_look { " so far, in a first look through the folders" } else { "" };
     let more = match files_out_of_view {
         0 => String::new(),

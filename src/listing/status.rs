@@ -40,6 +40,9 @@ pub(crate) struct Status {
     pub(crate) rules: usize,
     /// How many are listed, by state.
     pub(crate) jobs: BTreeMap<&'static str, u64>,
+    /// Failed records beside what was published, which nobody has decided on, and of how many jobs.
+    pub(crate) failed_records: u64,
+    pub(crate) jobs_with_failed_records: u64,
     pub(crate) files_waiting: u64,
     /// Files that found no room among them at the last scan.
     pub(crate) files_out_of_view: u64,
@@ -111,6 +114,8 @@ fn of_showing(
         service: service_word(door),
         rules: settings.rules.iter().filter(|rule| rule.is_base()).count(),
         jobs: BTreeMap::new(),
+        failed_records: 0,
+        jobs_with_failed_records: 0,
         files_waiting: 0,
         files_out_of_view: 0,
         files_first_look: false,
@@ -237,6 +242,10 @@ fn count_jobs(
         let job = job?;
         show(&job);
         *status.jobs.entry(job.state.as_str()).or_default() += 1;
+        if let Some(records) = job.failed_records_kept() {
+            status.failed_records += records;
+            status.jobs_with_failed_records += 1;
+        }
         let is_old = since.is_some_and(|since| job.finished_at.unwrap_or(job.created_at) < since);
         // One that failed needs attention for that.
         if let Some(report) = job.deadline.as_ref().filter(|_| !job.state.is_final()) {

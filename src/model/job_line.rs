@@ -4,6 +4,7 @@
 //! and passes over them, which costs much less than reading it whole. The job that it makes is told of what stands beside the rows like any
 //! other; it is never written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -105,10 +106,22 @@ impl JobLine {
         }
     }
 
-    /// What it waits for, or why it ended badly.
-    pub(crate) fn trouble(&self) -> Option<&str> {
+    /// What it waits for, why it ended badly, or what it left to be decided on.
+    pub(crate) fn trouble(&self) -> Option<Cow<'_, str>> {
         let waits = self.waiting.as_ref().map(|waiting| waiting.detail.as_str());
-        waits.or(self.error.as_deref()).or(self.aborted.as_deref())
+        let told = waits.or(self.error.as_deref()).or(self.aborted.as_deref());
+        told.map(Cow::Borrowed).or_else(|| self.left_to_decide().map(Cow::Owned))
+    }
+
+    /// Failed records that are kept beside what was published, until somebody decides on them.
+    fn left_to_decide(&self) -> Option<String> {
+        let records = self.failed_records_kept()?;
+        Some(format!("{records} failed {}", if records == 1 { "record" } else { "records" }))
+    }
+
+    /// How many these are; none where there is none.
+    pub(crate) fn failed_records_kept(&self) -> Option<u64> {
+        (self.state == JobState::Completed && self.records_failed > 0).then_some(self.records_failed)
     }
 
     /// Whether its deadline is at risk, or has passed.

@@ -136,7 +136,7 @@ fn source(line: &JobLine, _: &Model, width: usize) -> String {
 fn source_and_trouble(line: &JobLine, model: &Model, width: usize) -> String {
     match line.trouble() {
         None => source(line, model, width),
-        Some(trouble) => format!("{}  ({})", source(line, model, width / 2), printable(trouble)),
+        Some(trouble) => format!("{}  ({})", source(line, model, width / 2), printable(&trouble)),
     }
 }
 

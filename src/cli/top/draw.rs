@@ -223,7 +223,7 @@ impl Pen<'_> {
         if line.workers_max > 0 {
             why.push(format!("{} workers at most", line.workers_max));
         }
-        why.extend(line.trouble().map(printable));
+        why.extend(line.trouble().map(|trouble| printable(&trouble)));
         if line.records_failed > 0 {
             why.push(format!("{} records failed", line.records_failed));
         }

@@ -7,6 +7,8 @@ use crate::model::category::Category;
 use crate::model::job_id::JobId;
 use crate::model::step::{Broken, CategoryId, Outcome, Record, RecordError, Value};
 
+const ANSWERS: &str =
+    r#"{"data": …}, {"to": "CATEGORY"} with or without data, {"drop": true} or {"fail": "why"}"#;
 const ANSWER_KEYS: [&str; 4] = ["data", "to", "drop", "fail"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Protocol {
             _ => {}
         }
         let shown = String::from_utf8_lossy(line.get(..200.min(line.len())).unwrap_or_default()).into_owned();
-        Err(Broken::new(format!("an answer is not understood: {shown}")))
+        Err(Broken::new(format!("an answer is not understood: {shown}; an answer is {ANSWERS}")))
     }
 }
 
