@@ -1,7 +1,9 @@
 //! `landfall pause`, `resume` and `abort`: what an operator stops, lets go on, and ends.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use super::exit::FAILED;
@@ -9,16 +11,21 @@ use super::say::{complain, say, say_aside};
 use super::selection::Selection;
 use super::view;
 use crate::control;
-use crate::engine::{Act, Door};
+use crate::engine::{self, Act, Door};
 use crate::model::fault::WaitsFor;
 use crate::model::halts::{Halting, Scope};
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::os_text::escaped_path;
 use crate::model::rule::{Mode, Rule, Settings};
 
 /// An abort is over within this, unless a thread or a disk hangs; so is one of many, whose ends are waited for together.
 const ENDING_TAKES: Duration = Duration::from_secs(2);
+/// A service looks at what is let go on within this, unless it has much to do.
+const BEGIN_TAKES: Duration = Duration::from_millis(500);
+/// Mounts are looked at within this.
+const MOUNTS_TAKE: Duration = Duration::from_millis(500);
 const ENDING_PAUSE: Duration = Duration::from_millis(10);
 
 /// What is paused, or goes on.
@@ -133,10 +140,11 @@ pub(super) fn resume(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Ex
         selection.know_rule(settings, door)?;
     }
     if let Some(scope) = scope {
-        return Ok(resume_scope(args, door, &scope));
+        return Ok(resume_scope(args, settings, door, &scope));
     }
     let is_paused = |job: &Job| job.state == JobState::Paused;
-    let told = |_: &Job, id: JobId| match waits_now(door, &id.to_string()) {
+    let patience = Patience::until_begun();
+    let told = |_: &Job, id: JobId| match waits_now(door, &id.to_string(), &patience) {
         Waits::HeldBack(why) => format!("no longer paused by itself, and still held back: {why}"),
         Waits::ItsTurn(why) => format!("no longer paused; it waits: {why}"),
         Waits::Nothing => format!("goes on; {}", taker(door)),
@@ -149,7 +157,7 @@ fn is_known(args: &PauseArgs, door: &dyn Door) -> bool {
     args.selection.chosen(door, |_| true).is_ok_and(|jobs| !jobs.is_empty())
 }
 
-fn resume_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
+fn resume_scope(args: &PauseArgs, settings: &Settings, door: &dyn Door, scope: &Scope) -> ExitCode {
     let halts = match door.halts() {
         Ok(halts) => halts,
         Err(refusal) => return view::refuse(&refusal),
@@ -166,11 +174,22 @@ fn resume_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let is_whole = |job: &Job| job.state == JobState::Paused && scope.takes_job(job);
-    match door.halt(&Halting::Resume(scope.clone())) {
-        Ok(true) if why.is_some() => say!("{scope}: no longer paused by itself, and still held back"),
-        Ok(true) => say!("{scope}: goes on"),
-        Ok(false) => say!("{scope}: was not paused"),
+    let said = match door.halt(&Halting::Resume(scope.clone())) {
+        Ok(said) => said,
         Err(refusal) => return view::refuse(&refusal),
+    };
+    let mut away = mounts_away(settings, scope);
+    if halts.is_said(scope) {
+        away.extend(places_away(settings, door, scope));
+    }
+    match said {
+        false => say!("{scope}: was not paused"),
+        true if why.is_some() => say!("{scope}: no longer paused by itself, and still held back"),
+        true if away.is_empty() => say!("{scope}: goes on"),
+        true => say!("{scope}: may go on, and waits for a mount"),
+    }
+    for told in away {
+        say_aside!("{told}");
     }
     tell_halts(door);
     // Jobs that were paused by themselves wait for a word of their own.
@@ -183,6 +202,41 @@ fn resume_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
         );
     }
     ExitCode::SUCCESS
+}
+
+/// What is told of the mounts that rules of a scope name and that are not there now. A file system that hangs is not waited for long.
+fn mounts_away(settings: &Settings, scope: &Scope) -> Vec<String> {
+    let is_in = |rule: &&Rule| scope.rule.as_ref().is_none_or(|name| *name == rule.name);
+    let rules: Vec<_> = settings.rules.iter().filter(is_in).cloned().collect();
+    let (sender, away) = sync_channel(1);
+    // It may hang at one: then nobody waits for it any more, and it ends with the command.
+    let look = move || sender.send(engine::mounts_away(&rules)).unwrap_or_default();
+    match std::thread::Builder::new().name("mount-look".into()).spawn(look) {
+        Ok(_) => away.recv_timeout(MOUNTS_TAKE).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// What is told of the mounts that files of these rules went to before, and that the service waits for. A pause was lifted, and nothing else.
+fn places_away(settings: &Settings, door: &dyn Door, scope: &Scope) -> Vec<String> {
+    let is_in = |rule: &&Rule| scope.rule.as_ref().is_none_or(|name| *name == rule.name);
+    let in_view = door.files_in_view().map(|files| files.folders).unwrap_or_default();
+    let mut told = Vec::new();
+    for mount in
+        in_view.iter().filter(|file| file.reason == engine::NOT_MOUNTED).map(|file| file.path.as_path())
+    {
+        let has_it = |rule: &&Rule| {
+            let meets = |folder: &PathBuf| folder.starts_with(mount) || mount.starts_with(folder);
+            rule.publish.mount.as_deref() != Some(mount) && engine::folders_of(rule).iter().any(meets)
+        };
+        if let Some(rule) = settings.rules.iter().filter(is_in).find(has_it) {
+            let (mount, name) = (escaped_path(mount), &rule.name);
+            told.push(format!(
+                "rule \"{name}\": no file system is mounted at {mount}: files that go there wait for it; `landfall resume --rule {name}` once more has them go there as it is"
+            ));
+        }
+    }
+    told
 }
 
 pub(super) fn abort(args: &AbortArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -229,29 +283,53 @@ pub(super) fn held_back(job: &Job) -> Option<&str> {
     Some(&waiting.detail)
 }
 
+/// How long it is waited for a service to look at jobs that were let go on, for all of them together.
+pub(super) struct Patience(Cell<Duration>);
+
+impl Patience {
+    pub(super) fn until_begun() -> Self {
+        Self(Cell::new(BEGIN_TAKES))
+    }
+
+    pub(super) fn none() -> Self {
+        Self(Cell::new(Duration::ZERO))
+    }
+}
+
 /// What a job that may go on waits for all the same, with what is told of it.
 enum Waits {
     Nothing,
     HeldBack(String),
-    /// Its window, those before it in a sequence, an earlier delivery.
+    /// Its window, those before it in a sequence, an earlier delivery; a mount, or room on a disk.
     ItsTurn(String),
 }
 
-/// The same of a job as it is now.
-fn waits_now(door: &dyn Door, job: &str) -> Waits {
-    let Some(Waiting { waits_for, detail, .. }) = door.show(job).ok().and_then(|job| job.waiting) else {
-        return Waits::Nothing;
+/// The same of a job as it is now, once a service has looked at it; what is waited for that is taken off the patience, which is for all jobs
+/// together.
+fn waits_now(door: &dyn Door, job: &str, patience: &Patience) -> Waits {
+    let until = Instant::now() + patience.0.get();
+    let waiting = loop {
+        let Ok(job) = door.show(job) else { return Waits::Nothing };
+        let is_looked_at = job.state != JobState::Queued || job.waiting.is_some() || !door.is_service();
+        if is_looked_at || Instant::now() >= until {
+            break job.waiting;
+        }
+        std::thread::sleep(ENDING_PAUSE);
     };
+    patience.0.set(until.saturating_duration_since(Instant::now()));
+    let Some(Waiting { waits_for, detail, .. }) = waiting else { return Waits::Nothing };
     match waits_for {
         WaitsFor::Pause => Waits::HeldBack(detail),
-        WaitsFor::Window | WaitsFor::Sequence | WaitsFor::Delivery => Waits::ItsTurn(detail),
+        WaitsFor::Window | WaitsFor::Sequence | WaitsFor::Delivery | WaitsFor::Mount | WaitsFor::Disk => {
+            Waits::ItsTurn(detail)
+        }
         _ => Waits::Nothing,
     }
 }
 
 /// Who goes on with a job that was queued again, or what it waits for.
-pub(super) fn goes_on(door: &dyn Door, job: &str) -> String {
-    match waits_now(door, job) {
+pub(super) fn goes_on(door: &dyn Door, job: &str, patience: &Patience) -> String {
+    match waits_now(door, job, patience) {
         Waits::Nothing => taker(door).to_owned(),
         Waits::HeldBack(why) => format!("it is held back: {why}"),
         Waits::ItsTurn(why) => format!("it waits: {why}"),

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::edit;
-use super::pause::goes_on;
+use super::pause::{Patience, goes_on};
 use super::private;
 use super::say::{complain, say, say_aside};
 use super::view::{self, Stop};
@@ -173,7 +173,7 @@ fn retry(door: &dyn Door, job: &str, act: &Act, json: bool, what: &str) -> ExitC
         if own.is_some_and(|own| own == child) {
             return format!("{what} with their job, once each is decided on");
         }
-        let goes_on = goes_on(door, &child);
+        let goes_on = goes_on(door, &child, &Patience::until_begun());
         format!("{what} as job {child}; {goes_on}")
     })
 }

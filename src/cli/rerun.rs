@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::pause::goes_on;
+use super::pause::{Patience, goes_on};
 use super::say::say_aside;
 use super::selection::Selection;
 use super::view;
@@ -39,8 +39,10 @@ pub(super) fn run(args: &RerunArgs, settings: &Settings) -> anyhow::Result<ExitC
     }
     // Who says "all of this rule" means each file once.
     let is_first = |job: &Job| job.state == JobState::Completed && job.parent.is_none();
-    let told =
-        |job: &Job, id: JobId| format!("runs job {} again; {}", job.id, goes_on(door, &id.to_string()));
+    let patience = Patience::until_begun();
+    let told = |job: &Job, id: JobId| {
+        format!("runs job {} again; {}", job.id, goes_on(door, &id.to_string(), &patience))
+    };
     let words = ("would be run again", "run again");
     Ok(selection.each_chosen(door, is_first, words, |job| Act::Rerun { job, idempotency_key: None }, told))
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::pause::goes_on;
+use super::pause::{Patience, goes_on};
 use super::say::{say, say_aside};
 use super::selection::Selection;
 use super::view;
@@ -63,7 +63,8 @@ fn retry(args: &RetryArgs, settings: &Settings, door: &dyn Door) -> anyhow::Resu
     if args.accept_missing {
         return Ok(accept_missing(&jobs, door));
     }
-    let told = |_: &Job, id: JobId| format!("queued again; {}", goes_on(door, &id.to_string()));
+    let patience = Patience::until_begun();
+    let told = |_: &Job, id: JobId| format!("queued again; {}", goes_on(door, &id.to_string(), &patience));
     let words = ("would be queued again", "queued again");
     Ok(args.selection.each(door, &jobs, words, |job| Act::Retry { job }, told))
 }

@@ -34,8 +34,8 @@ impl Mounts {
         Self(table.split(|byte| *byte == b'\n').filter_map(mount).collect())
     }
 
-    #[cfg(target_os = "linux")]
-    pub(super) fn is_one(&self, folder: &Path) -> bool {
+    /// Whether something is mounted at exactly this folder, by its name alone.
+    pub(crate) fn is_one(&self, folder: &Path) -> bool {
         self.0.iter().any(|mount| mount.point == folder)
     }
 

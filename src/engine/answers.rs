@@ -30,7 +30,7 @@ const QUIET_MAX: Duration = Duration::from_millis(100);
 pub(super) const WATCH_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is said of a mount point that rules need.
-const NOT_MOUNTED: &str = "no file system is mounted here: files and jobs that need it wait";
+pub(crate) const NOT_MOUNTED: &str = "no file system is mounted here: files and jobs that need it wait";
 
 impl Engine {
     fn id_of(&self, text: &str) -> Result<JobId, Refusal> {

@@ -1,7 +1,7 @@
 //! The care of folders: strays, kept files that are gone, archives, late writes; and what is old is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,13 +12,16 @@ use super::Purpose;
 use super::file_systems::{self, WatchedTogether};
 use super::lock;
 use super::lookers::Lookers;
+use super::places::{UNUSED_FOR, WITHOUT_RULE_FOR};
 use super::removed::Marked;
 use super::shared::Shared;
 use super::thin::Thinning;
 use super::threads::Threads;
 use super::tick::TICK;
 use super::{late_writes, removed, stored_outputs, strays};
+use crate::clock;
 use crate::durable_fs::{self, Mounts, Presence};
+use crate::model::places::Places;
 use crate::model::rule::{Mode, Rule};
 use crate::model::template::fixed_folder;
 use crate::store::{LedgerRow, StoreError};
@@ -38,6 +41,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
             let is_first = last_look.replace(Instant::now()).is_none();
             // In this order: a ledger row outlives its job, and a file in quarantine whose row is gone would be told as a stray.
             forget_finished(shared);
+            forget_places(shared);
             let looks = Arc::new(());
             if purpose != Purpose::Rehearse {
                 care.tell_strays(shared, &mounts, is_first, &looks); // its store knows of no claimed file
@@ -247,6 +251,21 @@ fn forget_finished(shared: &Shared) {
         Ok(0) => {}
         Ok(rules) => tracing::debug!(rules, "snapshots of rules that no job refers to any more are removed"),
         Err(error) => tracing::warn!(%error, "unused snapshots of rules could not be removed"),
+    }
+}
+
+/// See [`super::places`].
+fn forget_places(shared: &Shared) {
+    let (unused, without_rule) = (old_before(shared, UNUSED_FOR), old_before(shared, WITHOUT_RULE_FOR));
+    let Some((unused, without_rule)) = unused.zip(without_rule) else { return };
+    let rules = shared.rules.now();
+    let roots: BTreeSet<_> = rules.iter().flat_map(|rule| file_systems::folders_of(rule)).collect();
+    let forget = |places: &mut Places| {
+        let has_rule = |folder: &Path| folder.ancestors().any(|above| roots.contains(above));
+        places.forget_unused(clock::now(), unused, without_rule, has_rule);
+    };
+    if let Err(error) = shared.resources.disk_space.places.known.change(&shared.store, forget, |_| ()) {
+        tracing::warn!(%error, "mounts that no file goes to any more stay known");
     }
 }
 

@@ -10,19 +10,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::goals::{self, Goal};
 use super::lock;
-use super::places::{self, Away, KnownPlaces};
+use super::places::{self, Away, KnownPlaces, LetThrough};
 use super::rule_book::ReadyRule;
 use super::trouble::{Reaction, Trouble};
-use crate::durable_fs::{self, Space};
+use crate::durable_fs::{self, Mounts, Space};
 use crate::model::amount;
 use crate::model::fault::{FaultKind, WaitsFor};
+use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{FreeMin, OnSuccess, Rule};
 use crate::output::Intent;
 use crate::store::{Store, StoreError};
 use crate::telemetry::events;
+use crate::watch::Offer;
 
 /// A look at a file system counts for so long: many small files share one.
 const LOOK_LASTS: Duration = Duration::from_millis(100);
@@ -47,14 +50,21 @@ struct State {
     looks: HashMap<PathBuf, (Instant, Option<Space>)>,
     /// File systems without enough space, by device.
     short: BTreeMap<u64, Short>,
-    /// Mounts that are not there, with the groups that met it.
-    away: BTreeMap<PathBuf, Groups>,
+    /// Mounts that are not there, with who met that.
+    away: BTreeMap<PathBuf, MetAway>,
     /// Jobs that wait for any of these.
     parked: HashSet<JobId>,
 }
 
 /// Rules by the file systems that they use. Each looks for what it met by itself: another one may hang.
 type Groups = BTreeSet<Arc<str>>;
+
+/// Who met that a mount is away.
+#[derive(Default)]
+struct MetAway {
+    groups: Groups,
+    rules: BTreeSet<String>,
+}
 
 /// What is free, and how much is wanted: bytes, or inodes.
 struct Lack {
@@ -80,22 +90,31 @@ impl DiskSpace {
         }
     }
 
-    /// Whether a file in this folder may be claimed under the rule. `renames`: a claim folder beside it is written to.
-    pub(super) fn check_claim(&self, rule: &ReadyRule, source: &Path) -> Result<(), Trouble> {
+    /// Whether a file may be claimed under the rule. Where it is renamed, a claim folder beside it is written to.
+    pub(super) fn check_claim(&self, rule: &ReadyRule, offer: &Offer) -> Result<(), Trouble> {
         let renames = rule.rule.source.on_success != OnSuccess::Keep;
-        let beside = renames.then(|| durable_fs::parent_of(source));
-        self.check(rule, rule.folders.iter().map(PathBuf::as_path).chain(beside))
+        let beside = renames.then(|| durable_fs::parent_of(&offer.path));
+        let goals = || goals::of_offer(&rule.rule, offer);
+        self.check(rule, goals, rule.folders.iter().map(PathBuf::as_path).chain(beside))
     }
 
     /// Whether a job may be started, or go on running, under the rule.
-    pub(super) fn check_start(&self, rule: &ReadyRule) -> Result<(), Trouble> {
-        self.check(rule, rule.folders.iter().map(PathBuf::as_path))
+    pub(super) fn check_start(
+        &self,
+        rule: &ReadyRule,
+        goals: impl FnOnce() -> Vec<Goal>,
+    ) -> Result<(), Trouble> {
+        self.check(rule, goals, rule.folders.iter().map(PathBuf::as_path))
     }
 
     /// Whether this may be published.
-    pub(super) fn check_publish(&self, rule: &ReadyRule, intent: &Intent) -> Result<(), Trouble> {
-        let own = intent.final_names().map(durable_fs::parent_of);
-        self.check(rule, rule.folders.iter().map(PathBuf::as_path).chain(own))
+    pub(super) fn check_publish(&self, rule: &ReadyRule, job: &Job, intent: &Intent) -> Result<(), Trouble> {
+        let own = || intent.final_names().map(durable_fs::parent_of);
+        let goals = || {
+            let goals = goals::of_job(&rule.rule, job).into_iter().map(Goal::settled);
+            goals.chain(own().map(Goal::at)).collect()
+        };
+        self.check(rule, goals, rule.folders.iter().map(PathBuf::as_path).chain(own()))
     }
 
     /// Whether so many bytes may be copied into this folder.
@@ -121,42 +140,69 @@ impl DiskSpace {
             message: format!("no file system is mounted at {} (`publish.mount`)", OsText::from(mount)),
             hint: "mount it; everything goes on by itself".to_owned(),
         };
-        mount.map_or(Ok(()), |mount| self.check_mount(&rule.group, mount, words))
+        mount.map_or(Ok(()), |mount| self.check_mount(rule, mount, words))
     }
 
-    /// Whether the mounts are there that the rule's folders lay on when files went there. `concerns`: those that are asked for.
+    /// Whether the mounts are there on which the folders lay to which files of a rule are to go, when some went there before.
     pub(super) fn check_places(
         &self,
         rule: &ReadyRule,
-        concerns: impl Fn(&Path) -> bool,
+        goals: impl FnOnce() -> Vec<Goal>,
     ) -> Result<(), Trouble> {
         let known = self.places.known.now();
-        for folder in rule.folders.iter().filter(|folder| concerns(folder)) {
-            let Some(mount) = known.mount_of(folder) else { continue };
+        let mut guarded = known.guarded(&rule.rule.name).peekable();
+        if guarded.peek().is_none() {
+            return Ok(());
+        }
+        let goals = goals();
+        for (folder, mount) in guarded.filter(|(folder, _)| goals.iter().any(|goal| goal.may_reach(folder))) {
             let words = |mount: &Path| places::words(&rule.rule.name, folder, mount);
-            self.check_mount(&rule.group, mount, words)?;
+            self.check_mount(rule, mount, words)?;
         }
         Ok(())
     }
 
-    /// Forgets on which mounts these folders lay that are not there now, and lets go on what waited for them; whether there were any.
-    pub(super) fn forget_away(&self, store: &Store, folders: &[PathBuf]) -> Result<bool, StoreError> {
+    /// Notes the mounts of a rule's places that are away by the system's list: no file system is asked. So who lets the rule go on is told.
+    pub(super) fn note_away(&self, rule: &ReadyRule, mounts: &Mounts) {
+        let known = self.places.known.now();
+        let is_its = |folder: &Path| rule.folders.iter().any(|root| folder.starts_with(root));
+        let away = known.guarded(&rule.rule.name).filter(|(_, mount)| !mounts.is_one(mount));
+        for (folder, mount) in away.filter(|(folder, _)| is_its(folder)) {
+            self.meet_away(rule, mount, &places::words(&rule.rule.name, folder, mount));
+        }
+    }
+
+    /// Whether what a job hid at a path lies on a mount that is away, and its rule was let go on without that.
+    pub(super) fn is_left_behind(&self, rule: &ReadyRule, hidden: &Path) -> bool {
+        let known = self.places.known.now();
+        let mut let_go = known.let_go(&rule.rule.name).filter(|(folder, _)| hidden.starts_with(folder));
+        let_go.any(|(_, mount)| !durable_fs::is_mount_point(mount).unwrap_or(false))
+    }
+
+    /// Lets files of a rule go to its folders as they are where the mount of one is away, and with them what waited for it; whether there were
+    /// any. Other rules go on waiting.
+    pub(super) fn let_through(&self, store: &Store, of: &LetThrough) -> Result<bool, StoreError> {
         let away: BTreeSet<_> = lock(&self.state).away.keys().cloned().collect();
-        let is_forgotten = self.places.forget(store, folders, |mount| away.contains(mount))?;
-        if is_forgotten {
-            lock(&self.state).away.clear(); // what is still waited for is met again
+        let is_let_through = self.places.let_through(store, of, |mount| away.contains(mount))?;
+        if is_let_through {
+            lock(&self.state).away.retain(|mount, met| {
+                let is_waited_for = of.mounts.contains(mount);
+                let was_met = !is_waited_for && met.rules.remove(&of.rule);
+                !was_met || !met.rules.is_empty()
+            });
             self.tell_end();
         }
-        Ok(is_forgotten)
+        Ok(is_let_through)
     }
 
     fn check<'a>(
         &self,
         rule: &ReadyRule,
+        goals: impl FnOnce() -> Vec<Goal>,
         mut folders: impl Iterator<Item = &'a Path>,
     ) -> Result<(), Trouble> {
         self.check_mount_of(rule)?;
-        self.check_places(rule, |_| true)?;
+        self.check_places(rule, goals)?;
         if self.free_min == FreeMin::Bytes(0) {
             return Ok(());
         }
@@ -166,7 +212,7 @@ impl DiskSpace {
 
     fn check_mount(
         &self,
-        group: &Arc<str>,
+        rule: &ReadyRule,
         mount: &Path,
         words: impl FnOnce(&Path) -> Away,
     ) -> Result<(), Trouble> {
@@ -174,22 +220,30 @@ impl DiskSpace {
         if durable_fs::is_mount_point(mount).unwrap_or(false) {
             return Ok(());
         }
-        let is_first = {
-            let mut state = lock(&self.state);
-            let met_by = state.away.entry(mount.to_owned()).or_default();
-            met_by.insert(Arc::clone(group)) && met_by.len() == 1
-        };
-        let Away { message, hint } = words(mount);
-        if is_first {
-            events::mount_away(mount, &message, &hint);
-            self.wake();
-        }
+        let away = words(mount);
+        self.meet_away(rule, mount, &away);
+        let Away { message, hint } = away;
         let trouble = Trouble::new(FaultKind::Storage, message.clone(), Some(&hint));
         Err(Trouble {
             waits_for: WaitsFor::Mount,
             reaction: Reaction::Park { detail: format!("{message}; {hint}").into() },
             ..trouble
         })
+    }
+
+    fn meet_away(&self, rule: &ReadyRule, mount: &Path, away: &Away) {
+        let is_first = {
+            let mut state = lock(&self.state);
+            let is_first = !state.away.contains_key(mount);
+            let met = state.away.entry(mount.to_owned()).or_default();
+            met.groups.insert(Arc::clone(&rule.group));
+            met.rules.insert(rule.rule.name.clone());
+            is_first
+        };
+        if is_first {
+            events::mount_away(mount, &away.message, &away.hint);
+            self.wake();
+        }
     }
 
     fn check_space(&self, group: &Arc<str>, folder: &Path) -> Result<(), Trouble> {
@@ -275,7 +329,7 @@ impl DiskSpace {
         let (short, away): (Vec<_>, Vec<_>) = {
             let state = lock(&self.state);
             let short = state.short.iter().filter(|(_, short)| short.met_by.contains(group));
-            let away = state.away.iter().filter(|(_, met_by)| met_by.contains(group));
+            let away = state.away.iter().filter(|(_, met)| met.groups.contains(group));
             (
                 short.map(|(device, short)| (*device, short.folder.clone())).collect(),
                 away.map(|(mount, _)| mount.clone()).collect(),
@@ -328,7 +382,7 @@ impl DiskSpace {
     pub(super) fn groups_that_lack(&self) -> Groups {
         let state = lock(&self.state);
         let short = state.short.values().map(|short| &short.met_by);
-        short.chain(state.away.values()).flatten().cloned().collect()
+        short.chain(state.away.values().map(|met| &met.groups)).flatten().cloned().collect()
     }
 
     /// Whether anything lacks, or is waited for.
@@ -367,6 +421,9 @@ pub(crate) fn mounts_away(rules: &[Rule]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::World;
+    use crate::model::places::Lies;
+    use crate::pipeline::Registry;
 
     fn group() -> Arc<str> {
         Arc::from("/")
@@ -424,9 +481,42 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let disk_space = DiskSpace::new(FreeMin::Bytes(0), PathBuf::new());
         let words = |mount: &Path| places::words("r", mount, mount);
-        disk_space.check_mount(&group(), Path::new("/"), words).expect("it is one");
-        let lack = disk_space.check_mount(&group(), folder.path(), words).expect_err("it is none");
+        let world = World::new();
+        let rule = world.shared.rules.ready(&world.rule()).expect("is right");
+        disk_space.check_mount(&rule, Path::new("/"), words).expect("it is one");
+        let lack = disk_space.check_mount(&rule, folder.path(), words).expect_err("it is none");
         assert_eq!(lack.waits_for, WaitsFor::Mount);
-        assert!(disk_space.lacks_anything() && !look_again(&disk_space));
+        disk_space.look_again(&rule.group);
+        assert!(disk_space.lacks_anything() && !disk_space.take_ended());
+    }
+
+    /// Goal: an operator's word for one rule is none for another of the same mount.
+    #[cfg(unix)]
+    #[test]
+    fn a_rule_that_is_let_through_leaves_the_mount_to_be_waited_for_by_others() {
+        let (world, folder) = (World::new(), tempfile::tempdir().expect("a folder"));
+        let store = &world.shared.store;
+        let disk_space = DiskSpace::new(FreeMin::Bytes(0), PathBuf::new());
+        let named = |name: &str| {
+            let rule = Rule { name: name.to_owned(), ..Rule::clone(&world.rule()) };
+            ReadyRule::build(&Arc::new(rule), &Registry::with_builtin_steps()).expect("is right")
+        };
+        let (one, other) = (named("one"), named("other"));
+        let goal = || vec![Goal::at(&folder.path().join("x"))];
+        let lies = Lies { folder: folder.path(), mount: folder.path(), is_below: true };
+        disk_space
+            .places
+            .known
+            .change(store, |places| places.learn(lies, crate::clock::now()), |_| ())
+            .expect("writes");
+        for rule in [&one, &other] {
+            disk_space.check_places(rule, goal).expect_err("nothing is mounted there");
+        }
+        let (rule, folders) = ("one".to_owned(), vec![folder.path().to_owned()]);
+        let of = LetThrough { rule, folders, mounts: Vec::new() };
+        assert!(disk_space.let_through(store, &of).expect("writes") && disk_space.take_ended());
+        disk_space.check_places(&one, goal).expect("is let through");
+        assert_eq!(disk_space.mounts_away(), [folder.path()], "the other one waits for it");
+        disk_space.check_places(&other, goal).expect_err("nobody said so");
     }
 }

@@ -65,7 +65,7 @@ fn named(used: &BTreeSet<PathBuf>) -> Arc<str> {
 }
 
 /// The folders of a rule that files are written to, as far as they are spelled out before the first variable.
-pub(super) fn folders_of(rule: &Rule) -> Vec<PathBuf> {
+pub(crate) fn folders_of(rule: &Rule) -> Vec<PathBuf> {
     let outputs = rule.outputs.values().map(|output| fixed_folder(&output.path));
     let signals = [&rule.publish.marker, &rule.publish.manifest].into_iter().flatten();
     let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));

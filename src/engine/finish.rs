@@ -83,7 +83,7 @@ fn finish_together(
     let renamed = each(shared, publishing, |Balanced { mut job, mut intent }| {
         let mut rename = || {
             let rule = shared.rules.snapshot(&shared.store, &job)?;
-            shared.resources.disk_space.check_publish(&rule, &intent)?;
+            shared.resources.disk_space.check_publish(&rule, &job, &intent)?;
             publish::rename_outputs(shared, &rule, &mut job, &mut intent).map(|()| rule)
         };
         let rule = rename().map_err(|trouble| publish::remember(shared, job.id, &mut intent, trouble))?;

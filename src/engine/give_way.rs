@@ -13,6 +13,7 @@ use super::run::{Collecting, Run};
 use super::shared::Shared;
 use super::threads::Threads;
 use super::trouble::{Trouble, guard};
+use crate::model::fault::WaitsFor;
 
 /// Between looks while jobs run, which fill a disk soon, while something lacks, and otherwise.
 const PAUSE_RUNNING: Duration = Duration::from_millis(100);
@@ -69,7 +70,9 @@ fn give_way(shared: &Arc<Shared>, group: &str) {
     let runs = shared.dispatch.runs();
     let of_group = runs.iter().rev().filter(|run| *run.rule.group == *group);
     for run in of_group.filter(|run| !run.is_broken_off()) {
-        let Err(lack) = shared.resources.disk_space.check_start(&run.rule) else { continue };
+        let Err(lack) = shared.resources.disk_space.check_start(&run.rule, || run.goals.clone()) else {
+            continue;
+        };
         if !run.rule.outputs.resumable() {
             continue;
         }
@@ -88,6 +91,8 @@ fn give_way(shared: &Arc<Shared>, group: &str) {
                 shared.fail_for_good(trouble.error);
                 return;
             }
+            // That it cannot be written where the mount is away says no more than that.
+            Err(_) if lack.waits_for == WaitsFor::Mount => {}
             Err(trouble) => run.break_off(trouble),
         }
         run.break_off(lack);

@@ -3,19 +3,19 @@
 //! What is said is visible first, so that nothing new begins; then what runs is set back to its queue, with a checkpoint; then the row is
 //! durable, and only then the operator is answered. When a pause is lifted, what was held back is looked for among the unfinished jobs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::file_systems::folders_of;
 use super::handle::{Engine, no_such_rule};
 use super::operator::Kept;
 use super::order::set_back_paused;
-use super::places::KnownPlaces;
+use super::places::{KnownPlaces, LetThrough};
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
-use crate::durable_fs;
+use crate::durable_fs::{self, Mounts};
 use crate::model::fault::FaultKind;
 use crate::model::halts::{Halting, Halts, Scope};
 use crate::model::job_state::JobState;
@@ -45,8 +45,9 @@ impl Engine {
         let Some(shared) = stages else {
             let mut is_said = Kept::load(self.store())?.change(self.store(), change, |_| ())?;
             let is_away = |mount: &Path| !durable_fs::is_mount_point(mount).unwrap_or(false);
-            let folders = if is_said { Vec::new() } else { folders_of_resumed(self.rules(), halting) };
-            is_said |= KnownPlaces::load(self.store())?.forget(self.store(), &folders, is_away)?;
+            if let Some(of) = let_through(self.rules(), halting).filter(|_| !is_said) {
+                is_said = KnownPlaces::load(self.store())?.let_through(self.store(), &of, is_away)?;
+            }
             self.store().sync()?;
             return Ok(is_said);
         };
@@ -56,11 +57,13 @@ impl Engine {
                 Halting::Pause(_) => {
                     set_back_paused(shared, &shared.dispatch.runs())?;
                 }
-                Halting::Resume(_) if is_said => {} // it was paused, or stopped: of mounts nothing is said
+                // It was paused, or stopped: of mounts nothing is said.
+                Halting::Resume(scope) if is_said => note_away(shared, scope),
                 Halting::Resume(_) => {
                     let rules = shared.rules.now();
-                    let folders = folders_of_resumed(rules.iter().map(AsRef::as_ref), halting);
-                    is_said |= shared.resources.disk_space.forget_away(&shared.store, &folders)?;
+                    if let Some(of) = let_through(rules.iter().map(AsRef::as_ref), halting) {
+                        is_said = shared.resources.disk_space.let_through(&shared.store, &of)?;
+                    }
                 }
             }
             shared.store.sync()?; // durable before what was held back goes on
@@ -80,10 +83,28 @@ impl Engine {
     }
 }
 
-/// The folders of a rule that is let go on though it was neither paused nor stopped: where their mounts are away, that is right as it is.
-fn folders_of_resumed<'r>(rules: impl IntoIterator<Item = &'r Rule>, halting: &Halting) -> Vec<PathBuf> {
-    let Halting::Resume(Scope { rule: Some(name), .. }) = halting else { return Vec::new() };
-    rules.into_iter().filter(|rule| rule.name == *name).flat_map(folders_of).collect()
+/// Has the mounts told, with all that is waited for, that rules wait for which go on now.
+fn note_away(shared: &Shared, scope: &Scope) {
+    let mounts = Mounts::now();
+    let is_in = |rule: &&Arc<Rule>| scope.rule.as_ref().is_none_or(|name| *name == rule.name);
+    for rule in shared.rules.now().iter().filter(is_in) {
+        // One that cannot be made ready has its files wait for that.
+        if let Ok(rule) = shared.rules.ready(rule) {
+            shared.resources.disk_space.note_away(&rule, &mounts);
+        }
+    }
+}
+
+/// A rule that is let go on though it was neither paused nor stopped: where the mounts of its folders are away, that is right as it is. Of one
+/// of its senders nothing is said of mounts.
+fn let_through<'r>(rules: impl IntoIterator<Item = &'r Rule>, halting: &Halting) -> Option<LetThrough> {
+    let Halting::Resume(Scope { rule: Some(name), sender: None }) = halting else { return None };
+    let mut of = LetThrough { rule: name.clone(), folders: Vec::new(), mounts: Vec::new() };
+    for rule in rules.into_iter().filter(|rule| rule.name == *name) {
+        of.folders.extend(folders_of(rule));
+        of.mounts.extend(rule.publish.mount.clone());
+    }
+    Some(of)
 }
 
 /// Refuses a scope of no rule, and to pause one that touches nothing. A pause outlives its rule, and is taken back all the same.

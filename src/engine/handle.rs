@@ -262,7 +262,7 @@ impl Engine {
                 format!("the start has not come through the file system of {} yet", escaped_path(file));
             return Err(Trouble::new(FaultKind::Transient, message, Some("try again in a moment")));
         }
-        shared.resources.disk_space.check_claim(&rule, &offer.path)?;
+        shared.resources.disk_space.check_claim(&rule, &offer)?;
         let owner =
             Owner::of_source(&rule.rule.name, &offer.path, rule.rule.priority_for(offer.identity.size));
         let wanted = vec![claim::Wanted { rule, offer, retire }];

@@ -75,7 +75,7 @@ pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), 
             continue;
         }
         match shared.rules.ready(&offer.rule) {
-            Ok(rule) => match shared.resources.disk_space.check_claim(&rule, &offer.path) {
+            Ok(rule) => match shared.resources.disk_space.check_claim(&rule, &offer) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
                 Err(lack) => {
                     shared.claims.answer(&offer.path, Answer::Later(lack.detail().to_owned()));

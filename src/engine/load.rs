@@ -12,6 +12,7 @@ use super::entries::{EntryMemory, LoadedEntry};
 use super::load_failed::read_failed;
 use super::load_pace::LoadPace;
 use super::loading::{FIRST_SLICES, LoadEnd, meet_checkpoint, start_retrace};
+use super::rule_book::ReadyRule;
 use super::rule_to_go_by::{go_over, rule_for};
 use super::run::Run;
 use super::run_state::Loaded;
@@ -19,7 +20,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{delivery, held_records, hours, order, resend, retrieval, sequence, totals};
+use super::{delivery, goals, held_records, hours, order, resend, retrieval, sequence, totals};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
@@ -33,6 +34,7 @@ use crate::model::slice::{EntryShape, Slice};
 use crate::output::EntryName;
 use crate::pipeline::Resemblance;
 use crate::record::{CutError, Cutter};
+use crate::store::Checkpoint;
 use crate::telemetry::events;
 
 /// How long a suspect waits for another.
@@ -164,13 +166,15 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         sequence::put_down(shared, id); // the earlier one may be behind it
         return Ok(None);
     }
-    shared.resources.disk_space.check_start(&rule)?; // before its partials, which would land beside a mount that is away
+    let goals = || goals::of_job(&rule.rule, &job);
+    shared.resources.disk_space.check_start(&rule, goals)?; // before its partials, which would land beside a mount that is away
     if let Some(left) = left {
         go_over(shared, &mut job, &left, &rule)?;
     }
     // In hand when the service died before its start was durable: `recover` counted that as an attempt.
     let restarted = job.started_at.is_some() || job.attempts > 0;
     let checkpoint = if restarted { shared.store.checkpoint(id)? } else { None };
+    let checkpoint = checkpoint.filter(|point| !is_left_behind(shared, &rule, id, point));
     let resumable_at = checkpoint.as_ref().map_or(0, |point| point.next_slice);
     job.take(JobEvent::Started, clock::now(), "")?;
     job.attempts += u32::from(!was_held);
@@ -480,6 +484,17 @@ fn differing_header(entry: &str) -> Trouble {
     let message = format!("the header of entry `{entry}` differs from that of the first entry");
     let hint = "give each entry an output of its own with {entry} in every output's path, or take entries of one kind with `decode.entries`";
     Trouble::new(FaultKind::Input, message, Some(hint))
+}
+
+/// Whether a checkpoint's partials lie on a mount that is away, and an operator let the rule go on without it: nothing of the job is out.
+fn is_left_behind(shared: &Shared, rule: &ReadyRule, id: JobId, point: &Checkpoint) -> bool {
+    let disk_space = &shared.resources.disk_space;
+    let mut paths = point.partials.iter().map(|partial| &partial.hidden.path);
+    let left = paths.find(|path| disk_space.is_left_behind(rule, path.as_path()));
+    if let Some(path) = left {
+        tracing::warn!(job = %id, %path, "the job starts from its first record: its rule goes on without the mount that its hidden output lies on");
+    }
+    left.is_some()
 }
 
 #[cfg(test)]

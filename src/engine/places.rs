@@ -1,31 +1,44 @@
 //! The mounts that files of a rule went to before, and that must be there before more goes there.
 //!
 //! A folder whose mount is away looks like one that is to be made: an archive would be begun anew in the bare mount point, out of sight once
-//! the mount is back. So it is remembered on which mount each folder of a rule lay when a job ended (decision 0063). Where nothing is
+//! the mount is back. So it is remembered on which mount each folder lay that files of a job went to (decision 0063). Where nothing is
 //! mounted there now, jobs and files wait as for `publish.mount`, until it is mounted again or an operator says that it is right as it is
 //! (`landfall resume --rule`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::file_systems::folders_of;
+use super::goals::{self, Goal};
 use super::lock;
 use super::operator::Kept;
-use super::rule_book::ReadyRule;
-use crate::durable_fs::Mounts;
+use crate::clock;
+use crate::durable_fs::{self, Mounts};
+use crate::model::job::Job;
 use crate::model::os_text::OsText;
-use crate::model::places::Places;
+use crate::model::places::{Lies, PLACES_BELOW_MAX, Places};
+use crate::model::rule::Rule;
 use crate::store::{Store, StoreError};
 
 /// Where a folder lies is looked at again after so long.
 const LOOK_LASTS: Duration = Duration::from_mins(1);
+/// Folders whose looks are remembered at most: templates may name one for each job.
+const LOOKS_MAX: usize = 4_096;
+/// A place to which no files went for so long is forgotten: more than a year, for what comes once in one.
+pub(super) const UNUSED_FOR: Duration = Duration::from_hours(24 * 400);
+/// The same where no rule has it.
+pub(super) const WITHOUT_RULE_FOR: Duration = Duration::from_hours(24 * 60);
 
 /// What is known of them.
 #[derive(Debug, Default)]
 pub(super) struct KnownPlaces {
     pub known: Kept<Places>,
     looked: Mutex<HashMap<PathBuf, Instant>>,
+    /// Whether it was said that there is no room for more.
+    is_full_told: AtomicBool,
 }
 
 /// What is said of a mount that is not there.
@@ -46,44 +59,103 @@ pub(super) fn words(rule: &str, folder: &Path, mount: &Path) -> Away {
 
 impl KnownPlaces {
     pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self { known: Kept::load(store)?, looked: Mutex::default() })
+        Ok(Self { known: Kept::load(store)?, ..Self::default() })
     }
 
-    /// Notes on which mounts the folders of a rule lie, to which files of a job went just now.
-    pub(super) fn learn(&self, store: &Store, rule: &ReadyRule) -> Result<(), StoreError> {
-        let due = self.take_due(&rule.folders, Instant::now());
+    /// Notes on which mounts the folders lie to which files of a job went just now.
+    pub(super) fn learn(&self, store: &Store, rule: &Rule, job: &Job) -> Result<(), StoreError> {
+        let roots = folders_of(rule);
+        let due = self.take_due(used_by(rule, job, &roots), Instant::now());
         if due.is_empty() {
             return Ok(());
         }
         let mounts = Mounts::now();
-        let found = due.into_iter().filter_map(|folder| Some((mounts.of_folder(folder)?, folder)));
-        let found: Vec<_> = found.collect();
-        let learn =
-            |places: &mut Places| found.iter().for_each(|(mount, folder)| places.learn(folder, mount));
-        self.known.change(store, learn, |_| ())
-    }
-
-    fn take_due<'f>(&self, folders: &'f [PathBuf], now: Instant) -> Vec<&'f PathBuf> {
-        let mut looked = lock(&self.looked);
-        let is_due = |folder: &&PathBuf| {
-            let is_due =
-                looked.get(*folder).is_none_or(|at| now.saturating_duration_since(*at) >= LOOK_LASTS);
-            if is_due {
-                looked.insert((*folder).clone(), now);
+        let on_mount = |folder: &Path| mounts.of_folder(folder);
+        let found: Vec<_> = due.iter().filter_map(|folder| lies(folder, &roots, &on_mount)).collect();
+        let now = clock::now();
+        let learn = |places: &mut Places| {
+            let mut left_out = None;
+            for (folder, mount, is_below) in &found {
+                if !places.learn(Lies { folder, mount, is_below: *is_below }, now) {
+                    left_out = Some(folder.to_path_buf());
+                }
             }
-            is_due
+            left_out
         };
-        folders.iter().filter(is_due).collect()
+        if let Some(left_out) = self.known.change(store, learn, |_| ())?
+            && !self.is_full_told.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                folder = %OsText::from(left_out), places_max = PLACES_BELOW_MAX,
+                "it is not remembered on which mount this folder lies: those of so many others are; while its mount is away files go to the bare mount point"
+            );
+        }
+        Ok(())
     }
 
-    pub(super) fn forget(
+    fn take_due(&self, folders: BTreeSet<PathBuf>, now: Instant) -> Vec<PathBuf> {
+        let mut looked = lock(&self.looked);
+        let is_fresh = |at: &Instant| now.saturating_duration_since(*at) < LOOK_LASTS;
+        let due: Vec<_> =
+            folders.into_iter().filter(|folder| !looked.get(folder).is_some_and(is_fresh)).collect();
+        if looked.len() + due.len() > LOOKS_MAX {
+            looked.retain(|_, at| is_fresh(at));
+        }
+        for folder in &due {
+            if looked.len() < LOOKS_MAX {
+                looked.insert(folder.clone(), now);
+            }
+        }
+        due
+    }
+
+    /// Lets files of a rule go to its folders as they are, where the mount of one is away; whether there were any.
+    pub(super) fn let_through(
         &self,
         store: &Store,
-        folders: &[PathBuf],
+        of: &LetThrough,
         is_away: impl Fn(&Path) -> bool,
     ) -> Result<bool, StoreError> {
-        self.known.change(store, |places| places.forget(folders, is_away), |_| ())
+        let is_its = |folder: &Path| of.folders.iter().any(|root| folder.starts_with(root));
+        let is_away = |mount: &Path| !of.mounts.iter().any(|own| own == mount) && is_away(mount);
+        self.known.change(store, |places| places.let_through(&of.rule, is_its, is_away), |_| ())
     }
+}
+
+/// A rule that an operator lets go on though the mounts of its folders are away.
+#[derive(Debug)]
+pub(super) struct LetThrough {
+    pub rule: String,
+    pub folders: Vec<PathBuf>,
+    /// Its `publish.mount`: that is waited for whatever is known of it.
+    pub mounts: Vec<PathBuf>,
+}
+
+/// The folders that files of this job went to, or would have, as far as they lie below what the rule spells out.
+fn used_by(rule: &Rule, job: &Job, roots: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let goals = goals::of_job(rule, job);
+    let outputs = job.outputs.iter().map(|output| &output.path);
+    let moved = job.source.claimed.as_ref().and(job.retired_to.as_ref());
+    let files = outputs.chain(moved).map(|path| durable_fs::parent_of(path.as_path()));
+    let used = goals.iter().filter_map(Goal::whole).chain(files);
+    let used = used.filter(|folder| roots.iter().any(|root| folder.starts_with(root)));
+    used.chain(roots.iter().map(PathBuf::as_path)).map(Path::to_owned).collect()
+}
+
+/// The topmost folder above this one, or itself, that lies on its mount, no higher than what the rule spells out; that mount; and whether it
+/// lies below what is spelled out.
+fn lies<'f>(
+    folder: &'f Path,
+    roots: &[PathBuf],
+    on_mount: &impl Fn(&Path) -> Option<PathBuf>,
+) -> Option<(&'f Path, PathBuf, bool)> {
+    let root =
+        roots.iter().filter(|root| folder.starts_with(root)).max_by_key(|root| root.as_os_str().len())?;
+    let mount = on_mount(folder)?;
+    let of_rule = folder.ancestors().take_while(|above| above.starts_with(root));
+    let on_it = of_rule.take_while(|above| on_mount(above).as_ref() == Some(&mount));
+    let top = on_it.last().unwrap_or(folder);
+    Some((top, mount, top != root))
 }
 
 #[cfg(test)]
@@ -92,20 +164,69 @@ mod tests {
     use crate::engine::tests::World;
 
     #[test]
-    fn a_folder_is_looked_at_once_a_minute_and_what_is_forgotten_is_asked_for_no_more() {
-        let (world, places) = (World::new(), KnownPlaces::default());
-        let (store, folders) = (&world.shared.store, vec![PathBuf::from("/mnt/ar/x")]);
+    fn a_folder_is_looked_at_once_a_minute_and_only_so_many_are_remembered() {
+        let places = KnownPlaces::default();
+        let folders = |range: std::ops::Range<usize>| {
+            range.map(|number| PathBuf::from(format!("/mnt/ar/{number}"))).collect::<BTreeSet<_>>()
+        };
         let now = Instant::now();
-        assert_eq!(places.take_due(&folders, now).len(), 1);
-        assert!(places.take_due(&folders, now).is_empty());
-        assert_eq!(places.take_due(&folders, now + LOOK_LASTS).len(), 1);
-        let learn = |places: &mut Places| places.learn(&folders[0], Path::new("/mnt/ar"));
+        assert_eq!(places.take_due(folders(0..1), now).len(), 1);
+        assert!(places.take_due(folders(0..1), now).is_empty());
+        assert_eq!(places.take_due(folders(0..1), now + LOOK_LASTS).len(), 1);
+        let later = now + LOOK_LASTS * 2;
+        assert_eq!(places.take_due(folders(0..LOOKS_MAX + 9), later).len(), LOOKS_MAX + 9);
+        assert_eq!(lock(&places.looked).len(), LOOKS_MAX);
+        assert_eq!(places.take_due(folders(0..1), later + LOOK_LASTS).len(), 1);
+    }
+
+    /// Goal: what is kept are mounts, however many folders are used below them.
+    #[test]
+    fn a_folder_is_known_by_the_topmost_one_on_its_mount_that_its_rule_has() {
+        let roots = [PathBuf::from("/srv/out"), PathBuf::from("/ar")];
+        let on_mount = |folder: &Path| {
+            let mounts = ["/srv/out/acme", "/srv"].map(Path::new);
+            let linked = folder.starts_with("/srv/out/globex").then(|| PathBuf::from("/mnt"));
+            let at = mounts.into_iter().find(|mount| folder.starts_with(mount)).unwrap_or(Path::new("/"));
+            Some(linked.unwrap_or_else(|| at.to_owned()))
+        };
+        let known = |folder: &'static str| {
+            let (top, mount, is_below) =
+                lies(Path::new(folder), &roots, &on_mount).expect("it is the rule's");
+            (top.to_str().expect("text"), mount.to_str().expect("text").to_owned(), is_below)
+        };
+        assert_eq!(known("/srv/out/acme/2026/11"), ("/srv/out/acme", "/srv/out/acme".to_owned(), true));
+        assert_eq!(known("/srv/out/globex/2026"), ("/srv/out/globex", "/mnt".to_owned(), true));
+        assert_eq!(known("/srv/out/other/2026"), ("/srv/out", "/srv".to_owned(), false));
+        assert_eq!(known("/ar"), ("/ar", "/".to_owned(), false));
+        assert!(lies(Path::new("/in"), &roots, &on_mount).is_none(), "nothing of the rule's goes there");
+    }
+
+    #[test]
+    fn a_rule_that_is_let_through_is_so_for_its_folders_and_not_for_its_publish_mount() {
+        let (world, places) = (World::new(), KnownPlaces::default());
+        let store = &world.shared.store;
+        let learn = |places: &mut Places| {
+            for folder in ["/mnt/ar/x", "/mnt/out/acme"] {
+                places.learn(
+                    Lies { folder: Path::new(folder), mount: Path::new(folder), is_below: true },
+                    clock::now(),
+                );
+            }
+        };
         places.known.change(store, learn, |_| ()).expect("writes");
+        let of = |folder: &str, mounts: &[&str]| LetThrough {
+            rule: "a".to_owned(),
+            folders: vec![folder.into()],
+            mounts: mounts.iter().map(PathBuf::from).collect(),
+        };
+        let let_through =
+            |of: LetThrough, is_away: bool| places.let_through(store, &of, |_| is_away).expect("writes");
+        assert!(!let_through(of("/mnt/ar", &[]), false), "it is mounted");
+        assert!(!let_through(of("/mnt/out", &["/mnt/out/acme"]), true), "that is waited for all the same");
+        assert!(let_through(of("/mnt/out", &[]), true), "that of a sender lies below");
         let loaded = KnownPlaces::load(store).expect("reads");
-        assert_eq!(loaded.known.now().mount_of(&folders[0]), Some(Path::new("/mnt/ar")));
-        assert!(!loaded.forget(store, &folders, |_| false).expect("writes"), "it is mounted");
-        assert!(loaded.forget(store, &folders, |_| true).expect("writes"));
-        let loaded = KnownPlaces::load(store).expect("reads");
-        assert_eq!(*loaded.known.now(), Places::default());
+        let guarded: Vec<_> = loaded.known.now().guarded("a").map(|(folder, _)| folder.to_owned()).collect();
+        assert_eq!(guarded, [Path::new("/mnt/ar/x")]);
+        assert_eq!(loaded.known.now().guarded("b").count(), 2);
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::companions::claimed_companions;
 use super::free_name::free_name;
+use super::goals::Goal;
 use super::moving::{Mover, plan_companions};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
@@ -118,7 +119,7 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
 
 /// Whether the mount is there that files for this folder went to before: a folder is not made in the bare mount point.
 pub(super) fn check_place(shared: &Shared, rule: &ReadyRule, folder: &Path) -> Result<(), Trouble> {
-    shared.resources.disk_space.check_places(rule, |known| folder.starts_with(known))
+    shared.resources.disk_space.check_places(rule, || vec![Goal::at(folder)])
 }
 
 /// Ends a job whose source is durably where it belongs.
@@ -128,7 +129,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     shared.operator.halts.note_completed(&shared.store, &job)?;
     sequence::note_end(shared, &mut job)?;
     if shared.publishing.aside.is_none() {
-        shared.resources.disk_space.places.learn(&shared.store, rule)?;
+        shared.resources.disk_space.places.learn(&shared.store, &rule.rule, &job)?;
     }
     let row = LedgerRow::of(&job, LedgerOutcome::Completed);
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;

@@ -294,7 +294,9 @@ fn way_of(job: &Job) -> String {
             Some(WaitsFor::Config) => "mend what `landfall show` names: it goes on by itself then",
             Some(WaitsFor::Settling) => "`landfall show` says what an operator has to decide",
             Some(WaitsFor::Delivery) => "it goes on after the earlier delivery that `landfall show` names",
-            _ => "it goes on by itself once what `landfall show` names is mended",
+            _ => {
+                "it goes on by itself once what `landfall show` names is mended; to take it from its source again, `landfall abort` it first"
+            }
         },
         JobState::Publishing | JobState::Retiring => {
             "its records are irrevocably being published: `landfall show` says what is in its way"

@@ -17,6 +17,7 @@ use super::collect::{CheckpointOrder, Collector, WorkedSlice};
 use super::content::ContentHash;
 use super::dispatch::Workable;
 use super::entries::Entries;
+use super::goals::{self, Goal};
 use super::large::{LargePermit, LargeSlices};
 use super::lock;
 use super::memory::Memory;
@@ -66,6 +67,8 @@ pub(super) struct Run {
     pub id: JobId,
     pub owner: Owner,
     pub rule: Arc<ReadyRule>,
+    /// Where its files go.
+    pub goals: Vec<Goal>,
     pub queue: SliceQueue,
     pub progress: Arc<Progress>,
     /// For its deadline.
@@ -111,6 +114,7 @@ impl Run {
             id: job.id,
             recent,
             owner: Owner::of(&job),
+            goals: goals::of_job(&rule.rule, &job),
             rule,
             queue,
             progress: Arc::default(),

@@ -131,12 +131,9 @@ fn let_go(shared: &Shared, offer: &Offer) {
         return held.forget_unread(&offer.identity); // it is nothing to this rule any more
     }
     let lack = match shared.rules.ready(&offer.rule) {
-        Ok(rule) => shared
-            .resources
-            .disk_space
-            .check_claim(&rule, &offer.path)
-            .err()
-            .map(|lack| lack.detail().to_owned()),
+        Ok(rule) => {
+            shared.resources.disk_space.check_claim(&rule, offer).err().map(|lack| lack.detail().to_owned())
+        }
         Err(trouble) => Some(trouble.error.to_string()),
     };
     note_gone(shared, offer, &format!("read: {}", lack.as_deref().unwrap_or("it could not be taken")));

@@ -153,9 +153,9 @@ impl Fault for OutputError {
                 "look for another program that writes hidden files of this folder; the job goes on by itself"
             }
             Self::OtherFolder { .. } => {
-                "mount the file system, or put the folder back with its hidden `.landfall-…` files, and the job goes on by itself; where they are gone for good, \
-                 `landfall retry` takes the job from its source again, if nothing of it is published yet; else `landfall retry --accept-missing` goes on \
-                 without them"
+                "mount the file system, or put the folder back with its hidden `.landfall-…` files, and the job goes on by itself; where they are gone for good: \
+                 a held job is taken from its source again by `landfall abort` and then `landfall retry`; a publishing one by `landfall retry`, if nothing of it \
+                 is published yet; else `landfall retry --accept-missing` goes on without them"
             }
             Self::PartialRemoved { .. } => {
                 "put it back as it was, and the job goes on; or `landfall retry` takes the job from its source again, where nothing of it is published yet; or `landfall retry --accept-missing` goes on without it"

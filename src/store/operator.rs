@@ -65,6 +65,7 @@ mod tests {
     use super::*;
     use crate::model::halts::Scope;
     use crate::model::pace::{PaceChange, PaceSetting, Paced};
+    use crate::model::places::Lies;
 
     fn outlives_the_process<T: Said + PartialEq + Debug>(said: &T) {
         let folder = tempfile::tempdir().expect("a folder");
@@ -88,7 +89,8 @@ mod tests {
         assert!(paces.set(&setting, Timestamp::UNIX_EPOCH, "root"));
         outlives_the_process(&paces);
         let mut mounted = Places::default();
-        mounted.learn("/mnt/ar/x".as_ref(), "/mnt/ar".as_ref());
+        let (folder, mount) = ("/mnt/ar/x".as_ref(), "/mnt/ar".as_ref());
+        assert!(mounted.learn(Lies { folder, mount, is_below: false }, Timestamp::UNIX_EPOCH));
         outlives_the_process(&mounted);
     }
 }

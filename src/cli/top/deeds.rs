@@ -2,7 +2,7 @@
 
 use super::columns::short;
 use super::model::{Deed, What};
-use crate::cli::pause::goes_on;
+use crate::cli::pause::{Patience, goes_on};
 use crate::engine::{Act, Door, Refusal};
 
 /// What became of it; the error: why nothing did.
@@ -16,8 +16,8 @@ pub(super) fn carry_out(door: &dyn Door, deed: &Deed) -> Result<String, String> 
     let short = short(deed.job);
     Ok(match deed.what {
         What::Pause => format!("{short}: paused"),
-        What::Resume => format!("{short}: resumed; {}", goes_on(door, &job)),
-        What::Retry => format!("{short}: queued again; {}", goes_on(door, &job)),
+        What::Resume => format!("{short}: resumed; {}", goes_on(door, &job, &Patience::none())),
+        What::Retry => format!("{short}: queued again; {}", goes_on(door, &job, &Patience::none())),
         What::Abort => format!("{short}: aborted; its source goes to quarantine"),
         What::Set(priority) => format!("{short}: priority {}", priority.get()),
     })

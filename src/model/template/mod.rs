@@ -169,6 +169,18 @@ impl Template {
         self.check_inside(path)
     }
 
+    /// The folder of the rendered path as far as it can be told before the source is read, and whether that is all of it.
+    pub(crate) fn known_folder(&self, variables: &Variables<'_>) -> Result<(PathBuf, bool), Mistake> {
+        let known = self.segments.iter().take_while(|segment| !segment.is_told_by_content()).count();
+        let (known, open) = self.segments.split_at(known);
+        let is_whole = !open.iter().any(Segment::has_separator);
+        // What is not known yet is a part of the name of something: what lies above that is known.
+        let name = Segment::Text("x".to_owned());
+        let segments = known.iter().cloned().chain([name]).collect();
+        let path = Self { segments, fixed_text: self.fixed_text.clone() }.render(variables)?;
+        Ok((path.parent().unwrap_or(&path).to_owned(), is_whole))
+    }
+
     /// The text as it stands, not a path: nothing is made harmless.
     pub fn render_text(&self, variables: &Variables<'_>) -> Result<OsText, Mistake> {
         let mut bytes = Vec::new();
@@ -191,6 +203,23 @@ impl Template {
         let folder = super::os_text::escaped_path(self.fixed_folder());
         let message = format!("the path `{}` does not lie in {folder}", super::os_text::escaped_path(&path));
         Err(Mistake::new(message, "end the path with a file name"))
+    }
+}
+
+impl Segment {
+    /// Whether nobody knows what it stands for before the source was read.
+    fn is_told_by_content(&self) -> bool {
+        use Variable::{Category, Entry, EntryStem, Revision};
+        matches!(self, Self::Variable { variable: Category | Entry | EntryStem | Revision, .. })
+    }
+
+    fn has_separator(&self) -> bool {
+        match self {
+            Self::Text(text) | Self::Variable { variable: Variable::Moment(text), .. } => {
+                text.contains(std::path::is_separator)
+            }
+            Self::Variable { .. } => false,
+        }
     }
 }
 
