@@ -156,10 +156,12 @@ fn a_rule_that_is_let_go_on_without_its_mount_lets_no_other_rule_go_on() {
     let resumed = world.landfall(&["resume", "--rule", "one"]).done();
     assert!(!resumed.stdout.contains("goes on"), "{resumed:#?}");
     resumed.says(&[
-        "waits for a mount",
+        "what needs a mount that is away waits",
         "/ar: files that go there wait",
         "`landfall resume --rule one` once more",
     ]);
+    let would = ["is not paused", "/ar: files of rule \"one\" would go there as it is"];
+    world.landfall(&["resume", "--rule", "one", "--dry-run"]).done().says(&would);
     world.landfall(&["resume", "--rule", "one"]).done().says(&["rule \"one\": goes on"]);
     service.wait_for(&world, "ar/x/one-2.txt");
     wait_until_done(&mut service, &world, 3);
@@ -189,7 +191,11 @@ fn who_lets_a_rule_go_on_whose_publish_mount_is_away_is_told_that_it_waits_for_t
     let away = ["no file system is mounted at", "/out (`publish.mount`)"];
     world.landfall(&["resume", "--rule", RULE]).done().says(&["was not paused"]).says(&away);
     world.landfall(&["pause", "--rule", RULE]).done();
-    let resumed = world.landfall(&["resume", "--rule", RULE]).done().says(&["waits for a mount"]).says(&away);
+    let resumed = world
+        .landfall(&["resume", "--rule", RULE])
+        .done()
+        .says(&["what needs a mount that is away waits"])
+        .says(&away);
     assert!(!resumed.stdout.contains("goes on"), "{resumed:#?}");
     waits(&mut service, &world, "(`publish.mount`)");
     let disk = Disk::mount(&world.path("out"), "4m");

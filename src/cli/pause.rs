@@ -1,7 +1,7 @@
 //! `landfall pause`, `resume` and `abort`: what an operator stops, lets go on, and ends.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
@@ -165,7 +165,16 @@ fn resume_scope(args: &PauseArgs, settings: &Settings, door: &dyn Door, scope: &
     let why = halts.why_held_back_whole(scope);
     if args.selection.dry_run {
         match (halts.is_said(scope), why) {
-            (false, _) => say!("{scope} is not paused"),
+            (false, _) => {
+                say!("{scope} is not paused");
+                let is_rule = scope.rule.is_some() && scope.sender.is_none();
+                let away = if is_rule { places_away(settings, door, scope) } else { Vec::new() };
+                for (mount, rule) in away {
+                    say_aside!(
+                        "no file system is mounted at {mount}: files of rule \"{rule}\" would go there as it is"
+                    );
+                }
+            }
             (true, None) => say!("{scope} would go on"),
             (true, Some(why)) => {
                 say!("{scope} would no longer be paused by itself, and still be held back: {why}");
@@ -180,13 +189,18 @@ fn resume_scope(args: &PauseArgs, settings: &Settings, door: &dyn Door, scope: &
     };
     let mut away = mounts_away(settings, scope);
     if halts.is_said(scope) {
-        away.extend(places_away(settings, door, scope));
+        away.extend(places_away(settings, door, scope).into_iter().map(|(mount, rule)| {
+            format!(
+                "rule \"{rule}\": no file system is mounted at {mount}: files that go there wait for it; `landfall resume --rule {rule}` once more has them go \
+                 there as it is"
+            )
+        }));
     }
     match said {
         false => say!("{scope}: was not paused"),
         true if why.is_some() => say!("{scope}: no longer paused by itself, and still held back"),
         true if away.is_empty() => say!("{scope}: goes on"),
-        true => say!("{scope}: may go on, and waits for a mount"),
+        true => say!("{scope}: may go on; what needs a mount that is away waits"),
     }
     for told in away {
         say_aside!("{told}");
@@ -217,26 +231,22 @@ fn mounts_away(settings: &Settings, scope: &Scope) -> Vec<String> {
     }
 }
 
-/// What is told of the mounts that files of these rules went to before, and that the service waits for. A pause was lifted, and nothing else.
-fn places_away(settings: &Settings, door: &dyn Door, scope: &Scope) -> Vec<String> {
-    let is_in = |rule: &&Rule| scope.rule.as_ref().is_none_or(|name| *name == rule.name);
+/// The mounts that a service waits for and that files of these rules may have gone to before, each with its rule.
+fn places_away(settings: &Settings, door: &dyn Door, scope: &Scope) -> Vec<(String, String)> {
     let in_view = door.files_in_view().map(|files| files.folders).unwrap_or_default();
-    let mut told = Vec::new();
-    for mount in
-        in_view.iter().filter(|file| file.reason == engine::NOT_MOUNTED).map(|file| file.path.as_path())
-    {
-        let has_it = |rule: &&Rule| {
-            let meets = |folder: &PathBuf| folder.starts_with(mount) || mount.starts_with(folder);
-            rule.publish.mount.as_deref() != Some(mount) && engine::folders_of(rule).iter().any(meets)
+    let away = in_view.iter().filter(|file| file.reason == engine::NOT_MOUNTED);
+    let away: Vec<_> = away.map(|file| file.path.as_path()).collect();
+    let is_in = |rule: &&Rule| scope.rule.as_ref().is_none_or(|name| *name == rule.name);
+    let of_rule = |rule: &Rule| {
+        let folders = engine::folders_of(rule);
+        let meets = |mount: &Path| {
+            folders.iter().any(|folder| folder.starts_with(mount) || mount.starts_with(folder))
         };
-        if let Some(rule) = settings.rules.iter().filter(is_in).find(has_it) {
-            let (mount, name) = (escaped_path(mount), &rule.name);
-            told.push(format!(
-                "rule \"{name}\": no file system is mounted at {mount}: files that go there wait for it; `landfall resume --rule {name}` once more has them go there as it is"
-            ));
-        }
-    }
-    told
+        let mounts =
+            away.iter().filter(|mount| rule.publish.mount.as_deref() != Some(**mount) && meets(mount));
+        mounts.map(|mount| (escaped_path(mount), rule.name.clone())).collect::<Vec<_>>()
+    };
+    settings.rules.iter().filter(is_in).filter(|rule| rule.is_base()).flat_map(of_rule).collect()
 }
 
 pub(super) fn abort(args: &AbortArgs, settings: &Settings) -> anyhow::Result<ExitCode> {

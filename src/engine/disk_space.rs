@@ -165,9 +165,8 @@ impl DiskSpace {
     /// Notes the mounts of a rule's places that are away by the system's list: no file system is asked. So who lets the rule go on is told.
     pub(super) fn note_away(&self, rule: &ReadyRule, mounts: &Mounts) {
         let known = self.places.known.now();
-        let is_its = |folder: &Path| rule.folders.iter().any(|root| folder.starts_with(root));
         let away = known.guarded(&rule.rule.name).filter(|(_, mount)| !mounts.is_one(mount));
-        for (folder, mount) in away.filter(|(folder, _)| is_its(folder)) {
+        for (folder, mount) in away.filter(|(folder, _)| places::concerns(folder, &rule.folders)) {
             self.meet_away(rule, mount, &places::words(&rule.rule.name, folder, mount));
         }
     }

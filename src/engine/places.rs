@@ -116,7 +116,7 @@ impl KnownPlaces {
         of: &LetThrough,
         is_away: impl Fn(&Path) -> bool,
     ) -> Result<bool, StoreError> {
-        let is_its = |folder: &Path| of.folders.iter().any(|root| folder.starts_with(root));
+        let is_its = |folder: &Path| concerns(folder, &of.folders);
         let is_away = |mount: &Path| !of.mounts.iter().any(|own| own == mount) && is_away(mount);
         self.known.change(store, |places| places.let_through(&of.rule, is_its, is_away), |_| ())
     }
@@ -129,6 +129,11 @@ pub(super) struct LetThrough {
     pub folders: Vec<PathBuf>,
     /// Its `publish.mount`: that is waited for whatever is known of it.
     pub mounts: Vec<PathBuf>,
+}
+
+/// Whether a place may be that of files which go to one of these folders, or below.
+pub(super) fn concerns(place: &Path, folders: &[PathBuf]) -> bool {
+    folders.iter().any(|folder| place.starts_with(folder) || folder.starts_with(place))
 }
 
 /// The folders that files of this job went to, or would have, as far as they lie below what the rule spells out.
@@ -223,7 +228,12 @@ mod tests {
             |of: LetThrough, is_away: bool| places.let_through(store, &of, |_| is_away).expect("writes");
         assert!(!let_through(of("/mnt/ar", &[]), false), "it is mounted");
         assert!(!let_through(of("/mnt/out", &["/mnt/out/acme"]), true), "that is waited for all the same");
+        assert!(!let_through(of("/mnt/out/ac", &[]), true) && !let_through(of("/mnt/out/globex", &[]), true));
         assert!(let_through(of("/mnt/out", &[]), true), "that of a sender lies below");
+        assert!(
+            let_through(LetThrough { rule: "c".to_owned(), ..of("/mnt/out/acme/deep", &[]) }, true),
+            "it lies in that"
+        );
         let loaded = KnownPlaces::load(store).expect("reads");
         let guarded: Vec<_> = loaded.known.now().guarded("a").map(|(folder, _)| folder.to_owned()).collect();
         assert_eq!(guarded, [Path::new("/mnt/ar/x")]);
