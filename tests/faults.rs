@@ -32,10 +32,6 @@ fn wait_for_file_waiting(service: &mut Service, world: &World, wanted: &str) -> 
     })
 }
 
-fn count(service: &Service, word: &str) -> usize {
-    service.log().matches(word).count()
-}
-
 #[test]
 fn below_free_min_nothing_is_claimed_and_files_go_on_by_themselves_when_there_is_room() {
     if !can_mount() {
@@ -59,12 +55,8 @@ fn below_free_min_nothing_is_claimed_and_files_go_on_by_themselves_when_there_is
         (world.text("mnt/out/one.main"), world.text("mnt/out/two.main")),
         ("1\n".into(), "2\n".into())
     );
-    assert_eq!(
-        (count(&service, "too little room"), count(&service, "room again")),
-        (1, 1),
-        "{}",
-        service.log()
-    );
+    service.wait_for_log_times("room again", 1);
+    service.wait_for_log_times("too little room", 1);
 }
 
 /// A step that lets each record through only once `go` is there.
@@ -162,7 +154,8 @@ fn without_its_mount_nothing_is_claimed_and_nothing_lands_beside_it() {
     let _disk = Disk::bind(&world.path("disk"), &world.path("mnt"));
     service.wait_for(&world, "archive/pay.txt");
     assert_eq!(world.files("disk"), ["out/pay.main", "pay.done"]);
-    assert_eq!((count(&service, "is mounted here: nothing"), count(&service, "is mounted here now")), (1, 1));
+    service.wait_for_log_times("is mounted here now", 1);
+    service.wait_for_log_times("is mounted here: nothing", 1);
     assert!(!world.landfall(&["check"]).done().stdout.contains("warning"));
 }
 
@@ -372,7 +365,7 @@ fn an_output_folder_that_is_taken_away_under_a_job_costs_no_record() {
     service.wait_for(&world, "archive/pay.txt");
     assert_eq!(world.files("out"), ["pay.done", "pay.main"]);
     assert!(world.bytes("out/pay.main") == world.bytes("numbers"));
-    assert!(service.log().contains("waiting; it goes on by itself"), "{}", service.log());
+    service.wait_for_log("waiting; it goes on by itself");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn a_file_that_may_not_be_read_waits_and_its_reason_has_the_command_that_lets_it
         let who = format!("user {SERVICE} may not read {file} ({PARTNER}:{PARTNER}, mode 0600)");
         (said.contains(&who) && said.contains(&format!("`{command}`"))).then_some(())
     });
-    assert!(service.log().contains(&command), "{}", service.log());
+    service.wait_for_log(&command);
     world.sh(&command);
     service.wait_for(&world, "out/a.main");
     service.stop();

@@ -29,7 +29,8 @@ fn watch(world: &World, of: &str) -> Value {
 }
 
 #[track_caller]
-fn is_told_once(service: &Service, limit: &str) {
+fn is_told_once(service: &mut Service, limit: &str) {
+    service.wait_for_log(limit);
     let log = service.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains(limit)).collect();
     let now = fs::read_to_string(format!("/proc/sys/fs/inotify/{limit}")).expect("there is a limit");
@@ -59,7 +60,7 @@ fn where_the_kernel_watches_no_folder_the_scan_finds_the_files_and_the_limit_is_
         );
         assert!(watch["scans"].as_u64() > Some(0), "{watch:#}");
         world.landfall(&["rules"]).done().says(&["folders without events", "only scans"]);
-        is_told_once(&service, key);
+        is_told_once(&mut service, key);
         service.stop();
     }
 }
@@ -88,7 +89,7 @@ fn folders_beyond_the_limit_are_scanned_and_have_events_once_it_was_raised() {
     let counted = watch(&world, "rules");
     let without = counted["folders_without_events"].as_u64().expect("a number");
     assert!(counted["folders"] == 9 && (1..9).contains(&without), "{counted:#}");
-    is_told_once(&service, "max_user_watches");
+    is_told_once(&mut service, "max_user_watches");
     service.raise_limit("max_inotify_watches", 100);
     service.wait_until("all have events", || {
         (watch(&world, "jobs")["folders_without_events"] == 0).then_some(())
@@ -127,7 +128,7 @@ fn what_came_while_the_queue_of_events_overflowed_is_found_at_once() {
         });
     }
     world.landfall(&["jobs"]).done().says(&["times that events were lost"]);
-    is_told_once(&service, "max_queued_events");
+    is_told_once(&mut service, "max_queued_events");
     // Events tell of files as before.
     world.move_in("in/after.txt", "one\n");
     service.wait_for(&world, "archive/after.txt");

@@ -35,12 +35,7 @@ fn holds_every_file_and_goes_on_once_mended(rule: impl Fn(&str) -> String, conte
         "{job:#}"
     );
     assert!(job["error"].to_string().contains("`amount`"), "{job:#}");
-    assert_eq!(
-        service.log().matches("waiting; its rule has to be mended").count(),
-        1,
-        "told once: {}",
-        service.log()
-    );
+    service.wait_for_log_times("waiting; its rule has to be mended", 1);
     service.stop();
     assert!(!world.files("in").iter().any(|name| name.contains("quarantine")), "{:?}", world.files("in"));
     world.configure("", &[&rule("amount")]);

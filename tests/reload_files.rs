@@ -104,7 +104,7 @@ fn a_rules_dir_that_is_gone_takes_no_rule_away_and_one_whose_files_were_removed_
     // Nor at a start.
     service.kill();
     let mut service = started(&world);
-    assert!(log(&world).contains("the service starts with the last good one"), "{}", log(&world));
+    service.wait_for_log("the service starts with the last good one");
     world.landfall(&["jobs"]).done().says(&["is gone, with its rules"]);
     assert_works(&mut service, &world, "second");
     support::rename(&world.path("away"), &world.path("rules.d"));

@@ -145,6 +145,17 @@ impl Service {
         });
     }
 
+    /// Waits until the log has a word so often. The log, where the word is not told once more.
+    #[track_caller]
+    pub fn wait_for_log_times(&mut self, word: &str, times: usize) -> String {
+        let path = self.log.clone();
+        let log = self.wait_until(word, || {
+            fs::read_to_string(&path).ok().filter(|text| text.matches(word).count() >= times)
+        });
+        assert_eq!(log.matches(word).count(), times, "`{word}` in\n{log}");
+        log
+    }
+
     /// Waits until it ends by itself, with something to be done meanwhile.
     #[track_caller]
     pub fn wait_until_exit(&mut self, mut meanwhile: impl FnMut()) -> ExitStatus {
