@@ -4,13 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::exit::FAILED;
 use super::show::{ShowArgs, print_job};
 use super::view::{self, Stop};
 use crate::engine::{Door, Refusal};
-use crate::model::job::Job;
+use crate::model::job::{Job, Moment};
 use crate::model::job_state::JobState;
 use crate::model::job_view::job_json;
 use crate::model::notice::Notice;
@@ -78,8 +76,8 @@ fn print_line(out: &mut dyn Write, job: &Job) -> Result<(), Stop> {
 /// What was told last.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
-    /// Of the timeline.
-    upto: Option<Timestamp>,
+    /// The timeline: several moments may have one time, and it is cut where it grows too long.
+    moments: Vec<Moment>,
     waiting: Option<String>,
     records: u64,
     worked: u64,
@@ -88,7 +86,7 @@ struct Told {
 impl Told {
     fn of(job: &Job) -> Self {
         Self {
-            upto: job.timeline.iter().map(|moment| moment.at).max(),
+            moments: job.timeline.clone(),
             waiting: job.waiting.as_ref().map(|waiting| waiting.detail.clone()),
             records: job.account.records_in,
             worked: job.bytes_worked,
@@ -106,7 +104,7 @@ impl Told {
     fn tell(&mut self, out: &mut dyn Write, job: &Job) -> Result<(), Stop> {
         let printable = |text: &str| view::printable(text.as_bytes(), usize::MAX);
         let before = std::mem::replace(self, Self::of(job));
-        for moment in job.timeline.iter().filter(|moment| Some(moment.at) > before.upto) {
+        for moment in new_of(&before.moments, &job.timeline) {
             let (at, detail) = (view::moment(moment.at), printable(&moment.detail));
             writeln!(out, "{}", format!("{at}  {:10}  {detail}", moment.state).trim_end())?;
         }
@@ -124,11 +122,21 @@ impl Told {
     }
 }
 
+/// The moments that are not among those before, each as often as it is there.
+fn new_of<'a>(before: &[Moment], now: &'a [Moment]) -> Vec<&'a Moment> {
+    let mut known: Vec<_> = before.iter().collect();
+    let mut is_new = |moment: &&Moment| {
+        let place = known.iter().position(|of| of == moment);
+        place.map(|place| known.swap_remove(place)).is_none()
+    };
+    now.iter().filter(|moment| is_new(moment)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::view::tests::printed;
     use super::*;
-    use crate::model::job::{Moment, Waiting};
+    use crate::model::job::Waiting;
     use crate::model::job_view::tests::sample_job;
 
     #[test]
@@ -147,5 +155,28 @@ mod tests {
         assert!(waits.starts_with("  running     waits: a mount"), "{waits}");
         assert_eq!(*goes, "  running     12 records, about 1 B of 3 B worked");
         assert_eq!(printed(|out| told.tell(out, &job)), "");
+    }
+
+    #[test]
+    fn moments_of_one_time_are_each_told_once_also_where_older_ones_are_cut_off_or_put_between() {
+        let mut job = Job { waiting: None, state: JobState::Running.into(), ..sample_job() };
+        let at = job.timeline.last().expect("it has some").at;
+        let moment = |detail: &str| Moment { at, state: JobState::Running, detail: detail.into() };
+        let mut told = Told::of(&job);
+        let mut said = |job: &Job| {
+            let said = printed(|out| told.tell(out, job));
+            said.lines()
+                .map(|line| line.rsplit("  ").next().unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
+        };
+        job.timeline.push(moment("one"));
+        assert_eq!(said(&job), ["one"]);
+        job.timeline.extend([moment("two"), moment("two")]);
+        assert_eq!(said(&job), ["two", "two"]);
+        job.timeline.remove(0);
+        assert_eq!(said(&job), [""; 0]);
+        let earlier = Moment { at: job.created_at, ..moment("told late") };
+        job.timeline.insert(0, earlier);
+        assert_eq!(said(&job), ["told late"]);
     }
 }

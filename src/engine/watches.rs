@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::lock;
 use super::trouble::Trouble;
@@ -14,7 +14,7 @@ use crate::model::file_known::FileSeen;
 use crate::model::files_in_view::FilesInView;
 use crate::model::rule::Rule;
 use crate::model::watch_counts::WatchCounts;
-use crate::watch::{Answer, Offer, Watch};
+use crate::watch::{Answer, Offer, Patience, Watch};
 
 /// Where an intake is given offers.
 pub(super) type Intake = SyncSender<Vec<Offer>>;
@@ -96,8 +96,8 @@ impl Watches {
 
     /// See [`Watch::seen`]; `patience` is for all together.
     pub(super) fn seen(&self, path: &Path, patience: Duration) -> Option<FileSeen> {
-        let until = Instant::now() + patience;
-        self.all().iter().find_map(|watch| watch.seen(path, until.saturating_duration_since(Instant::now())))
+        let patience = Patience::from(patience);
+        self.all().iter().find_map(|watch| watch.seen(path, patience))
     }
 
     /// What all of them count.
@@ -110,12 +110,14 @@ impl Watches {
         self.all().iter().map(|watch| watch.in_view()).fold(FilesInView::default(), FilesInView::plus)
     }
 
-    /// See [`Watch::waiting`]; `patience` is for all together.
+    /// See [`Watch::waiting`]; `patience` is for all together, and so is the time for those that are busy.
     pub(super) fn waiting(&self, patience: Duration, files_max: Option<usize>) -> Vec<(PathBuf, String)> {
-        let until = Instant::now() + patience;
-        let left = || until.saturating_duration_since(Instant::now());
+        self.waiting_for(patience.into(), files_max)
+    }
+
+    fn waiting_for(&self, patience: Patience, files_max: Option<usize>) -> Vec<(PathBuf, String)> {
         let mut waiting: Vec<_> =
-            self.all().iter().flat_map(|watch| watch.waiting(left(), files_max)).collect();
+            self.all().iter().flat_map(|watch| watch.waiting(patience, files_max)).collect();
         waiting.sort();
         waiting
     }
@@ -127,12 +129,22 @@ pub(super) mod tests {
 
     use super::*;
     use crate::engine::tests::World;
+    use crate::model::identity::FileIdentity;
 
     /// Longer than any machine needs.
     pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A watch of this folder, with its offers.
     pub(crate) fn watch_of(world: &World, folder: &str) -> (Watch, Receiver<Vec<Offer>>) {
+        watch_asking(world, folder, |_, _| false)
+    }
+
+    /// The same; its thread asks this whether a file is kept.
+    fn watch_asking(
+        world: &World,
+        folder: &str,
+        is_kept: fn(&Path, &FileIdentity) -> bool,
+    ) -> (Watch, Receiver<Vec<Offer>>) {
         let mut rule = Rule {
             paths: vec![world.path(folder).join("*").to_string_lossy().into_owned()].into(),
             ..(*world.rule()).clone()
@@ -143,7 +155,7 @@ pub(super) mod tests {
             vec![Arc::new(rule)],
             Duration::from_hours(1),
             sender,
-            crate::watch::Known::kept(|_, _| false),
+            crate::watch::Known::kept(is_kept),
             crate::watch::Content::NOTHING,
         );
         (watch.expect("starts"), offers)
@@ -152,6 +164,44 @@ pub(super) mod tests {
     /// Whether one of these watches was told this of the file.
     fn was_told(watches: &Watches, path: &Path, why: &str) -> bool {
         watches.waiting(PATIENCE, None).iter().any(|(file, reason)| file == path && reason.contains(why))
+    }
+
+    /// Goal: who asks is not kept waiting for each busy watch anew, and is told of the idle ones all the same.
+    #[test]
+    fn busy_watches_are_waited_for_together_and_an_idle_one_behind_them_is_heard() {
+        static BUSY: Mutex<()> = Mutex::new(());
+        const BUSY_FOR: Duration = Duration::from_secs(2);
+        let kept_busy = BUSY.lock().expect("nobody has it");
+        let world = World::new();
+        let watches = Watches::default();
+        let waits = |path: &Path, _: &FileIdentity| {
+            if path.ends_with("pay.txt") {
+                drop(BUSY.lock());
+            }
+            false
+        };
+        let mut offers = Vec::new();
+        for (folder, name) in
+            [("in/a", "pay.txt"), ("in/b", "pay.txt"), ("in/c", "pay.txt"), ("in/d", "idle.txt")]
+        {
+            std::fs::create_dir(world.path(folder)).expect("makes");
+            std::fs::write(world.path(folder).join(name), "1\n").expect("writes");
+            let (watch, offered) = watch_asking(&world, folder, waits);
+            if name == "idle.txt" {
+                offered.recv_timeout(PATIENCE).expect("is offered");
+            }
+            offers.push(offered);
+            let folders = vec![world.path(folder)];
+            watches.lock().watches.push(Watched { watch: watch.into(), folders, under: Vec::new() });
+        }
+        let begun = std::time::Instant::now();
+        let waiting = watches.waiting_for(Patience::new(10 * BUSY_FOR, BUSY_FOR), None);
+        let took = begun.elapsed();
+        drop(kept_busy);
+        let busy = waiting.iter().filter(|(_, reason)| reason.contains("the watch is busy")).count();
+        assert_eq!((busy, waiting.len()), (3, 4), "{waiting:?}");
+        assert!((BUSY_FOR..2 * BUSY_FOR).contains(&took), "{took:?}");
+        watches.all().iter().for_each(|watch| watch.ask_to_stop());
     }
 
     #[test]

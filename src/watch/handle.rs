@@ -55,6 +55,29 @@ pub(crate) struct Watch {
     thread: JoinHandle<()>,
 }
 
+/// Until when an answer is waited for. Who asks several watches has one for all of them: one that is idle answers all the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Where the thread is at a file system that does not answer.
+    hangs_until: Instant,
+    /// Where it is busy.
+    busy_until: Instant,
+}
+
+impl Patience {
+    pub(crate) fn new(hangs: Duration, busy: Duration) -> Self {
+        let now = Instant::now();
+        Self { hangs_until: now + hangs, busy_until: now + busy }
+    }
+}
+
+/// Of a file system that hangs; one that is busy is waited for.
+impl From<Duration> for Patience {
+    fn from(hangs: Duration) -> Self {
+        Self::new(hangs, BUSY_PATIENCE)
+    }
+}
+
 impl Watch {
     /// Starts watching the live rules. Offers come in batches, each of one rule and in its `order`; a receiver going away stops the watch.
     pub(crate) fn start(
@@ -174,8 +197,8 @@ impl Watch {
     }
 
     /// Candidates that are seen but not offered or not taken, at most so many, and folders that cannot be read, with the reason; by path. A
-    /// thread that hangs is given `patience`, and its place is told in place of the list; one that is busy is waited for.
-    pub(crate) fn waiting(&self, patience: Duration, files_max: Option<usize>) -> Vec<(PathBuf, String)> {
+    /// thread that hangs is told with its place, in place of the list.
+    pub(crate) fn waiting(&self, patience: Patience, files_max: Option<usize>) -> Vec<(PathBuf, String)> {
         let (reply, list) = mpsc::sync_channel(1);
         match self.ask(Message::Waiting(files_max, reply), &list, patience) {
             Ok(list) => list,
@@ -196,13 +219,12 @@ impl Watch {
     }
 
     /// One candidate as it was seen; none also where the thread hangs.
-    pub(crate) fn seen(&self, path: &Path, patience: Duration) -> Option<FileSeen> {
+    pub(crate) fn seen(&self, path: &Path, patience: Patience) -> Option<FileSeen> {
         let (reply, seen) = mpsc::sync_channel(1);
         self.ask(Message::Seen(path.to_owned(), reply), &seen, patience).ok().flatten()
     }
 
-    fn ask<T>(&self, message: Message, answer: &Receiver<T>, patience: Duration) -> Result<T, Silence> {
-        let begun = Instant::now();
+    fn ask<T>(&self, message: Message, answer: &Receiver<T>, patience: Patience) -> Result<T, Silence> {
         let mut message = Some(message);
         loop {
             if let Some(unsent) = message.take() {
@@ -217,12 +239,13 @@ impl Watch {
                 Err(RecvTimeoutError::Disconnected) => return Err(Silence::Ended),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if begun.elapsed() >= patience
+            let now = Instant::now();
+            if now >= patience.hangs_until
                 && let Some((path, reason)) = self.hangs(PATIENCE_MIN)
             {
                 return Err(Silence::Hangs(path, reason));
             }
-            if begun.elapsed() >= BUSY_PATIENCE {
+            if now >= patience.busy_until {
                 return Err(self.busy());
             }
         }
@@ -243,9 +266,7 @@ impl Watch {
 
     fn busy(&self) -> Silence {
         let place = durable_fs::place_of(self.thread.thread().id());
-        let seconds = BUSY_PATIENCE.as_secs();
-        let reason =
-            format!("the watch {HERE_FOR} more than {seconds} s and is busy: its files are not listed");
+        let reason = "the watch is busy, and did not answer in time: its files are not listed".to_owned();
         Silence::Busy(place.map(|(path, _)| path).unwrap_or_default(), reason)
     }
 

@@ -63,6 +63,7 @@ mod troubles;
 mod watcher;
 
 pub(crate) use bell::Bell;
+pub(crate) use handle::Patience;
 pub(crate) use handle::Watch;
 pub(crate) use kept_reader::Kept;
 pub(crate) use look::{

@@ -278,16 +278,23 @@ impl Model {
             Key::Char('/') => self.asks = Some(Asks::Search),
             Key::Escape => self.rows.search(""),
             Key::Char('q') => return Some(Intent::Quit),
-            Key::Enter => {
-                let job = self.rows.selected()?.id;
-                return Some(self.open(Page::Job(job)));
-            }
+            Key::Enter => match self.rows.selected() {
+                Some(line) => {
+                    let page = Page::Job(line.id);
+                    return Some(self.open(page));
+                }
+                None => self.say_lost(self.rows.lost()),
+            },
             Key::Char('w') => return Some(self.open(Page::Files)),
             Key::Char('a') => return Some(self.open(Page::Attention)),
             Key::Char('?' | 'h') => return Some(self.open(Page::Help)),
             other => {
-                let job = self.rows.selected().map(|line| (line.id, line.priority));
-                return job.and_then(|(job, priority)| self.press_for(job, priority, other));
+                if let Some((job, priority)) = self.rows.selected().map(|line| (line.id, line.priority)) {
+                    return self.press_for(job, priority, other);
+                }
+                if is_for_job(other) {
+                    self.say_lost(self.rows.lost());
+                }
             }
         }
         None
@@ -309,11 +316,24 @@ impl Model {
             }
             other => {
                 let Page::Job(job) = open.page else { return None };
-                let priority = self.rows.job(job)?.priority;
-                return self.press_for(job, priority, other);
+                if let Some(priority) = self.rows.job(job).map(|line| line.priority) {
+                    return self.press_for(job, priority, other);
+                }
+                if is_for_job(other) {
+                    self.say_lost(Some(job));
+                }
             }
         }
         None
+    }
+
+    /// A key was meant for a job that is there no more.
+    fn say_lost(&mut self, job: Option<JobId>) {
+        if let Some(job) = job {
+            let told =
+                format!("job {job} is not in the list any more, and nothing was done: choose another row");
+            self.said = Some((told, true));
+        }
     }
 
     fn press_for(&mut self, job: JobId, priority: Priority, key: Key) -> Option<Intent> {
@@ -346,6 +366,11 @@ impl Model {
     fn a_screen(&self) -> isize {
         isize::try_from(self.rows.height()).unwrap_or(1).saturating_sub(1).max(1)
     }
+}
+
+/// Whether a key does something with a job.
+fn is_for_job(key: Key) -> bool {
+    matches!(key, Key::Char('p' | 'r' | 't' | 'x' | '+' | '-'))
 }
 
 /// In steps of ten.
@@ -460,6 +485,26 @@ mod tests {
         model.press(Key::Char('x'));
         assert_eq!(model.press(Key::Char('y')), Some(deed(2, What::Abort)));
         assert_eq!(model.press(Key::Char('y')), None, "it was said once");
+    }
+
+    #[test]
+    fn no_key_does_anything_with_a_job_that_took_the_place_of_the_one_that_was_chosen() {
+        for key in "prtx+-".chars().map(Key::Char).chain([Key::Enter]) {
+            let mut model = model();
+            model.press(Key::Down);
+            let gone = JobId::from_parts(2, 0);
+            let others = (1..=30).filter(|number| *number != 2);
+            let lines = others.map(|number| Arc::new(line(number, JobState::Queued))).collect();
+            model.hear(News::Jobs(lines, 0, Instant::now()));
+            assert_eq!((model.press(key), &model.asks), (None, &None), "{key:?}");
+            let (said, is_bad) = model.said.take().expect("it says so");
+            assert!(
+                said.contains(&gone.to_string()) && said.contains("nothing was done") && is_bad,
+                "{said}"
+            );
+            model.press(Key::Down);
+            assert!(model.press(Key::Char('p')).is_some() && selected(&model) != 2);
+        }
     }
 
     #[test]

@@ -72,8 +72,10 @@ pub(super) struct Rows {
     lines: Vec<Arc<JobLine>>,
     shown: Vec<Arc<JobLine>>,
     selected: usize,
-    /// The selected job, which is followed wherever it goes; none: the first row is, whichever job that is.
+    /// The selected job, which is followed wherever it goes; none: there was none yet.
     followed: Option<JobId>,
+    /// It is shown no more, and nobody has chosen another one since: what an operator does is never about a job that he did not choose.
+    is_lost: bool,
     first: usize,
     height: usize,
     pub(super) sort: Sort,
@@ -85,7 +87,7 @@ impl Rows {
     /// These are all jobs now.
     pub(super) fn replace(&mut self, lines: Vec<Arc<JobLine>>) {
         self.lines = lines;
-        self.arrange();
+        self.arrange(true);
     }
 
     /// So many rows are on the screen.
@@ -98,8 +100,14 @@ impl Rows {
         self.shown.len()
     }
 
+    /// None also where the one that was is shown no more.
     pub(super) fn selected(&self) -> Option<&JobLine> {
-        self.shown.get(self.selected).map(AsRef::as_ref)
+        self.shown.get(self.selected).filter(|_| !self.is_lost).map(AsRef::as_ref)
+    }
+
+    /// The job that was selected, where it is shown no more.
+    pub(super) fn lost(&self) -> Option<JobId> {
+        self.followed.filter(|_| self.is_lost)
     }
 
     /// How many there are in each state from which a job goes on.
@@ -117,7 +125,7 @@ impl Rows {
     /// The rows on the screen, the position of the first, and which of them is selected.
     pub(super) fn on_screen(&self) -> (usize, impl Iterator<Item = (bool, &JobLine)>) {
         let rows = self.shown.iter().enumerate().skip(self.first).take(self.height);
-        (self.first, rows.map(|(position, line)| (position == self.selected, line.as_ref())))
+        (self.first, rows.map(|(position, line)| (position == self.selected && !self.is_lost, line.as_ref())))
     }
 
     pub(super) fn height(&self) -> usize {
@@ -129,9 +137,7 @@ impl Rows {
     }
 
     pub(super) fn move_to_start(&mut self) {
-        self.selected = 0;
-        self.followed = None;
-        self.scroll();
+        self.select(0);
     }
 
     pub(super) fn move_to_end(&mut self) {
@@ -140,18 +146,18 @@ impl Rows {
 
     pub(super) fn sort_otherwise(&mut self) {
         self.sort = next_of(&Sort::ALL, self.sort);
-        self.arrange();
+        self.arrange(false);
     }
 
     pub(super) fn show_others(&mut self) {
         self.only = next_of(&Only::ALL, self.only);
-        self.arrange();
+        self.arrange(false);
     }
 
     /// Only those whose source, rule or id has this in it.
     pub(super) fn search(&mut self, text: &str) {
         text.clone_into(&mut self.search);
-        self.arrange();
+        self.arrange(false);
     }
 
     pub(super) fn searched(&self) -> &str {
@@ -160,11 +166,13 @@ impl Rows {
 
     fn select(&mut self, position: usize) {
         self.selected = position.min(self.shown.len().saturating_sub(1));
+        self.is_lost = false;
         self.followed = self.selected().map(|line| line.id);
         self.scroll();
     }
 
-    fn arrange(&mut self) {
+    /// `by_itself`: no operator asked for it.
+    fn arrange(&mut self, by_itself: bool) {
         let sought = self.search.to_lowercase();
         let has = |text: String| text.to_lowercase().contains(&sought);
         let is_sought = |line: &JobLine| {
@@ -185,9 +193,13 @@ impl Rows {
         }
         let place = self.followed.and_then(|id| self.shown.iter().position(|line| line.id == id));
         match (self.followed, place) {
-            (None, _) => self.selected = 0,
-            (Some(_), Some(place)) => self.selected = place,
-            // It is shown no more: who is there now is selected.
+            (None, _) => self.select(0),
+            (Some(_), Some(place)) => (self.selected, self.is_lost) = (place, false),
+            // Its place is kept, and nobody's until the operator moves.
+            (Some(_), None) if by_itself => {
+                self.selected = self.selected.min(self.shown.len().saturating_sub(1));
+                self.is_lost = true;
+            }
             (Some(_), None) => self.select(self.selected),
         }
         self.scroll();
@@ -300,22 +312,24 @@ mod tests {
     }
 
     #[test]
-    fn until_the_operator_moves_the_first_row_is_selected_whichever_job_it_is() {
+    fn the_first_job_that_was_seen_stays_selected_when_others_come_before_it() {
         let mut rows = rows([line(2, JobState::Queued)]);
         rows.replace(vec![Arc::new(line(2, JobState::Queued)), Arc::new(line(1, JobState::Queued))]);
-        assert_eq!(rows.selected().map(|line| line.id.unix_ms()), Some(1));
-        rows.move_by(1);
+        assert_eq!(rows.selected().map(|line| line.id.unix_ms()), Some(2));
         rows.move_to_start();
-        rows.replace(vec![Arc::new(line(7, JobState::Running)), Arc::new(line(2, JobState::Queued))]);
-        assert_eq!(rows.selected().map(|line| line.id.unix_ms()), Some(7));
+        rows.replace(vec![Arc::new(line(7, JobState::Running)), Arc::new(line(1, JobState::Queued))]);
+        assert_eq!(rows.selected().map(|line| line.id.unix_ms()), Some(1));
     }
 
     #[test]
-    fn a_job_that_is_gone_leaves_the_place_to_another_and_an_empty_list_has_none() {
+    fn a_job_that_is_gone_leaves_its_place_to_nobody_until_the_operator_moves_and_an_empty_list_has_none() {
         let mut rows = rows((1..=3).map(|number| line(number, JobState::Queued)));
         rows.move_by(2);
+        let gone = rows.selected().map(|line| line.id);
         rows.replace(vec![Arc::new(line(1, JobState::Queued))]);
-        assert_eq!(rows.selected().map(|line| line.id.unix_ms()), Some(1));
+        assert_eq!((rows.selected(), rows.lost(), on_screen(&rows)), (None, gone, vec![(false, 1)]));
+        rows.move_by(0);
+        assert_eq!((rows.selected().map(|line| line.id.unix_ms()), rows.lost()), (Some(1), None));
         rows.replace(Vec::new());
         rows.move_by(1);
         assert_eq!((rows.selected(), on_screen(&rows)), (None, vec![]));

@@ -200,7 +200,7 @@ fn a_watch_that_hangs_holds_up_nobody() {
         watch.answer(Path::new(&number.to_string()), Answer::NotYet);
         watch.hasten();
     }
-    let listed = watch.waiting(Duration::from_millis(1), None);
+    let listed = watch.waiting(Duration::from_millis(1).into(), None);
     assert!(
         matches!(&listed[..], [(path, reason)] if path.ends_with("a") && reason.contains("hangs")),
         "{listed:?}"
@@ -249,21 +249,21 @@ fn kept_files_that_are_read_hold_up_nobody() {
     fs::write(folder.path().join("new"), b"x").expect("writes");
     let next = || offered.recv_timeout(PATIENCE).expect("an offer").remove(0).path;
     assert!(next().ends_with("new"));
-    let waiting = watch.waiting(PATIENCE, None);
+    let waiting = watch.waiting(PATIENCE.into(), None);
     assert!(
         waiting.iter().any(|(path, why)| path.ends_with("same") && why.contains("it is read")),
         "{waiting:?}"
     );
     #[cfg(unix)]
     while watch.scans() == 0 {
-        watch.waiting(PATIENCE, None);
+        watch.waiting(PATIENCE.into(), None);
     }
     assert_eq!(watch.rounds(), 0, "the scan met files that are not read yet");
     drop(told);
     drop(go_on);
     assert!(next().ends_with("changed"), "it is another by its bytes");
     while watch.rounds() == 0 {
-        watch.waiting(PATIENCE, None);
+        watch.waiting(PATIENCE.into(), None);
     }
     assert!(offered.recv_timeout(4 * STABLE_FOR).is_err(), "the other one is the same");
 }

@@ -12,7 +12,7 @@ fn hidden_unfinished_and_excluded_names_links_and_folders_are_no_candidates() {
     std::os::unix::fs::symlink(world.path(".hidden"), world.path("link")).expect("links");
     world.watch.rescan();
     world.assert_only_the_last_is_offered();
-    assert!(world.watch.waiting(PATIENCE, None).iter().all(|(path, _)| path.ends_with("zz-last")));
+    assert!(world.watch.waiting(PATIENCE.into(), None).iter().all(|(path, _)| path.ends_with("zz-last")));
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_file_that_vanishes_is_forgotten() {
     let path = world.write("a", b"x");
     world.wait_until("it is seen", |world| world.waits_with("a", "stood still"));
     fs::remove_file(path).expect("removes");
-    world.wait_until("it is forgotten", |world| world.watch.waiting(PATIENCE, None).is_empty());
+    world.wait_until("it is forgotten", |world| world.watch.waiting(PATIENCE.into(), None).is_empty());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn each_folder_on_the_way_to_a_missing_one_is_seen_without_a_scan() {
     for folder in ["x", "x/y", "x/y/z"] {
         fs::create_dir(world.path(folder)).expect("creates");
         // The watch has seen all that came before.
-        world.watch.waiting(PATIENCE, None);
+        world.watch.waiting(PATIENCE.into(), None);
     }
     world.write("x/y/z/a", b"x");
     assert_eq!(world.next_name(), "a");

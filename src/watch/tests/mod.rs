@@ -111,11 +111,9 @@ impl World {
     fn next(&mut self) -> Offer {
         if self.at_hand.is_empty() {
             let batch = self.offers.recv_timeout(PATIENCE);
-            self.at_hand.extend(
-                batch.unwrap_or_else(|_| {
-                    panic!("no offer; waiting: {:?}", self.watch.waiting(PATIENCE, None))
-                }),
-            );
+            self.at_hand.extend(batch.unwrap_or_else(|_| {
+                panic!("no offer; waiting: {:?}", self.watch.waiting(PATIENCE.into(), None))
+            }));
         }
         self.at_hand.pop_front().expect("a batch is never empty")
     }
@@ -143,13 +141,17 @@ impl World {
 
     fn waits_with(&self, name: &str, reason: &str) -> bool {
         let path = self.path(name);
-        self.watch.waiting(PATIENCE, None).iter().any(|(at, why)| *at == path && why.contains(reason))
+        self.watch.waiting(PATIENCE.into(), None).iter().any(|(at, why)| *at == path && why.contains(reason))
     }
 
     fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
-            assert!(start.elapsed() < PATIENCE, "{what}; waiting: {:?}", self.watch.waiting(PATIENCE, None));
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{what}; waiting: {:?}",
+                self.watch.waiting(PATIENCE.into(), None)
+            );
             std::thread::yield_now();
         }
     }

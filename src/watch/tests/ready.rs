@@ -114,7 +114,7 @@ fn a_marker_completes_its_file_and_is_never_a_candidate() {
     let marker = world.write("a.done", b"");
     let offer = world.next();
     assert_eq!((offer.path, offer.companions), (path, vec![marker]));
-    assert!(world.watch.waiting(PATIENCE, None).iter().all(|(path, _)| !path.ends_with("a.done")));
+    assert!(world.watch.waiting(PATIENCE.into(), None).iter().all(|(path, _)| !path.ends_with("a.done")));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn totals_are_waited_for_however_old_they_are_and_are_never_a_candidate() {
     let totals = world.move_in("a.ctl", b"{}");
     let offer = world.next();
     assert_eq!((offer.path, offer.companions), (path, vec![totals.clone()]));
-    assert!(world.watch.waiting(PATIENCE, None).iter().all(|(path, _)| *path != totals));
+    assert!(world.watch.waiting(PATIENCE.into(), None).iter().all(|(path, _)| *path != totals));
 }
 
 #[cfg(target_os = "linux")]

@@ -46,7 +46,7 @@ fn of_the_files_that_wait_so_many_are_listed_as_are_asked_for_the_first_by_path(
     }
     world.wait_until("all are seen", |world| world.watch.in_view().waiting == 4);
     let listed = |max| {
-        let list = world.watch.waiting(PATIENCE, max).into_iter();
+        let list = world.watch.waiting(PATIENCE.into(), max).into_iter();
         list.map(|(path, _)| path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
     };
     let (two, all): (Vec<_>, Vec<_>) = (listed(Some(2)), listed(None));
@@ -73,7 +73,7 @@ fn a_watch_that_is_busy_is_waited_for_and_not_told_as_one_that_hangs() {
     let watch = Watch::start(shared(plan.rules), NEVER, offers, crate::watch::Known::kept(spins), content);
     let watch = watch.expect("starts");
     told.recv().expect("it is at work");
-    let listed = watch.waiting(Duration::from_millis(1), None);
+    let listed = watch.waiting(Duration::from_millis(1).into(), None);
     assert!(
         matches!(&listed[..], [(path, reason)] if path.ends_with("a") && reason.contains("for its marker")),
         "{listed:?}"
