@@ -148,12 +148,12 @@ fn a_start_with_wrong_rules_goes_by_the_last_good_ones_says_so_and_takes_the_men
     world.write("landfall.toml", config_of(&["first"]));
     world.write("rules.d/second.toml", in_rules_dir("second"));
     assert_works(&mut service, &world, "second");
-    for broken in ["[[rule]]\nname = \"other\"\n", "[[rule\n"] {
+    for (times, broken) in [(1, "[[rule]]\nname = \"other\"\n"), (2, "[[rule\n")] {
         service.kill();
         world.write("landfall.toml", config_of(&["first"]) + broken);
         support::remove(&world.path("rules.d/second.toml"));
         service = started(&world);
-        assert!(log(&world).contains("the service starts with the last good one"), "{}", log(&world));
+        service.wait_for_log_times("the service starts with the last good one", times);
         for name in ["first", "second"] {
             assert_works(&mut service, &world, name);
         }
@@ -288,7 +288,7 @@ fn what_was_said_of_a_rule_that_is_renamed_is_told_by_the_reload_the_log_and_the
     let world = World::bare();
     world.sh("mkdir a-in b-in pay-in other-in");
     world.write("landfall.toml", config_of(&["a", "b"]));
-    let service = started(&world);
+    let mut service = started(&world);
     world.landfall(&["pause", "--rule", "a"]).done();
     world.landfall(&["set", "--rule", "b", "--workers-max", "1"]).done();
     world.landfall(&["status"]).done();
@@ -297,7 +297,7 @@ fn what_was_said_of_a_rule_that_is_renamed_is_told_by_the_reload_the_log_and_the
         ["no rule has this name", "landfall resume --rule a", "landfall set --rule b --workers-max default"];
     reload(&world).done().says(&words);
     world.landfall(&["status"]).ends_with(1).says(&words);
-    assert!(words.iter().all(|word| log(&world).contains(word)), "{}", log(&world));
+    words.iter().for_each(|word| service.wait_for_log(word));
     world.landfall(&["resume", "--rule", "a"]).done();
     world.landfall(&["set", "--rule", "b", "--workers-max", "default"]).done();
     world.landfall(&["status"]).done();
@@ -347,7 +347,7 @@ fn keys_of_the_service_that_count_after_a_restart_are_named_until_they_are_as_th
         config("workers = 7\nmemory_max = \"97MiB\"\ntimezone = \"UTC\"\n", &[rule("first")]),
     );
     service.wait_for_log("count after a restart of the service");
-    reload(&world).done().says(&["nothing changed: 1 rule", keys]);
+    reload(&world).done().says(&["unchanged: 1 rule", keys]);
     world.landfall(&["jobs"]).done().says(&[keys]);
     let json: Value =
         serde_json::from_str(&world.landfall(&["reload", "--json"]).done().stdout).expect("is JSON");
@@ -548,6 +548,35 @@ wait(b'stopped')
         );
         world.sh("timeout 40 python3 terminal.py || { cat landfall.log >&2; false; }");
     }
+}
+
+/// Every table of the configuration: what is read with rules is told by their names, hooks by theirs, `[service]` by its keys.
+#[test]
+fn whatever_changed_is_told_by_who_asks_and_in_the_log() {
+    let hook = |name: &str, more: &str| {
+        format!("[[hook]]\nname = \"{name}\"\nevents = [\"failed\"]\ncommand = [\"true\"]\n{more}")
+    };
+    let of = |service: &str, more: &str| config(service, &[rule("first")]) + more;
+    let world = World::with_config(&of("", ""));
+    let mut service = started(&world);
+    let edited = |text: &str, says: &str| {
+        world.write("landfall.toml", text);
+        let told = reload(&world).done();
+        let all = format!("{}{}", told.stdout, told.stderr); // it may have been taken a moment before
+        assert!(all.contains(says), "{says}: {told:#?}");
+    };
+    edited(&of("", &hook("ops", "")), "hooks added: ops");
+    service.wait_for_log("other hooks are told");
+    edited(&of("", &(hook("ops", "timeout = \"7s\"\n") + &hook("b", ""))), "hooks changed: ops");
+    edited(&of("", &hook("b", "")), "hooks removed: ops");
+    edited(&of("workers = 3\n", &hook("b", "")), "counts after a restart: service.workers");
+    let more = "[defaults.errors]\nattempts = 2\n[throttle.db]\nworkers_max = 1\n";
+    edited(&of("", &(hook("b", "") + more)), "changed: first");
+    edited(&of("", &(hook("b", "") + more)), "nothing changed: 1 rule, 1 hook");
+    let json: Value =
+        serde_json::from_str(&world.landfall(&["reload", "--json"]).done().stdout).expect("is JSON");
+    assert_eq!(json["hooks"]["unchanged"], 1, "{json:#}");
+    service.stop();
 }
 
 /// Who saves and then asks is told of the edit that was taken meanwhile.

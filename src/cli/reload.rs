@@ -11,7 +11,7 @@ use crate::config;
 use crate::control::{self, Client};
 use crate::engine::{Door as _, Refusal};
 use crate::listing::reload::json;
-use crate::model::configuration::{Reloaded, RulesChange};
+use crate::model::configuration::{ConfigurationChange, HooksChange, Reloaded};
 use crate::model::fault::Fault as _;
 use crate::model::os_text::escaped_path;
 use crate::model::shown_json;
@@ -69,7 +69,7 @@ fn tell_last_edit(service: &Client) {
         Some(change) => {
             say_aside!(
                 "the service took the last edit by itself at {at}, {age} ago: {}",
-                told(change).join("; ")
+                told(change, false).join("; ")
             );
         }
         None => say_aside!("the service goes by what it read at {at}, {age} ago"),
@@ -88,7 +88,7 @@ fn tell(args: &ReloadArgs, reloaded: &Reloaded) -> anyhow::Result<ExitCode> {
     if args.json {
         say!("{}", shown_json::to_string(&json(reloaded))?);
     } else if problems.is_empty() || !rules.is_none() {
-        for line in told(rules) {
+        for line in told(rules, !needs_restart.is_empty()) {
             say!("{line}");
         }
     }
@@ -113,9 +113,17 @@ fn tell(args: &ReloadArgs, reloaded: &Reloaded) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(USAGE))
 }
 
-/// A line for each kind of change, or one that there is none.
-fn told(rules: &RulesChange) -> Vec<String> {
-    let named = [("added", &rules.added), ("changed", &rules.changed), ("removed", &rules.removed)];
+/// A line for each kind of change, or one that there is none. `is_more`: something changed beside it.
+fn told(rules: &ConfigurationChange, is_more: bool) -> Vec<String> {
+    let HooksChange { added, changed, removed, unchanged } = &rules.hooks;
+    let named = [
+        ("added", &rules.added),
+        ("changed", &rules.changed),
+        ("removed", &rules.removed),
+        ("hooks added", added),
+        ("hooks changed", changed),
+        ("hooks removed", removed),
+    ];
     let mut lines: Vec<_> = named
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
@@ -124,8 +132,9 @@ fn told(rules: &RulesChange) -> Vec<String> {
     if rules.reordered {
         lines.push("the rules come in another order".to_owned());
     }
-    let count = counted(rules.unchanged, "rule");
-    lines.push(if rules.is_none() {
+    let hooks = if *unchanged > 0 { format!(", {}", counted(*unchanged, "hook")) } else { String::new() };
+    let count = counted(rules.unchanged, "rule") + &hooks;
+    lines.push(if rules.is_none() && !is_more {
         format!("nothing changed: {count}")
     } else {
         format!("unchanged: {count}")
@@ -139,9 +148,16 @@ mod tests {
 
     #[test]
     fn what_changed_is_told_by_name_and_what_did_not_by_count() {
-        let rules = RulesChange { unchanged: 1, ..RulesChange::default() };
-        assert_eq!(told(&rules), ["nothing changed: 1 rule"]);
-        let rules = RulesChange { added: vec!["a".into(), "b".into()], reordered: true, ..rules };
-        assert_eq!(told(&rules), ["added: a, b", "the rules come in another order", "unchanged: 1 rule"]);
+        let rules = ConfigurationChange { unchanged: 1, ..ConfigurationChange::default() };
+        assert_eq!(told(&rules, false), ["nothing changed: 1 rule"]);
+        assert_eq!(told(&rules, true), ["unchanged: 1 rule"]);
+        let hooks = HooksChange { added: vec!["ops".into()], unchanged: 2, ..HooksChange::default() };
+        let with_hooks = ConfigurationChange { hooks, ..rules.clone() };
+        assert_eq!(told(&with_hooks, false), ["hooks added: ops", "unchanged: 1 rule, 2 hooks"]);
+        let rules = ConfigurationChange { added: vec!["a".into(), "b".into()], reordered: true, ..rules };
+        assert_eq!(
+            told(&rules, false),
+            ["added: a, b", "the rules come in another order", "unchanged: 1 rule"]
+        );
     }
 }

@@ -21,7 +21,7 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{file_systems, landing_roots, sequence, threads, watching, window_closing};
 use crate::durable_fs::Mounts;
-use crate::model::configuration::RulesChange;
+use crate::model::configuration::ConfigurationChange;
 use crate::model::fault::WaitsFor;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -31,7 +31,7 @@ use crate::watch::rules::RuleSet;
 
 impl Engine {
     /// Works under these rules from now on, in place of all others. Refused while the service is starting.
-    pub(crate) fn take_rules(&self, rules: Vec<Rule>) -> Result<RulesChange, Refusal> {
+    pub(crate) fn take_rules(&self, rules: Vec<Rule>) -> Result<ConfigurationChange, Refusal> {
         let stages = self.stages_to_be()?.ok_or(Refusal::NotRunning)?;
         Self::exchange_rules(stages, rules).map_err(|trouble| Refusal::Fault(trouble.error))
     }
@@ -45,7 +45,10 @@ impl Engine {
     }
 
     /// What it changed. Files that wait go on waiting, under the rule that has them now. What is claimed already goes on as after a restart.
-    pub(super) fn exchange_rules(shared: &Arc<Shared>, rules: Vec<Rule>) -> Result<RulesChange, Trouble> {
+    pub(super) fn exchange_rules(
+        shared: &Arc<Shared>,
+        rules: Vec<Rule>,
+    ) -> Result<ConfigurationChange, Trouble> {
         RuleSet::new(rules.clone()).map_err(|error| Trouble::from_fault(&error))?; // before anything is changed
         rules.iter().for_each(landing_roots::distrust);
         let (before, next) = shared.rules.exchange(rules);

@@ -9,7 +9,7 @@ use super::fit::Fit;
 use super::lock;
 use super::trouble::Trouble;
 use crate::durable_fs::Mounts;
-use crate::model::configuration::RulesChange;
+use crate::model::configuration::ConfigurationChange;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -139,8 +139,9 @@ impl Rules {
     }
 
     /// What other rules in the place of these change.
-    pub(super) fn change_to(&self, next: &Self) -> RulesChange {
-        let mut change = RulesChange { generation: next.generation, ..RulesChange::default() };
+    pub(super) fn change_to(&self, next: &Self) -> ConfigurationChange {
+        let mut change =
+            ConfigurationChange { generation: next.generation, ..ConfigurationChange::default() };
         for name in next.names() {
             let others = || self.called(name).map(|current| &current.rule);
             if others().next().is_none() {

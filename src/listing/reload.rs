@@ -14,6 +14,7 @@ pub(crate) fn json(reloaded: &Reloaded) -> serde_json::Value {
         "removed": rules.removed,
         "unchanged": rules.unchanged,
         "reordered": rules.reordered,
+        "hooks": rules.hooks,
         "of_no_rule": rules.of_no_rule,
         "needs_restart": needs_restart,
         "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),

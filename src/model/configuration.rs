@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::hook::HookState;
+use super::hook::{Hook, HookState};
 use super::os_text::OsText;
 
 /// The files of a configuration as they were when it was taken.
@@ -39,9 +39,9 @@ pub struct ConfigurationProblem {
     pub text: String,
 }
 
-/// What other rules in place of those before changed; by name, in their order.
+/// What an edit changed: in the rules, by name, in their order; and in the hooks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RulesChange {
+pub struct ConfigurationChange {
     /// Which set of rules it is, counted from the start of the service.
     pub generation: u64,
     /// Rules that are new.
@@ -57,12 +57,56 @@ pub struct RulesChange {
     /// What an operator said of rules by names that none has any more, each with what takes it back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub of_no_rule: Vec<String>,
+    /// The same of hooks.
+    #[serde(default)]
+    pub hooks: HooksChange,
 }
 
-impl RulesChange {
+impl ConfigurationChange {
     /// Whether all is as it was.
     pub fn is_none(&self) -> bool {
-        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty() && !self.reordered
+        !self.has_rules() && self.hooks.is_none()
+    }
+
+    /// Whether rules are not as they were.
+    pub fn has_rules(&self) -> bool {
+        !(self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()) || self.reordered
+    }
+}
+
+/// What an edit changed in the hooks; by name, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HooksChange {
+    /// Hooks that are new.
+    pub added: Vec<String>,
+    /// Hooks of the same name that say something else.
+    pub changed: Vec<String>,
+    /// Hooks that are gone: what they were not told yet is told to nobody.
+    pub removed: Vec<String>,
+    /// How many are as they were.
+    pub unchanged: usize,
+}
+
+impl HooksChange {
+    /// From these hooks to those.
+    pub fn between(before: &[Hook], now: &[Hook]) -> Self {
+        let of_name = |hooks: &[Hook], hook: &Hook| hooks.iter().find(|of| of.name == hook.name).cloned();
+        let mut change = Self::default();
+        for hook in now {
+            match of_name(before, hook) {
+                None => change.added.push(hook.name.clone()),
+                Some(of) if of == *hook => change.unchanged += 1,
+                Some(_) => change.changed.push(hook.name.clone()),
+            }
+        }
+        let gone = before.iter().filter(|hook| of_name(now, hook).is_none());
+        change.removed = gone.map(|hook| hook.name.clone()).collect();
+        change
+    }
+
+    /// Whether all are as they were.
+    pub fn is_none(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
 }
 
@@ -72,7 +116,7 @@ pub struct Reloaded {
     /// What is wrong; then nothing was changed.
     pub problems: Vec<ConfigurationProblem>,
     /// What was changed.
-    pub rules: RulesChange,
+    pub rules: ConfigurationChange,
     /// Keys of `[service]` that say something else than what the service was started with: they count after a restart.
     pub needs_restart: Vec<String>,
 }
@@ -92,9 +136,9 @@ pub struct ConfigurationState {
     pub needs_restart: Vec<String>,
     /// A file that was changed and is not taken yet, because it does not stand still or somebody has it open for writing.
     pub unsettled: Option<OsText>,
-    /// What the last edit changed in the rules, since the service was started.
+    /// What the last edit changed, since the service was started.
     #[serde(default)]
-    pub last_change: Option<RulesChange>,
+    pub last_change: Option<ConfigurationChange>,
     /// How each hook fares.
     #[serde(default)]
     pub hooks: Vec<HookState>,

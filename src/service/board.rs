@@ -225,7 +225,7 @@ mod tests {
             std::thread::spawn(move || board.reload().expect("is answered").rules.generation)
         };
         let generation = |generation| {
-            let rules = crate::model::configuration::RulesChange { generation, ..Default::default() };
+            let rules = crate::model::configuration::ConfigurationChange { generation, ..Default::default() };
             Ok(Reloaded { rules, ..Reloaded::default() })
         };
         let first = [ask(), ask()];

@@ -30,8 +30,9 @@ use crate::clock;
 use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
 use crate::engine::{Engine, Refusal, Unready};
 use crate::hooks::Hooks;
-use crate::model::configuration::{ConfigurationProblem, Reloaded, RulesChange};
+use crate::model::configuration::{ConfigurationChange, ConfigurationProblem, HooksChange, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
+use crate::model::hook::Hook;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Rule, Service, Settings};
 use crate::pipeline::Registry;
@@ -141,6 +142,7 @@ struct Owner {
 struct Taken {
     texts: Texts,
     rules: Vec<Rule>,
+    hooks: Vec<Hook>,
     stamps: Stamps,
     rules_dir: Option<PathBuf>,
     rules_folder: Option<RulesFolder>,
@@ -171,8 +173,9 @@ impl Owner {
         let (now, rules_dir) = (Instant::now(), files.rules_dirs.first().cloned());
         let read_again_at = now.checked_add(READ_AGAIN_AFTER);
         let was_read = wrong.is_none().then(|| texts.clone());
-        let (rules, stamped) = (settings.rules, stamps.clone());
-        let taken = Taken { texts, rules, stamps: stamped, rules_dir, rules_folder, is_pending: false };
+        let (rules, told, stamped) = (settings.rules, settings.hooks, stamps.clone());
+        let taken =
+            Taken { texts, rules, hooks: told, stamps: stamped, rules_dir, rules_folder, is_pending: false };
         Self {
             board,
             engine,
@@ -355,7 +358,8 @@ impl Owner {
         let problems = self.post_problems();
         let mut needs_restart = Vec::new();
         self.board.post(|state| needs_restart.clone_from(&state.needs_restart));
-        let rules = RulesChange { unchanged: self.taken.rules.len(), ..RulesChange::default() };
+        let rules =
+            ConfigurationChange { unchanged: self.taken.rules.len(), ..ConfigurationChange::default() };
         self.board.answer(asked, Ok(Reloaded { problems, rules, needs_restart }));
     }
 
@@ -383,13 +387,15 @@ impl Owner {
             self.taken.rules_folder = rules_folder;
         }
         let changed_files = self.others_that_differ(stamps);
-        let mut change = RulesChange { unchanged: rules.len(), ..RulesChange::default() };
+        let mut change = ConfigurationChange { unchanged: rules.len(), ..ConfigurationChange::default() };
         if rules != self.taken.rules || self.taken.is_pending {
             change = self.engine.take_rules(rules.clone())?;
             self.aside.take_rules(&rules);
             self.taken.rules = rules;
         }
         self.hooks.take(&hooks).map_err(|error| Refusal::from_fault(&error))?;
+        change.hooks = HooksChange::between(&self.taken.hooks, &hooks);
+        self.taken.hooks = hooks;
         self.taken.is_pending = false;
         self.taken.rules_dir.clone_from(&reading.rules_dir);
         self.renew(&changed_files, &mut change);
@@ -397,7 +403,7 @@ impl Owner {
     }
 
     /// Makes ready again what another file of recipients counts for, and what could not be made ready before.
-    fn renew(&mut self, changed_files: &BTreeSet<PathBuf>, change: &mut RulesChange) {
+    fn renew(&mut self, changed_files: &BTreeSet<PathBuf>, change: &mut ConfigurationChange) {
         let is_new = |name: &String| change.added.contains(name) || change.changed.contains(name);
         let was_unready = |rule: &Rule| self.unready.iter().any(|problem| problem.key == key_of(&rule.name));
         let reads_anew = |rule: &&Rule| {
@@ -423,7 +429,7 @@ impl Owner {
         self.unready = told.collect();
     }
 
-    fn tell_taken(&mut self, rules: RulesChange, service: &Service) -> Reloaded {
+    fn tell_taken(&mut self, rules: ConfigurationChange, service: &Service) -> Reloaded {
         let needs_restart: Vec<String> = config::needing_restart(&self.started_with, service)
             .into_iter()
             .map(|key| format!("service.{key}"))

@@ -7,7 +7,7 @@ use super::metrics::METRICS;
 use crate::model::amount;
 use crate::model::category::Category;
 use crate::model::complete_by::CompleteBy;
-use crate::model::configuration::{ConfigurationProblem, RulesChange};
+use crate::model::configuration::{ConfigurationChange, ConfigurationProblem, HooksChange};
 use crate::model::deadline::{DeadlineReport, DeadlineState};
 use crate::model::fault::JobError;
 use crate::model::halts::Scope;
@@ -51,16 +51,26 @@ pub(crate) fn given_back(job: &Job, why: &str, way: Option<&str>) {
 const RULES_TOLD_MAX: usize = 20;
 
 /// The configuration was read anew, and is gone by from now on.
-pub(crate) fn configuration_taken(change: &RulesChange, was_wrong: bool, is_asked: bool) {
+pub(crate) fn configuration_taken(change: &ConfigurationChange, was_wrong: bool, is_asked: bool) {
     let generation = change.generation;
     let again = if was_wrong { "right again: " } else { "" };
-    if !change.is_none() {
+    if !change.hooks.is_none() {
+        let (what, hooks) = (hooks_told(&change.hooks), change.hooks.unchanged);
+        tracing::info!(
+            what,
+            unchanged = hooks,
+            "the configuration is {again}read anew: other hooks are told"
+        );
+    }
+    if change.has_rules() {
         let what = rules_told(change);
         tracing::info!(
             generation,
             what,
             "the configuration is {again}read anew, and the rules are exchanged"
         );
+    } else if !change.hooks.is_none() {
+        // What changed is told.
     } else if was_wrong || is_asked {
         tracing::info!(rules = change.unchanged, "the configuration is {again}read anew: no rule is changed");
     } else {
@@ -69,13 +79,7 @@ pub(crate) fn configuration_taken(change: &RulesChange, was_wrong: bool, is_aske
 }
 
 /// `added newer; removed older; 3 unchanged`
-fn rules_told(change: &RulesChange) -> String {
-    let named = |what: &str, names: &[String]| {
-        let more = names.len().saturating_sub(RULES_TOLD_MAX);
-        let shown = names.get(..names.len() - more).unwrap_or_default().join(", ");
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        (!names.is_empty()).then(|| format!("{what} {shown}{more}"))
-    };
+fn rules_told(change: &ConfigurationChange) -> String {
     let order = change.reordered.then(|| "another order".to_owned());
     let parts = [
         named("added", &change.added),
@@ -85,6 +89,19 @@ fn rules_told(change: &RulesChange) -> String {
         Some(format!("{} unchanged", change.unchanged)),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn hooks_told(change: &HooksChange) -> String {
+    let HooksChange { added, changed, removed, .. } = change;
+    let parts = [named("added", added), named("changed", changed), named("removed", removed)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn named(what: &str, names: &[String]) -> Option<String> {
+    let more = names.len().saturating_sub(RULES_TOLD_MAX);
+    let shown = names.get(..names.len() - more).unwrap_or_default().join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| format!("{what} {shown}{more}"))
 }
 
 /// The configuration is wrong: nothing of it is gone by.
