@@ -32,15 +32,24 @@ for line in sys.stdin:
 
 /// Ten records, the even ones of which fail: a job that waits for five.
 fn held() -> (World, Service, String) {
-    let world = World::new(RULE);
+    held_under("")
+}
+
+/// The same under a rule that says more.
+fn held_under(more: &str) -> (World, Service, String) {
+    let world = World::new(&format!("{RULE}\n{more}"));
     world.write("tool", TOOL);
     world.sh("chmod +x tool");
     world.write("bad", "even");
     let mut service = world.start();
-    let rows = (1..=10).map(|n| format!("{n},{}\n", if n % 2 == 0 { "even" } else { "odd" }));
-    world.move_in("in/pay.csv", format!("id,kind\n{}", rows.collect::<String>()));
+    world.move_in("in/pay.csv", source());
     let id = wait_until_it_waits(&mut service, &world);
     (world, service, id)
+}
+
+fn source() -> String {
+    let rows = (1..=10).map(|n| format!("{n},{}\n", if n % 2 == 0 { "even" } else { "odd" }));
+    format!("id,kind\n{}", rows.collect::<String>())
 }
 
 #[track_caller]
@@ -157,29 +166,90 @@ fn what_fails_again_is_waited_for_again_with_a_number_of_its_own_and_stays_as_it
     service.stop();
 }
 
+/// The job of this id, in this state.
+#[track_caller]
+fn wait_for_state(service: &mut Service, world: &World, id: &str, state: &str) -> Value {
+    service
+        .wait_until(state, || world.jobs().into_iter().find(|job| job["id"] == id && job["state"] == state))
+}
+
 #[test]
-fn it_can_be_aborted_and_a_retry_of_the_whole_job_forgets_what_was_decided() {
+fn what_was_decided_counts_when_a_later_delivery_took_its_place_meanwhile_and_it_is_retried() {
+    for (delivery, state) in [
+        ("{ key = \"{rule}\", same_key = \"correction\" }", "held"),
+        ("{ same_content = \"refuse\" }", "refused"),
+    ] {
+        let (world, mut service, id) = held_under(&format!("delivery = {delivery}"));
+        world.write("bad", "");
+        let sent = if state == "held" { "id,kind\n1,new\n" } else { &source() };
+        world.move_in("in/later.csv", sent);
+        service.wait_for(&world, "out/later.done");
+        edit(&world, &[&id, "edit", "4"], "sed -i s/even/edited/ $1");
+        world.landfall(&["records", &id, "drop", "1-3", "--reason", "test data"]).done();
+        world.landfall(&["records", &id, "retry", "--all"]).done();
+        let overtaken = service.wait_until("what was published meanwhile is in its way", || {
+            let job = world.jobs().into_iter().find(|job| job["id"] == *id)?;
+            let told = job["error"]["message"].as_str().unwrap_or_default();
+            (job["state"] == state && (told.contains("is published already") || told.contains("before")))
+                .then_some(job)
+        });
+        assert!(history(&overtaken).contains("failed records 4: edited and retried"), "{overtaken:#}");
+        service.kill();
+        // By the rule that cut its records, whatever became of that.
+        world.configure("", &[&RULE.replace("slice_records = 3", "slice_records = 4")]);
+        let said = world.landfall(&["retry", &id]).done();
+        assert!(said.stdout.contains("by what was decided on its failed records"), "{}", said.stdout);
+        let mut service = world.start();
+        let job = wait_for_state(&mut service, &world, &id, "completed");
+        assert_balanced(&job);
+        let expected = "id,kind\n1,odd\n3,odd\n5,odd\n7,odd\n8,edited\n9,odd\n10,even\n";
+        assert_eq!(published(&world), expected, "{state}");
+        assert_eq!(job["dropped_by"]["failed records: test data"], 3, "{job:#}");
+        assert!(history(&job).contains("by what was decided"), "{}", history(&job));
+        service.stop();
+    }
+}
+
+#[test]
+fn a_retry_of_the_whole_job_that_would_forget_what_was_decided_is_asked_for_by_a_word_of_its_own() {
     let (world, mut service, id) = held();
     world.landfall(&["records", &id, "drop", "1", "--reason", "old"]).done();
-    world.landfall(&["retry", &id]).done();
+    let says =
+        ["1 of which are decided on", "--forget-decisions", &format!("landfall records {id} retry --all")];
+    world.landfall(&["retry", &id, "--dry-run"]).ends_with(1).says(&says);
+    world.landfall(&["retry", &id]).ends_with(1).says(&says);
+    world.landfall(&["retry", &id, "--forget-decisions"]).done();
     let left = service.wait_until("it waits for all of them again", || {
         let job = world.jobs().pop()?;
         let left = world.failed_records(&job);
         (job["state"] == "held" && left.len() == 5).then_some(left)
     });
     assert_eq!(left[0]["number"], 1, "{left:#?}");
-    world.landfall(&["records", &id, "drop", "1-4", "--reason", "old"]).done();
-    world.landfall(&["abort", &id]).done();
-    service.wait_until("it is ended", || (world.jobs().pop()?["state"] == "aborted").then_some(()));
-    assert!(world.has("in/.landfall/quarantine/pay.csv") && world.files("out").is_empty());
-    world.landfall(&["records", &id, "drop", "5", "--reason", "x"]).ends_with(1);
-    world.write("bad", "");
-    world.landfall(&["retry", &id]).done();
-    let job = wait_until_completed(&mut service, &world);
-    assert_eq!((&job["records_in"], &job["records_dropped"]), (&10.into(), &0.into()), "{job:#}");
-    assert!(history(&job).contains("failed records 1: dropped"), "what was done stays told: {job:#}");
-    assert_eq!(published(&world).lines().count(), 11);
+    assert!(history(&world.job()).contains("failed records 1: dropped"), "what was done stays told");
     service.stop();
+}
+
+#[test]
+fn one_that_was_aborted_is_retried_by_what_was_decided_before_and_the_others_with_it() {
+    for forgets in [false, true] {
+        let (world, mut service, id) = held();
+        world.landfall(&["records", &id, "drop", "1-4", "--reason", "old"]).done();
+        world.landfall(&["abort", &id]).done();
+        service.wait_until("it is ended", || (world.jobs().pop()?["state"] == "aborted").then_some(()));
+        assert!(world.has("in/.landfall/quarantine/pay.csv") && world.files("out").is_empty());
+        world.landfall(&["records", &id, "drop", "5", "--reason", "x"]).ends_with(1);
+        world.write("bad", "");
+        let forget: &[&str] = if forgets { &["--forget-decisions"] } else { &[] };
+        world.landfall(&[&["retry", &id], forget].concat()).done();
+        let job = wait_until_completed(&mut service, &world);
+        let dropped = if forgets { 0 } else { 4 };
+        assert_eq!((&job["records_in"], &job["records_dropped"]), (&10.into(), &dropped.into()), "{job:#}");
+        assert!(history(&job).contains("failed records 1-4: dropped"), "what was done stays told: {job:#}");
+        assert_eq!(history(&job).contains("failed records 5: retried"), !forgets, "{}", history(&job));
+        assert_eq!(published(&world).lines().count(), 11 - dropped);
+        world.landfall(&["records", &id, "list"]).done();
+        service.stop();
+    }
 }
 
 #[test]
@@ -198,6 +268,146 @@ fn too_many_failed_records_fail_the_job_and_one_that_is_not_all_there_can_only_b
     service.wait_for(&world, "out/pay.main");
     wait_until_completed(&mut service, &world);
     assert_eq!(world.text("out/pay.main"), "1\n3\n");
+    service.stop();
+}
+
+/// Each round of waiting is one of its own, however alike they are.
+#[test]
+fn each_time_that_it_waits_for_records_again_is_told_to_hooks_in_the_log_and_in_its_history() {
+    let world = World::new(RULE);
+    world.write("tool", TOOL);
+    world.write("bad", "even");
+    world.sh("chmod +x tool; printf '#!/bin/sh\\ncat >> told\\n' > tell; chmod +x tell");
+    let hook = "[[hook]]\nname = \"ops\"\nevents = [\"held\"]\ncommand = [\"./tell\"]\n";
+    world.write("landfall.toml", world.text("landfall.toml") + hook);
+    let mut service = world.start();
+    world.move_in("in/pay.csv", source());
+    let id = wait_until_it_waits(&mut service, &world);
+    let rounds = |told: &str| told.matches("5 records failed, and nothing is published").count();
+    for round in 1..=3 {
+        // Each event is a line.
+        service.wait_until("the hook is told", || {
+            let told = if world.has("told") { world.text("told") } else { String::new() };
+            (told.lines().count() == round).then_some(())
+        });
+        let log = service.wait_for_log_times("waiting to be settled", round);
+        assert_eq!(rounds(&log), round, "{log}");
+        let job = world.job();
+        assert_eq!(rounds(&history(&job)), round, "{}", history(&job));
+        world.landfall(&["records", &id, "retry", "--all"]).done();
+        service.wait_until("it is worked again", || {
+            let left = world.failed_records(&world.job());
+            (left.len() == 5 && left[0]["number"] == 5 * round + 1).then_some(())
+        });
+    }
+    assert!(history(&world.job()).contains("each failed record is decided on"));
+    service.stop();
+}
+
+/// Whatever becomes of a job that waits: its counts add up, and what is listed as failed is what is counted so.
+#[test]
+fn the_account_of_one_that_ends_without_being_published_says_what_became_of_each_record() {
+    let keep = "source = { on_success = \"keep\" }";
+    for is_changed in [false, true] {
+        let (world, mut service, id) = held_under(keep);
+        world.landfall(&["records", &id, "drop", "1", "--reason", "old"]).done();
+        world.landfall(&["records", &id, "retry", "2", "3"]).done();
+        if is_changed {
+            world.write("bad", "");
+            world.sh("echo 11,odd >> in/pay.csv");
+            world.landfall(&["records", &id, "retry", "--all"]).done();
+        } else {
+            world.landfall(&["abort", &id]).done();
+        }
+        let job = wait_for_state(&mut service, &world, &id, "aborted");
+        assert_balanced(&job);
+        let told = history(&job);
+        for act in ["failed records 1: dropped by", "failed records 2-3: retried by"] {
+            assert!(told.contains(act), "{told}");
+        }
+        let left = world.failed_records(&job).len() as u64;
+        assert_eq!(job["records_failed"], left, "{job:#}");
+        let shown = world.landfall(&["show", &id]).done();
+        let jobs = world.landfall(&["jobs"]).done();
+        if is_changed {
+            assert!(shown.stdout.contains("account: nothing counts"), "{}", shown.stdout);
+            assert!(jobs.stdout.contains("the file was changed"), "{}", jobs.stdout);
+        } else {
+            assert_eq!((left, &job["records_in"]), (2, &10.into()), "{job:#}");
+            assert!(shown.stdout.contains("2  to be taken again, before the job ended"), "{}", shown.stdout);
+            assert!(jobs.stdout.contains("aborted by"), "{}", jobs.stdout);
+        }
+        service.stop();
+    }
+}
+
+/// While it is worked again its counts are those of that work.
+#[test]
+fn the_account_of_one_that_is_aborted_while_it_is_worked_again_counts_no_record_as_failed_that_was_decided_on()
+ {
+    let (world, mut service, id) = held();
+    world.write("bad", "");
+    world.write(
+        "tool",
+        TOOL.replace(
+            "for line in sys.stdin:",
+            "for line in sys.stdin:\n    while not os.path.exists('go'): pass",
+        ),
+    );
+    world.landfall(&["records", &id, "retry", "--all"]).done();
+    wait_for_state(&mut service, &world, &id, "running");
+    world.landfall(&["abort", &id]).done();
+    world.write("go", "");
+    let job = wait_for_state(&mut service, &world, &id, "aborted");
+    assert_balanced(&job);
+    assert_eq!((&job["records_failed"], world.failed_records(&job).len()), (&0.into(), 0), "{job:#}");
+    service.stop();
+}
+
+/// What cannot be cut is one failed record, with its number, and what comes behind it is cut as ever.
+#[test]
+fn a_stretch_that_is_no_record_is_waited_for_and_can_be_dropped_or_written_anew_where_all_of_it_is_kept() {
+    let rule = "records = { format = \"csv\", record_max = 40 }\n\
+                ready = { stable_for = \"0s\" }\n\
+                errors = { on_record_error = \"hold\", failed_max = \"100%\" }";
+    for drops in [true, false] {
+        let world = World::new(rule);
+        let mut service = world.start();
+        world.move_in("in/pay.txt", "id,kind\n1,odd\n2,\"open\n3,odd\n4,odd\n");
+        let id = wait_until_it_waits(&mut service, &world);
+        let left = world.failed_records(&world.job());
+        assert_eq!((left.len(), &left[0]["record"]), (1, &2.into()), "{left:#?}");
+        world.landfall(&["records", &id, "retry", "1"]).ends_with(1).says(&["nothing was done"]);
+        if drops {
+            world.landfall(&["records", &id, "drop", "1", "--reason", "open quote"]).done();
+        } else {
+            edit(&world, &[&id, "edit", "1"], "echo 2,mended > $1");
+        }
+        wait_until_completed(&mut service, &world);
+        let mended = if drops { "" } else { "2,mended\n" };
+        assert_eq!(world.text("out/pay.main"), format!("id,kind\n1,odd\n{mended}3,odd\n4,odd\n"));
+        service.stop();
+    }
+}
+
+/// Behind what cannot be told apart there is nothing to wait for.
+#[test]
+fn a_file_of_fixed_records_that_ends_within_one_fails_and_is_not_held() {
+    let rule = "records = { format = \"fixed\", record_length = 9, \
+                fields = [{ name = \"id\", width = 3 }, { name = \"text\", width = 6 }] }\n\
+                ready = { stable_for = \"0s\" }\n\
+                errors = { on_record_error = \"hold\", failed_max = \"100%\" }";
+    let world = World::new(rule);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", " 1 ab     2 cd     3");
+    let job = service.wait_until("it fails", || {
+        world.jobs().pop().filter(|job| job["state"] == "failed" || job["state"] == "held")
+    });
+    assert_eq!(job["state"], "failed", "{job:#}");
+    assert!(
+        job["error"]["message"].as_str().is_some_and(|told| told.contains("has only 2 bytes")),
+        "{job:#}"
+    );
     service.stop();
 }
 

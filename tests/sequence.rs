@@ -140,13 +140,27 @@ fn a_sequence_stops_behind_a_failed_job_over_a_kill_until_it_is_retried_with_suc
         .ends_with(1)
         .says(&["the sequence of rule \"a\" stopped behind job", &failed]);
     world.landfall(&["show", &failed]).done().says(&["the sequence of rule \"a\" stopped behind"]);
-    // It fails again, and nobody passes it.
+    // It is retried: nothing is left for an operator to do.
+    world.landfall(&["pause", "--rule", "a"]).done();
     world.landfall(&["retry", &failed]).done();
+    let says_so = || {
+        let status = world.landfall(&["status"]);
+        assert!(!status.stdout.contains("stopped behind"), "{}", status.stdout);
+        let waits = format!("waits for job {failed}");
+        world.landfall(&["jobs"]).done().says(&[&waits, "which failed and is retried"]);
+    };
+    says_so();
+    service.kill();
+    says_so();
+    let mut service = world.start();
+    // It fails again, and nobody passes it.
+    world.landfall(&["resume", "--rule", "a"]).done();
     service.wait_until("it failed again", || {
         let job = job_of(&world, "1.txt").filter(|job| job["state"] == "failed")?;
         (job["attempts"].as_u64() > Some(1)).then_some(())
     });
     wait_until_behind(&mut service, &world, "2.txt", &failed, "failed");
+    world.landfall(&["status"]).ends_with(1).says(&["the sequence of rule \"a\" stopped behind job"]);
     assert!(!world.has("out/a-2.main"));
     world.write("mended", "");
     world.landfall(&["retry", &failed]).done();

@@ -207,6 +207,9 @@ fn a_source_is_found_by_name_place_hash_and_time_and_an_output_leads_to_its_sour
     assert_eq!(found(&["--hash", &hash[..12]]), std::slice::from_ref(one));
     let hash = jobs[1]["content_hash"].as_str().expect("it has one");
     assert_eq!(found(&["--hash", hash]), std::slice::from_ref(two));
+    for text in ["", "blake3:", "md5:00ff", "no hash"] {
+        world.landfall(&["find", "--hash", text]).ends_with(2).says(&["is no hash", "0-9 and a-f"]);
+    }
     assert_eq!(found(&["--since", "1h"]), [one.clone(), two.clone()]);
     let earlier = world.landfall(&["find", "--json", "--until", "1h", "--rule", "payments"]).ends_with(1);
     assert!(earlier.stdout.contains("\"found\":["), "{earlier:#?}");
@@ -259,4 +262,54 @@ fn what_a_job_published_is_printed_unpacked_and_decrypted_whole_or_in_part() {
     );
     world.sh("rm out/pay.invalid.csv");
     assert!(output(&["--category", "invalid"]).ends_with(1).stderr.contains("is not there any more"));
+}
+
+#[test]
+fn an_output_that_cannot_be_shown_keeps_back_no_other_and_is_named() {
+    let world = World::new(
+        "records = { format = \"csv\" }\n\
+         pipeline = [{ step = \"route\", when = [{ if = { column = \"kind\", equals = \"big\" }, to = \"big\" }, \
+         { if = { column = \"kind\", equals = \"last\" }, to = \"last\" }] }]\n\
+         output = { main = { path = \"out/{stem}.main\" }, \
+         big = { path = \"out/{stem}.big.age\", recipients_file = \"them\" }, \
+         last = { path = \"out/{stem}.last\" } }",
+    );
+    let recipient = world.age_key();
+    world.write("them", recipient + "\n");
+    world.write("pay.csv", "id,kind\n1,small\n2,big\n3,last\n");
+    world.ingest_and_retire("pay.csv").done();
+    let id = world.completed()["id"].as_str().expect("text").to_owned();
+    let output = |arguments: &[&str]| world.landfall(&[&["output", id.as_str()], arguments].concat());
+    let shown = output(&[]).ends_with(1);
+    assert!(shown.stdout.contains("1,small") && shown.stdout.contains("3,last"), "{shown:#?}");
+    assert!(shown.stderr.contains("1 of 3 outputs could not be shown, or not whole: big"), "{shown:#?}");
+    output(&["--category", "big"]).ends_with(1);
+    let all = output(&["--identity", "key.txt"]).done();
+    assert!(all.stdout.contains("2,big"), "{all:#?}");
+    output(&["--entry", "a.csv"]).ends_with(1).says(&["leave the entry out"]);
+    output(&["--category", "huge"]).ends_with(1).says(&["there are: big, last, main"]);
+}
+
+#[test]
+fn the_hint_for_an_entry_that_is_not_there_names_entries_and_not_categories() {
+    let world = World::new("output = { main = { path = \"out/{stem}.{entry}\" } }");
+    world.sh("printf 'a\n' > one.csv; printf 'b\n' > two.csv; zip -q both.zip one.csv two.csv; rm *.csv");
+    world.ingest_and_retire("both.zip").done();
+    let id = world.completed()["id"].as_str().expect("text").to_owned();
+    let refused = world.landfall(&["output", &id, "--entry", "three.csv"]).ends_with(1);
+    assert!(refused.stderr.contains("of these entries: one.csv, two.csv"), "{refused:#?}");
+    assert!(!refused.stderr.contains("main"), "{refused:#?}");
+}
+
+#[test]
+fn a_record_of_fixed_width_is_shown_with_its_blanks() {
+    let world = World::new(
+        "records = { format = \"fixed\", fields = [{ name = \"id\", width = 3 }, { name = \"text\", width = 6 }] }",
+    );
+    world.write("pay.txt", " 1 ab    \n 2 c     \n");
+    world.ingest_and_retire("pay.txt").done();
+    let id = world.completed()["id"].as_str().expect("text").to_owned();
+    let traced = world.landfall(&["trace", &id, "--record", "2"]).done();
+    let lines: Vec<_> = traced.stdout.lines().filter(|line| line.starts_with(" 2 c")).collect();
+    assert_eq!(lines, [" 2 c     ", " 2 c     "], "as it was read, and as it was written: {traced:#?}");
 }

@@ -32,8 +32,16 @@ pub(super) const ACTS: &[ActLine] = &[
     ActLine {
         name: "retry",
         path: "/v1/jobs/{job}/retry",
-        about: "Take a failed or refused job from its source again, under the current rule",
-        fields: &[JOB],
+        about: "Take a failed or refused job from its source again, under the current rule; one whose failed records were decided on by that, under the rule that it was claimed under",
+        fields: &[
+            JOB,
+            Param::body(
+                "forgets_decisions",
+                Kind::Bool,
+                "true: what was decided on its failed records does not count any more",
+            )
+            .optional(),
+        ],
     },
     ActLine {
         name: "accept_missing",

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
 use crate::model::account::RecordBytes;
+use crate::model::hash_sought::HashSought;
 use crate::model::pace::PaceChange;
 use crate::model::reason::{REASON_CHARS_MAX, Reason};
 use crate::model::settling::Chosen;
@@ -20,6 +21,9 @@ const REASON: &str = "^[^\\u0000]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000]
 
 /// What [`Chosen`] is read from.
 const RECORDS: &str = "^(all|[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})?(,[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})?)*)$";
+
+/// What [`HashSought`] is read from.
+const HASH: &str = "^((blake3|sha256):)?[0-9a-fA-F]{1,64}$";
 
 /// Its last letters have bits that say nothing, and are zeros.
 const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
@@ -55,6 +59,8 @@ pub(super) enum Kind {
     Records,
     /// An integer up to this, or `default`.
     Limit(u64),
+    /// See [`HashSought`].
+    Hash,
     /// In Base64.
     Bytes,
     /// By which whoever asks knows what he asked for.
@@ -113,6 +119,7 @@ impl Param {
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::Time => json!({ "type": "string", "format": "date-time" }),
             Kind::Records => json!({ "type": "string", "pattern": RECORDS }),
+            Kind::Hash => json!({ "type": "string", "pattern": HASH }),
             Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64", "pattern": BASE64 }),
             Kind::Key => json!({ "type": "string", "pattern": "^[!-~]+$", "maxLength": KEY_CHARS_MAX }),
             Kind::Limit(max) => json!({ "oneOf": [
@@ -151,6 +158,7 @@ impl Param {
             (Kind::Bool, Value::Bool(_)) => true,
             (Kind::Time, Value::String(text)) => text.parse::<jiff::Timestamp>().is_ok(),
             (Kind::Records, Value::String(text)) => Chosen::try_from(text.clone()).is_ok(),
+            (Kind::Hash, Value::String(text)) => text.parse::<HashSought>().is_ok(),
             (Kind::Bytes, Value::String(_)) => serde_json::from_value::<RecordBytes>(value.clone()).is_ok(),
             (Kind::Limit(_), Value::String(text)) => text == DEFAULT,
             (Kind::Limit(max), Value::Number(number)) => number.as_u64().is_some_and(|number| number <= max),
@@ -176,6 +184,9 @@ impl Param {
             Kind::Bool => "true or false".to_owned(),
             Kind::Time => "a time like 2026-01-31T13:45:00Z".to_owned(),
             Kind::Records => "`all`, or numbers of failed records like 3,5-9".to_owned(),
+            Kind::Hash => {
+                "1 to 64 digits of a hash, 0-9 and a-f, perhaps behind `blake3:` or `sha256:`".to_owned()
+            }
             Kind::Bytes => "bytes in Base64, with its padding".to_owned(),
             Kind::Limit(max) => format!("an integer from 0 to {max}, or \"default\""),
             Kind::Key => format!("1 to {KEY_CHARS_MAX} characters of ASCII without blanks, like a UUID"),

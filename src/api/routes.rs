@@ -145,7 +145,7 @@ const SOUGHT: &[Param] = &[
         "a path, or a file's name: where a source lay, or lies; `*` and `?` are wildcards",
     ),
     Param::query("output", Kind::Text, "the same, of an output"),
-    Param::query("hash", Kind::Text, "the beginning of the hash of a source's content, or of an output"),
+    Param::query("hash", Kind::Hash, "the beginning of the hash of a source's content, or of an output"),
     RULE,
     Param::query("since", Kind::Time, "only those that were claimed then or later"),
     Param::query("until", Kind::Time, "only those that were claimed before then"),
@@ -345,7 +345,7 @@ fn find(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop>
     let sought = Sought {
         source: text("source").map(Into::into),
         output: text("output").map(Into::into),
-        hash: text("hash"),
+        hash: asked.get("hash"),
         rule: text("rule"),
         since: asked.get("since"),
         until: asked.get("until"),

@@ -13,6 +13,8 @@ use super::view::{self, Stop};
 use crate::engine::{Answers, Found, Sought};
 use crate::listing::find::print_json;
 use crate::model::fault::Fault as _;
+use crate::model::hash_sought::HashSought;
+use crate::model::mistake::Mistake;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::PathSought;
 use crate::model::rule::Settings;
@@ -30,8 +32,8 @@ pub(super) struct FindArgs {
     #[arg(long, value_name = "PATH", value_parser = path_sought, group = "sought")]
     output: Option<PathSought>,
     /// The hash of a source's content, or of an output where its rule has them made; its beginning is enough
-    #[arg(long, value_name = "HASH", group = "sought")]
-    hash: Option<String>,
+    #[arg(long, value_name = "HASH", group = "sought", value_parser = hash_sought)]
+    hash: Option<HashSought>,
     /// Only what this rule took
     #[arg(long, value_name = "NAME", group = "sought")]
     rule: Option<String>,
@@ -50,6 +52,12 @@ pub(super) struct FindArgs {
 fn path_sought(text: &str) -> Result<PathSought, std::io::Error> {
     let starts_here = text.contains(std::path::is_separator) && !text.starts_with('*');
     Ok(if starts_here { escaped_path(&std::path::absolute(text)?).into() } else { text.to_owned().into() })
+}
+
+/// With what to do: an argument that is refused is told in one text.
+fn hash_sought(text: &str) -> Result<HashSought, String> {
+    text.parse()
+        .map_err(|mistake: Mistake| format!("{mistake}: {}", mistake.hint.as_deref().unwrap_or_default()))
 }
 
 /// Asks the running service, or the store where none runs. Nothing that fits is told by the exit code, as `grep` does.

@@ -12,6 +12,7 @@ use super::say::{complain, say_aside};
 use super::view;
 use crate::engine::Refusal;
 use crate::model::fault::Fault as _;
+use crate::model::job::PublishedOutput;
 use crate::model::rule::Settings;
 use crate::published::{self, Keys, Range, ReadError};
 
@@ -76,10 +77,11 @@ pub(super) fn run(args: &OutputArgs, settings: &Settings) -> anyhow::Result<Exit
     let scratch = published::scratch()?;
     let keys = Keys { identities: &args.identity, scratch: scratch.path() };
     let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut not_shown = Vec::new();
     for output in &chosen {
+        let name = name_of(output);
         if chosen.len() > 1 {
-            let entry = output.entry.as_ref().map(|entry| format!(", entry {entry}")).unwrap_or_default();
-            say_aside!("{}{entry}: {} records, {}", output.category, output.records, output.path);
+            say_aside!("{name}: {} records, {}", output.records, output.path);
         }
         let range = args.records.map(|Asked(range)| range);
         let printed = published::print(output, &rule, range, &keys, &mut out);
@@ -89,10 +91,27 @@ pub(super) fn run(args: &OutputArgs, settings: &Settings) -> anyhow::Result<Exit
             Err(ReadError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Ok(ExitCode::SUCCESS);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) if chosen.len() == 1 => return Err(error.into()),
+            // The others may be told all the same: the key of one category need not be that of another.
+            Err(error) => {
+                complain(&error.to_string(), error.hint().as_deref());
+                not_shown.push(name);
+            }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    if not_shown.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (count, all) = (not_shown.len(), chosen.len());
+    let message =
+        format!("{count} of {all} outputs could not be shown, or not whole: {}", not_shown.join("; "));
+    complain(&message, None);
+    Ok(ExitCode::from(FAILED))
+}
+
+fn name_of(output: &PublishedOutput) -> String {
+    let entry = output.entry.as_ref().map(|entry| format!(", entry {entry}")).unwrap_or_default();
+    format!("{}{}", output.category, view::printable(entry.as_bytes(), usize::MAX))
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ pub(super) struct RetryArgs {
     /// Let a job whose hidden outputs were removed go on publishing without them; nothing is taken from its source again
     #[arg(long, requires = "jobs", conflicts_with = "dry_run")]
     accept_missing: bool,
+    /// Forget what was decided on a job's failed records, and take it by the rule as it is now
+    #[arg(long, conflicts_with = "accept_missing")]
+    forget_decisions: bool,
 }
 
 pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -64,9 +67,20 @@ fn retry(args: &RetryArgs, settings: &Settings, door: &dyn Door) -> anyhow::Resu
         return Ok(accept_missing(&jobs, door));
     }
     let patience = Patience::until_begun();
-    let told = |_: &Job, id: JobId| format!("queued again; {}", goes_on(door, &id.to_string(), &patience));
+    let forgets_decisions = args.forget_decisions;
+    let told = |job: &Job, id: JobId| {
+        let is_by_decisions =
+            !forgets_decisions && job.held_records.decided.max(job.held_records.waiting) > 0;
+        let with = if is_by_decisions {
+            ", by what was decided on its failed records and the rule that it was claimed under"
+        } else {
+            ""
+        };
+        format!("queued again{with}; {}", goes_on(door, &id.to_string(), &patience))
+    };
     let words = ("would be queued again", "queued again");
-    Ok(args.selection.each(door, &jobs, words, |job| Act::Retry { job }, told))
+    let act = |job| Act::Retry { job, forgets_decisions };
+    Ok(args.selection.each(door, &jobs, words, act, told))
 }
 
 fn accept_missing(jobs: &[Job], door: &dyn Door) -> ExitCode {

@@ -189,6 +189,9 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     let account = &job.account;
     let published = match job.state.get() {
         JobState::Completed | JobState::Retiring => "",
+        JobState::Aborted if job.was_given_back() => {
+            ": nothing counts; what its file is now is another job's"
+        }
         JobState::Aborted if !job.outputs.is_empty() => ": some of it is published, or may be",
         JobState::Publishing => " (being published)",
         JobState::Failed | JobState::Refused | JobState::Aborted => {
@@ -205,10 +208,10 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     print_counts(out, "dropped by", &account.dropped_by)?;
     writeln!(out, "  {:>12}  failed {}", account.records_failed, records(account.records_failed))?;
     if account.records_retried > 0 {
-        let how = if job.held_records == HeldRecords::default() {
-            "retried in jobs of their own"
-        } else {
-            "to be taken again"
+        let how = match job.state.get() {
+            _ if job.held_records == HeldRecords::default() => "retried in jobs of their own",
+            state if state.is_final() => "to be taken again, before the job ended",
+            _ => "to be taken again",
         };
         writeln!(out, "  {:>12}  {how}", account.records_retried)?;
     }

@@ -1,5 +1,6 @@
 //! `landfall trace JOB --record N`: what each step made of a record, and where it went.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,9 +8,11 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::view::{self, Stop};
-use crate::engine::{self, Refusal, TraceAsked, TraceDecided, TraceEnd};
+use crate::engine::{self, Refusal, TraceAsked, TraceDecisions, TraceEnd};
 use crate::listing::trace::Traced;
+use crate::model::category::Category;
 use crate::model::job_state::JobState;
+use crate::model::rule::LineEnd;
 use crate::pipeline::{Registry, StepOutcome, StepTrace};
 
 /// The arguments of `landfall trace`.
@@ -38,21 +41,26 @@ pub(super) fn run(args: &TraceArgs, config: Option<&Path>, registry: &Registry) 
     let traced = || {
         let (job, rule) = (door.show(&args.job)?, door.rule_of(&args.job)?);
         let asked = TraceAsked { record: args.record, entry: args.entry.clone() };
-        let decided = TraceDecided::of(&*door, &job)?;
+        let decided = TraceDecisions::of(&*door, &job)?;
+        let line_ends: BTreeMap<_, _> =
+            rule.outputs.iter().map(|(category, output)| (category.clone(), output.line_end)).collect();
         let trace = engine::trace(rule, registry, settings.service.memory_max, &job, &asked, &decided)?;
-        Ok((job, trace))
+        Ok((job, trace, line_ends))
     };
-    let (job, trace) = match traced() {
+    let (job, trace, line_ends) = match traced() {
         Ok(found) => found,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
     view::print(|out| {
         let traced = Traced::new(&*door, &job, &trace)?;
-        if args.json { view::json(out, &traced.view()) } else { print(out, &traced) }
+        if args.json { view::json(out, &traced.view()) } else { print(out, &traced, &line_ends) }
     })
 }
 
-fn print(out: &mut dyn Write, traced: &Traced<'_>) -> Result<(), Stop> {
+/// Of what was written: by its category.
+type LineEnds = BTreeMap<Category, LineEnd>;
+
+fn print(out: &mut dyn Write, traced: &Traced<'_>, line_ends: &LineEnds) -> Result<(), Stop> {
     let Traced { job, trace, .. } = traced;
     writeln!(out, "record     {}", trace.record)?;
     if !trace.entry.is_empty() {
@@ -64,7 +72,7 @@ fn print(out: &mut dyn Write, traced: &Traced<'_>) -> Result<(), Stop> {
     writeln!(out, "read from  {}", trace.source)?;
     writeln!(out, "\n{}", view::printable(&trace.bytes, usize::MAX))?;
     trace.steps.iter().try_for_each(|step| print_step(out, step))?;
-    print_end(out, traced)
+    print_end(out, traced, line_ends)
 }
 
 fn print_step(out: &mut dyn Write, seen: &StepTrace) -> Result<(), Stop> {
@@ -86,7 +94,7 @@ fn print_step(out: &mut dyn Write, seen: &StepTrace) -> Result<(), Stop> {
     Ok(())
 }
 
-fn print_end(out: &mut dyn Write, traced: &Traced<'_>) -> Result<(), Stop> {
+fn print_end(out: &mut dyn Write, traced: &Traced<'_>, line_ends: &LineEnds) -> Result<(), Stop> {
     let Traced { job, trace, output, failed } = traced;
     if let Some(failed) = failed {
         let (number, record) = (failed.number, &failed.record);
@@ -123,7 +131,10 @@ fn print_end(out: &mut dyn Write, traced: &Traced<'_>) -> Result<(), Stop> {
                 )?;
             }
             let word = if is_out { "written    to" } else { "goes       to" };
-            writeln!(out, "\n{word} {place}\n{}", view::printable(bytes.trim_ascii_end(), usize::MAX))?;
+            // Blanks at its end are a part of it.
+            let end = line_ends.get(category).map_or(&b"\n"[..], |end| end.bytes());
+            let record = bytes.strip_suffix(end).unwrap_or(bytes);
+            writeln!(out, "\n{word} {place}\n{}", view::printable(record, usize::MAX))?;
         }
     }
     Ok(())

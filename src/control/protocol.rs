@@ -20,7 +20,7 @@ use crate::model::os_text::OsText;
 use crate::model::pace::PaceSetting;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 11;
+pub(super) const PROTOCOL_VERSION: u32 = 12;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.

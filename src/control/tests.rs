@@ -53,7 +53,7 @@ fn open_here(folder: &Path) -> Engine {
 }
 
 fn retry_of(job: &str) -> Act {
-    Act::Retry { job: job.to_owned() }
+    Act::retry(job.to_owned())
 }
 
 /// A name that JSON has no text for, and as long as any.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
-use super::{abandon, find, order, rerun, retry, rule_book, set, settle, side_by_side};
+use super::{abandon, find, held_records, order, rerun, retry, rule_book, set, settle, side_by_side};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
 use crate::model::files_in_view::{FileWaiting, FilesInView};
@@ -120,7 +120,12 @@ impl Door for Engine {
     fn would(&self, act: &Act) -> Result<(), Refusal> {
         let (store, by) = (self.store(), "");
         let done = match act {
-            Act::Retry { job } => retry::known(store, self.id_of(job)?).and_then(|job| check_retriable(&job)),
+            Act::Retry { job, forgets_decisions: forgets } => {
+                retry::known(store, self.id_of(job)?).and_then(|job| {
+                    check_retriable(&job)?;
+                    held_records::kept_by_retry(store, &job, *forgets).map(|_| ())
+                })
+            }
             Act::Pause { job } => {
                 retry::known(store, self.id_of(job)?).and_then(|mut job| order::pause_row(&mut job, by))
             }
@@ -152,7 +157,10 @@ impl Door for Engine {
     fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {
         let stages = self.stages_to_be()?;
         let done = match act {
-            Act::Retry { job } => self.retry(stages, self.id_of(job)?, by),
+            Act::Retry { job, forgets_decisions } => {
+                let asked = retry::Asked { forgets_decisions: *forgets_decisions, by };
+                self.retry(stages, self.id_of(job)?, &asked)
+            }
             Act::AcceptMissing { job } => self.accept_missing(stages, self.id_of(job)?, by),
             Act::Set { job, priority } => {
                 set::priority(self.store(), stages, self.id_of(job)?, *priority, by)
@@ -211,7 +219,7 @@ impl Door for Engine {
     }
 
     fn halts(&self) -> Result<Halts, Refusal> {
-        self.halts_now().map(|halts| Halts::clone(&halts)).map_err(refused)
+        self.halts_told().map(|halts| Halts::clone(&halts)).map_err(refused)
     }
 
     /// Ends when the engine does: with the fault that ended it, if one did.
@@ -525,8 +533,7 @@ mod tests {
         let ingest = Act::Ingest { path: world.source().into(), rule: "payments".into(), retire: false };
         assert_eq!(engine.act(&ingest), Err(Refusal::NotRunning));
         assert_eq!(engine.files_waiting(None).count(), 0);
-        let refused =
-            engine.act(&Act::Retry { job: world.job().id.to_string() }).expect_err("it did not fail");
+        let refused = engine.act(&Act::retry(world.job().id.to_string())).expect_err("it did not fail");
         assert!(matches!(&refused, Refusal::Fault(fault) if fault.kind == FaultKind::Input), "{refused:?}");
     }
 }

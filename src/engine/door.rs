@@ -12,6 +12,7 @@ use crate::model::fault::{Fault, JobError};
 use crate::model::file_known::FileKnown;
 use crate::model::files_in_view::{FileWaiting, FilesInView};
 use crate::model::halts::{Halting, Halts, is_sender};
+use crate::model::hash_sought::HashSought;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_line::JobLine;
@@ -125,6 +126,9 @@ pub(crate) enum Act {
     Retry {
         /// The job.
         job: String,
+        /// What was decided on its failed records does not count any more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        forgets_decisions: bool,
     },
     /// Lets a job go on publishing without hidden outputs that somebody removed: they count as published.
     AcceptMissing {
@@ -221,6 +225,13 @@ pub(crate) enum Act {
     },
 }
 
+impl Act {
+    /// A retry that keeps what was decided on the job's failed records.
+    pub(crate) fn retry(job: String) -> Self {
+        Self::Retry { job, forgets_decisions: false }
+    }
+}
+
 /// What is sought: all that is named must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sought {
@@ -229,7 +240,7 @@ pub(crate) struct Sought {
     /// Where an output was published.
     pub output: Option<PathSought>,
     /// The beginning of the hash of a source's content, or of an output's.
-    pub hash: Option<String>,
+    pub hash: Option<HashSought>,
     /// The rule's name.
     pub rule: Option<String>,
     /// Claimed then or later.
@@ -377,7 +388,8 @@ mod tests {
     fn what_is_asked_and_refused_keeps_its_words_on_the_way_to_another_process() {
         let id = JobId::from_parts(1, 0);
         let asked = [
-            Act::Retry { job: "a".into() },
+            Act::retry("a".into()),
+            Act::Retry { job: "a".into(), forgets_decisions: true },
             Act::AcceptMissing { job: "a".into() },
             Act::Set { job: "a".into(), priority: Priority::default() },
             Act::SetWorkers { job: "a".into(), workers_max: 1 },
@@ -397,7 +409,7 @@ mod tests {
             Act::Adopt { path: "/in/a.csv".into() },
             Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"drop_records":{"job":"a","records":"all","reason":"old"}},{"retry_records":{"job":"a","records":"3"}},{"edit_record":{"job":"a","number":3,"data_bytes":"MSxh"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"retry":{"job":"a","forgets_decisions":true}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"drop_records":{"job":"a","records":"all","reason":"old"}},{"retry_records":{"job":"a","records":"3"}},{"edit_record":{"job":"a","number":3,"data_bytes":"MSxh"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

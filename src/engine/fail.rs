@@ -61,7 +61,8 @@ fn write_down(shared: &Shared, job: &mut Job, quarantines: bool) -> Result<(), T
     let mut changes = shared.store.change();
     changes.forget_work(job.id).job(job);
     if job.is_refusing() {
-        changes.forget_failed_records(job.id, 0).forget_settlements(job.id); // nobody decides on what was published before
+        // Nobody decides on what was published before. A retry goes by what was decided earlier.
+        changes.forget_failed_records(job.id, job.held_records.decided);
     }
     changes.apply()?;
     Ok(shared.store.sync()?)

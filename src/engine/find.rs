@@ -28,7 +28,7 @@ fn look(store: &Store, sought: &Sought, row: LedgerRow) -> Result<Option<Found>,
     }
     let fits_row = output.is_none()
         && source.as_ref().is_none_or(|source| source.fits(&row.path.to_string()))
-        && hash.as_ref().is_none_or(|hash| row.content_hash.as_ref().is_some_and(|of| has_hash(of, hash)));
+        && hash.as_ref().is_none_or(|hash| row.content_hash.as_ref().is_some_and(|of| hash.fits(of)));
     let job = store.job(row.job)?;
     let fits = fits_row || job.as_ref().is_some_and(|job| fits_job(sought, &row, job));
     Ok(fits.then(|| Found { row, job: job.map(Box::new) }))
@@ -43,18 +43,9 @@ fn fits_job(sought: &Sought, row: &LedgerRow, job: &Job) -> bool {
     has_source
         && output.as_ref().is_none_or(|output| has_output(&|of| output.fits(&of.path.to_string())))
         && hash.as_ref().is_none_or(|hash| {
-            row.content_hash.as_ref().is_some_and(|of| has_hash(of, hash))
-                || has_output(&|of| of.sha256.as_ref().is_some_and(|of| has_hash(of, hash)))
+            row.content_hash.as_ref().is_some_and(|of| hash.fits(of))
+                || has_output(&|of| of.sha256.as_ref().is_some_and(|of| hash.fits(of)))
         })
-}
-
-/// Hashes are told with the name of their kind before them, and people copy the beginning of one.
-fn has_hash(hash: &str, sought: &str) -> bool {
-    let bare = |text: &str| text.split_once(':').map_or(text, |(_, digits)| digits).to_ascii_lowercase();
-    let kind = |text: &str| text.split_once(':').map(|(kind, _)| kind.to_ascii_lowercase());
-    let is_of_kind =
-        kind(sought).is_none_or(|sought| kind(hash).unwrap_or_else(|| "sha256".to_owned()) == sought);
-    is_of_kind && bare(hash).starts_with(&bare(sought))
 }
 
 #[cfg(test)]
@@ -114,13 +105,15 @@ mod tests {
         let (world, job, other) = world();
         let output = Sought { output: Some("pay.main".to_owned().into()), ..Sought::default() };
         assert_eq!(ids(&world, &output), [job]);
-        let by = |hash: &str| ids(&world, &Sought { hash: Some(hash.to_owned()), ..Sought::default() });
+        let by = |hash: &str| {
+            ids(&world, &Sought { hash: Some(hash.parse().expect("is one")), ..Sought::default() })
+        };
         assert_eq!(
             (by("blake3:abcd"), by("abcd12"), by("FF0"), by("sha256:ff")),
             (vec![job], vec![job], vec![job], vec![job])
         );
         assert_eq!((by("sha256:abcd"), by("ee"), by("abcd123")), (vec![], vec![other], vec![]));
-        let both = Sought { hash: Some("ee".to_owned()), ..output };
+        let both = Sought { hash: Some("ee".parse().expect("is one")), ..output };
         assert_eq!(ids(&world, &both), [], "all that is named must fit");
     }
 

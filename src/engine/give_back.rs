@@ -17,6 +17,7 @@ use crate::model::fault::FaultKind;
 use crate::model::job::{HeldRecords, Job};
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
+use crate::model::settling;
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 use crate::watch::Answer;
@@ -77,6 +78,9 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     job.take(JobEvent::GivenBack, clock::now(), &told)?;
     job.error = None;
     sequence::note_end(shared, job)?;
+    // They go with the records that they were about.
+    settling::tell_in_history(&shared.store.settlements(job.id)?, job);
+    job.trim_history();
     (job.account, job.held_records) = (Account::default(), HeldRecords::default()); // the file comes again
     let ended = tell_as_gone(shared, job);
     write_end(shared, job)?;

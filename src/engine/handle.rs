@@ -127,7 +127,7 @@ impl Engine {
             hanging.tell(stages, &mut job);
             let rules = stages.rules.now();
             hours::tell(|job| rules.rule_for(&job.rule, &job.vars).map(AsRef::as_ref), &mut job);
-            stages.publishing.turns.sequences.tell(&mut job);
+            stages.publishing.turns.sequences.tell(halts, &mut job);
         } else {
             let rule_of = |job: &Job| self.rules().iter().find(|rule| rule.is_for(&job.rule, &job.vars));
             hours::tell(rule_of, &mut job);
@@ -159,18 +159,34 @@ impl Engine {
     /// The file systems that do not answer now, and what is halted.
     pub(super) fn known_beside_rows(&self) -> (Hanging, Arc<Halts>) {
         let hanging = self.stages().map(|stages| Hanging::now(stages)).unwrap_or_default();
-        (hanging, self.halts_now().unwrap_or_default()) // a store that cannot be read says so for the jobs
+        (hanging, self.halts_told().unwrap_or_default()) // a store that cannot be read says so for the jobs
+    }
+
+    /// What is halted now, as it is told: a failed job behind which a sequence stopped may be retried meanwhile.
+    pub(super) fn halts_told(&self) -> Result<Arc<Halts>, StoreError> {
+        let mut halts = self.halts_now()?;
+        if !halts.sequences.is_empty() {
+            for (id, stop) in &mut Arc::make_mut(&mut halts).sequences {
+                stop.is_retried = self.store().job(*id)?.is_some_and(|job| !job.state.is_final());
+            }
+        }
+        Ok(halts)
     }
 
     /// Takes a failed job from its source again, under the current rule.
-    pub(super) fn retry(&self, stages: Option<&Arc<Shared>>, id: JobId, by: &str) -> Result<JobId, Trouble> {
+    pub(super) fn retry(
+        &self,
+        stages: Option<&Arc<Shared>>,
+        id: JobId,
+        asked: &retry::Asked<'_>,
+    ) -> Result<JobId, Trouble> {
         let Some(shared) = stages else {
-            return Ok(retry::retry(self.store(), None, &self.inner.rules, id, by)?.id);
+            return Ok(retry::retry(self.store(), None, &self.inner.rules, id, asked)?.id);
         };
         retry::retriable(&shared.store, id)?; // else it may be long in other hands
         let job = with_job_in_hand(shared, id, || {
             let taken = Some(&*shared.claims.taken);
-            retry::retry(&shared.store, taken, shared.rules.now().iter().map(AsRef::as_ref), id, by)
+            retry::retry(&shared.store, taken, shared.rules.now().iter().map(AsRef::as_ref), id, asked)
         })?;
         shared.publishing.names.release(id); // of one that was publishing
         shared.publishing.turns.next_due.note(job.due_at);

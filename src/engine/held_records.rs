@@ -6,23 +6,26 @@
 //! ```
 //!
 //! Nothing of it lies in an output folder meanwhile. What was decided counts for one record of its source, by the rule that cut it: so the job
-//! keeps the rule that it was claimed under. A retry of the whole job is another matter: it forgets all of it.
+//! keeps the rule that it was claimed under, also where the whole job is retried after it was held as a resend, or ended (decision 0070). A
+//! retry while it still waits for its records would drop what was decided so far: it is asked for by a word of its own.
+
+use std::borrow::Cow;
 
 use super::resend;
 use super::shared::Shared;
 use super::source::changed_source;
 use super::trouble::{Reaction, Trouble};
-use crate::model::account::RecordBytes;
-use crate::model::decisions::{Decided, Decisions};
+use crate::clock;
+use crate::model::account::{Account, RecordBytes};
+use crate::model::decisions::{DecidedSlice, Decisions};
 use crate::model::fault::FaultKind;
-use crate::model::job::{HeldRecords, Job};
-use crate::model::job_id::JobId;
+use crate::model::job::{HeldRecords, Job, Slices};
 use crate::model::job_state::JobState;
-use crate::model::rule::{OnRecordError, Rule};
-use crate::model::settling::{self, Numbers};
+use crate::model::rule::{OnRecordError, Records, Rule};
+use crate::model::settling::{self, Numbers, Settled, Settlement};
 use crate::model::slice::Slice;
 use crate::pipeline;
-use crate::store::Store;
+use crate::store::{Changes, Store};
 
 /// Nobody decides on more, and what is decided is held in memory.
 const RECORDS_MAX: u64 = 100_000;
@@ -77,10 +80,17 @@ pub(super) fn still_wait(store: &Store, job: &Job) -> Result<bool, Trouble> {
     Ok(!Numbers::upto(waiting).without(&decided).is_empty())
 }
 
-/// One that waits no more is worked by what was decided. Whatever holds it up before its row is written finds it as it was.
-pub(super) fn take_decided(job: &mut Job) {
+/// One that waits no more is worked by what was decided; what is said of that. Whatever holds it up before its row is written finds it as it
+/// was.
+pub(super) fn take_decided(job: &mut Job) -> &'static str {
     let HeldRecords { decided, waiting } = job.held_records;
     job.held_records = HeldRecords { decided: decided.max(waiting), waiting: 0 };
+    if waiting == 0 {
+        return "";
+    }
+    // Those counts are of the work before: what becomes of each record is counted anew.
+    (job.account, job.slices) = (Account::default(), Slices::default());
+    "each failed record is decided on: all records are worked again by that"
 }
 
 /// What was decided before the job was begun.
@@ -94,24 +104,78 @@ pub(super) fn decisions(store: &Store, job: &Job) -> Result<Decisions, Trouble> 
     Ok(Decisions::of(places, &store.settlements(job.id)?)?)
 }
 
-/// A slice as it is to be worked; none: as it is.
-pub(super) fn decided(
-    shared: &Shared,
-    job: JobId,
-    rule: &Rule,
+/// A slice as it is to be worked; none: as it is. `act_at`: the job's act of this number.
+pub(super) fn as_decided<'a>(
     decisions: &Decisions,
     slice: &Slice,
-) -> Result<Option<Decided>, Trouble> {
-    let place_of = |index| pipeline::place_of(slice, index, &rule.records);
-    let edited = |act| {
-        let act = shared.store.settlement(job, act)?;
+    records: &Records,
+    act_at: impl Fn(u64) -> Result<Option<Cow<'a, Settlement>>, Trouble>,
+) -> Result<Option<DecidedSlice>, Trouble> {
+    let place_of = |index| pipeline::place_of(slice, index, records);
+    let edited = |number| {
+        let act = act_at(number)?;
         if let Some(RecordBytes(edited)) = act.as_ref().and_then(|act| act.how.edited_again()) {
             return Ok(edited.clone());
         }
-        let message = format!("what a failed record of job {job} was edited to is not there");
-        Err(Trouble::new(FaultKind::Bug, message, None))
+        Err(Trouble::new(FaultKind::Bug, "what a failed record was edited to is not there", None))
     };
     decisions.apply(slice, place_of, edited)
+}
+
+/// What a retry of the whole job keeps of what was decided on its failed records.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// That many of the list count.
+    records: u64,
+    /// Those that nobody decided on before the job ended: they are taken again with it.
+    left: Numbers,
+    /// How many acts there are.
+    acts: u64,
+}
+
+impl Kept {
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// What failed after it was decided fails again, or does not: that goes.
+    pub(super) fn keep<'a, 'c>(
+        &self,
+        job: &Job,
+        by: &str,
+        changes: &'a mut Changes<'c>,
+    ) -> &'a mut Changes<'c> {
+        if !self.left.is_empty() {
+            let how = Settled::Again { edited: None };
+            let act = Settlement { at: clock::now(), by: by.to_owned(), records: self.left.clone(), how };
+            changes.settlement(job.id, self.acts, &act);
+        }
+        changes.forget_failed_records(job.id, self.records)
+    }
+}
+
+/// See [`Kept`]; none: nothing was decided, or it is to be forgotten. Refused where the job still waits for words about its records, and those
+/// that were said would be lost.
+pub(super) fn kept_by_retry(store: &Store, job: &Job, forgets: bool) -> Result<Option<Kept>, Trouble> {
+    let acts = if forgets { Vec::new() } else { store.settlements(job.id)? };
+    let HeldRecords { decided, waiting } = job.held_records;
+    let records = decided.max(waiting);
+    if acts.is_empty() || records == 0 {
+        return Ok(None);
+    }
+    let settled = settling::settled(&acts);
+    if job.waits_for_records() {
+        let (id, count) = (job.id, settled.count());
+        let message = format!(
+            "job {id} waits for its failed records, {count} of which are decided on: a retry of the whole job would forget that"
+        );
+        let hint = format!(
+            "`landfall records {id} retry --all` takes those that are left again, and the job goes on by all that was decided; `landfall retry {id} --forget-decisions` begins anew"
+        );
+        return Err(Trouble::new(FaultKind::Input, message, Some(&hint)));
+    }
+    let left = Numbers::upto(records).without(&settled);
+    Ok(Some(Kept { records, left, acts: acts.len() as u64 }))
 }
 
 /// Says of a job that waits for its failed records how many are left. It is written nowhere.
@@ -129,11 +193,9 @@ pub(super) fn tell(job: &mut Job) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
     use crate::engine::finish::finish_batch;
     use crate::engine::schedule::Stage;
     use crate::engine::tests::{World, failed, is_there, loaded, worked};
-    use crate::model::settling::{Settled, Settlement};
 
     const RULE: &str = "source = { on_success = \"delete\" }\n\
                         errors = { on_record_error = \"hold\", failed_max = \"100%\" }\n";
@@ -194,7 +256,8 @@ mod tests {
             places: Vec::new(),
         };
         let rule = world.rule();
-        let of = |slice: &Slice| decided(&world.shared, job.id, &rule, &found, slice).expect("reads");
+        let act_at = |act| Ok(world.shared.store.settlement(job.id, act)?.map(Cow::Owned));
+        let of = |slice: &Slice| as_decided(&found, slice, &rule.records, act_at).expect("reads");
         assert!(of(&other).is_some_and(|decided| decided.slice.records.is_empty()));
         other.first_record = 3;
         assert_eq!(of(&other), None, "nobody decided on that");

@@ -25,7 +25,7 @@ use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
 use crate::model::fault::FaultKind;
-use crate::model::job::{HeldRecords, Job};
+use crate::model::job::{HeldRecords, Job, RESTARTED};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::escaped;
@@ -139,7 +139,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         return Ok(None);
     }
     let waited_for_settling = job.waits_for_settling() && !job.waits_for_records();
-    held_records::take_decided(&mut job);
+    let goes_on = held_records::take_decided(&mut job);
     bring_companions(&shared.store, &mut job)?;
     take_companions(&job)?;
     shared.claims.unsynced.sync(&job)?;
@@ -147,8 +147,8 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     let held_for = job.waiting.as_ref().filter(|_| was_held).map(|waiting| waiting.waits_for);
     match job.state.get() {
         JobState::Queued => {}
-        JobState::Held => job.take(JobEvent::Mended, clock::now(), "")?,
-        JobState::Running => job.take(JobEvent::Recovered, clock::now(), "the service started again")?,
+        JobState::Held => job.take(JobEvent::Mended, clock::now(), goes_on)?,
+        JobState::Running => job.take(JobEvent::Recovered, clock::now(), RESTARTED)?,
         JobState::Paused => return Ok(None),
         other => {
             tracing::warn!(job = %id, state = %other, "not loaded: it is neither queued nor held");

@@ -138,7 +138,7 @@ pub(crate) use rule_book::Unready;
 pub(crate) use running::{Rehearsal, Running};
 pub(crate) use shared::TakeOutputs;
 pub(crate) use stopping::place_of;
-pub(crate) use trace::{Asked as TraceAsked, Decided as TraceDecided, Trace, TraceEnd, trace};
+pub(crate) use trace::{Asked as TraceAsked, DecisionsRead as TraceDecisions, Trace, TraceEnd, trace};
 
 #[cfg(test)]
 mod tests;

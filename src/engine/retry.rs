@@ -1,10 +1,12 @@
 //! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
 use super::by_hand::{by_hand, is_watched};
+use super::held_records::Kept;
+use super::rule_book::stored;
 use super::source::{ask_folder, folder_of, is_source, out_of_reach};
 use super::taken::{TakenAs, TakenFiles, kept_by};
 use super::trouble::Trouble;
-use super::{archive, fail, landing_roots};
+use super::{archive, fail, held_records, landing_roots};
 use std::sync::Arc;
 
 use crate::clock;
@@ -22,25 +24,33 @@ use crate::model::rule::Rule;
 use crate::model::settling;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
 
+/// How a job is to be taken again.
+pub(super) struct Asked<'a> {
+    /// What was decided on its failed records does not count any more.
+    pub forgets_decisions: bool,
+    pub by: &'a str,
+}
+
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
-pub(crate) fn retry<'r>(
+pub(super) fn retry<'r>(
     store: &Store,
     taken: Option<&TakenFiles>,
     rules: impl IntoIterator<Item = &'r Rule>,
     id: JobId,
-    by: &str,
+    asked: &Asked<'_>,
 ) -> Result<Job, Trouble> {
     let job = retriable(store, id)?;
     if job.waits_for_delivery() {
-        return go_ahead(store, job, by);
+        return go_ahead(store, job, asked.by);
     }
+    let rules: Vec<_> = rules.into_iter().collect();
     // Entered before it is asked for, as a claim is: of two jobs of one file the first goes on.
     let Some(taken) = taken.filter(|_| job.state.is_final()) else {
-        return from_source(store, taken, rules, job, by);
+        return from_source(store, taken, &rules, job, asked);
     };
     let queued = match taken.begin(&job) {
         Some(other) if job.parent.is_none() => Err(twice(id, &other)),
-        _ => from_source(store, Some(taken), rules, job.clone(), by),
+        _ => from_source(store, Some(taken), &rules, job.clone(), asked),
     };
     match &queued {
         Ok(queued) => taken.enter_as(&job, queued),
@@ -49,23 +59,28 @@ pub(crate) fn retry<'r>(
     queued
 }
 
-fn from_source<'r>(
+fn from_source(
     store: &Store,
     taken: Option<&TakenFiles>,
-    rules: impl IntoIterator<Item = &'r Rule>,
+    rules: &[&Rule],
     job: Job,
-    by: &str,
+    asked: &Asked<'_>,
 ) -> Result<Job, Trouble> {
     let (id, published_as, known) = (job.id, job.clone(), store.ledger(job.id)?);
-    let rules: Vec<_> = rules.into_iter().collect();
-    let (mut job, rule) = prepared(store, taken, &rules, job)?;
+    let kept = held_records::kept_by_retry(store, &job, asked.forgets_decisions)?;
+    // What was decided is about records as its own rule cuts them.
+    let own = kept.as_ref().map(|_| stored(store, &job)).transpose()?;
+    let own = own.as_ref().map(|own| vec![own]);
+    let (mut job, rule) = prepared(store, taken, own.as_deref().unwrap_or(rules), job)?;
     let quarantined = job.retired_to.clone();
     job.retire_to(None);
     let left = store.rule(&job.rule_hash)?.filter(|left| left != rule);
-    // They go with the records that they were about.
-    settling::tell_in_history(&store.settlements(id)?, &mut job);
-    job.trim_history();
-    reset(&mut job, rule, by)?;
+    if kept.is_none() {
+        // They go with the records that they were about.
+        settling::tell_in_history(&store.settlements(id)?, &mut job);
+        job.trim_history();
+    }
+    reset(&mut job, rule, kept.as_ref(), asked.by)?;
     // The row first: a crash before the rename leaves the file where recovery still finds it.
     quarantined.map_or(Ok(()), |from| job.retrieve(from))?;
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
@@ -78,7 +93,10 @@ fn from_source<'r>(
         changes.kept_again(&known, row.clone());
     }
     changes.rule(rule).job(&job).ledger(&row, false).forget_work(id);
-    changes.forget_failed_records(id, 0).forget_settlements(id).apply()?;
+    match &kept {
+        Some(kept) => kept.keep(&job, asked.by, &mut changes).apply()?,
+        None => changes.forget_failed_records(id, 0).forget_settlements(id).apply()?,
+    }
     store.sync()?;
     if let Some(left) = left {
         fail::remove_hidden_of(&left, &published_as);
@@ -367,7 +385,7 @@ pub(super) fn refuse(message: String, hint: &str) -> Trouble {
     Trouble::new(FaultKind::Input, message, Some(hint))
 }
 
-fn reset(job: &mut Job, rule: &Rule, by: &str) -> Result<(), Trouble> {
+fn reset(job: &mut Job, rule: &Rule, kept: Option<&Kept>, by: &str) -> Result<(), Trouble> {
     // What an operator gave up it was before.
     let gave_up = job.abandoned.is_some().then(|| job.timeline.iter().rev().map(|moment| moment.state));
     let before = gave_up.and_then(|mut states| states.find(|state| *state != JobState::Aborted));
@@ -382,18 +400,19 @@ fn reset(job: &mut Job, rule: &Rule, by: &str) -> Result<(), Trouble> {
     // To take a further delivery of a key does not mean to take what was published already.
     let content_approved = was == JobState::Refused || job.delivery.content_approved;
     let why = if settles { ": to be taken all the same" } else { "" };
-    job.take(event, clock::now(), &format!("retried by {by}{why}"))?;
+    let with = if kept.is_some() { ", by what was decided on its failed records" } else { "" };
+    job.take(event, clock::now(), &format!("retried by {by}{why}{with}"))?;
     let key_approved = settles || job.delivery.key_approved;
     job.delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
     job.rule_hash = rule.hash();
     job.error = None;
-    job.held_records = HeldRecords::default();
+    job.held_records = HeldRecords { decided: kept.map_or(0, Kept::records), waiting: 0 };
     job.source.forget_copies();
     job.suspect(None)?;
     job.account = Account::default();
     job.entries.clear();
     job.outputs.clear();
-    job.content_hash = None;
+    job.content_hash.take_if(|_| kept.is_none()); // what was decided counts for that content alone
     job.abandoned = None;
     job.slices = crate::model::job::Slices::default();
     Ok(())
@@ -417,8 +436,10 @@ mod tests {
         (world, row)
     }
 
+    const ASKED: Asked<'static> = Asked { forgets_decisions: false, by: "root" };
+
     fn retried(world: &World, job: &Job) -> Result<Job, Trouble> {
-        retry(&world.shared.store, None, [&*world.rule()], job.id, "root")
+        retry(&world.shared.store, None, [&*world.rule()], job.id, &ASKED)
     }
 
     #[test]
@@ -436,7 +457,7 @@ mod tests {
         let mut rule = Rule::clone(&world.rule());
         rule.source.on_success = crate::model::rule::OnSuccess::Keep;
         let refused =
-            retry(&world.shared.store, None, [&rule], job.id, "root").expect_err("it could not end");
+            retry(&world.shared.store, None, [&rule], job.id, &ASKED).expect_err("it could not end");
         assert!(refused.error.message.contains("source.on_success"), "{}", refused.error);
         assert_eq!(world.row(&job), Some(job));
     }
@@ -451,7 +472,7 @@ mod tests {
         for output in rule.outputs.values_mut() {
             output.path = world.path("other/{stem}").to_str().expect("UTF-8").to_owned();
         }
-        retry(&world.shared.store, None, [&rule], job.id, "root").expect("is queued");
+        retry(&world.shared.store, None, [&rule], job.id, &ASKED).expect("is queued");
         assert!(!crate::engine::tests::is_there(&hidden));
     }
 
@@ -573,7 +594,7 @@ mod tests {
     fn a_job_of_a_rule_that_is_gone_is_not_retried() {
         let (world, job) = failed();
         let refused =
-            retry(&world.shared.store, None, &[], job.id, "root").expect_err("nobody knows its rule");
+            retry(&world.shared.store, None, &[], job.id, &ASKED).expect_err("nobody knows its rule");
         assert!(refused.error.message.contains("payments"), "{}", refused.error);
     }
 }

@@ -165,10 +165,9 @@ pub(super) fn put_down(shared: &Shared, id: JobId) {
 pub(super) fn note_end(shared: &Shared, job: &mut Job) -> Result<(), Trouble> {
     let stop = if job.state == JobState::Failed { stop_behind(shared, job)? } else { None };
     let Some(stop) = stop else { return forget_stop(shared, job.id) };
-    if !shared.operator.halts.now().sequences.contains_key(&job.id) {
-        job.note(clock::now(), &stop.told(job.id));
-        events::sequence_stopped(job);
-    }
+    // Each time: one that is retried, and fails again, stops it anew.
+    job.note(clock::now(), &stop.told(job.id));
+    events::sequence_stopped(job);
     shared.operator.halts.change(&shared.store, |halts| halts.sequences.insert(job.id, stop), |_| ())?;
     Ok(())
 }
@@ -180,6 +179,7 @@ fn stop_behind(shared: &Shared, job: &Job) -> Result<Option<SequenceStop>, Troub
         folder: line.folder.map(Into::into),
         source,
         at: clock::now(),
+        is_retried: false,
     }))
 }
 

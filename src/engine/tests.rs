@@ -273,7 +273,7 @@ fn a_retry_waits_for_the_loader_that_has_the_job() {
     let (told, answer) = sync_channel(1);
     let engine = Engine::over(world.shared.store.clone(), &[]);
     assert!(engine.run_by(&world.shared));
-    let retry = Act::Retry { job: held.id.to_string() };
+    let retry = Act::retry(held.id.to_string());
     let operator = std::thread::spawn(move || told.send(engine.act(&retry)).is_ok());
     answer.recv_timeout(Duration::from_millis(100)).expect_err("a loader has the job");
     world.shared.save(&held).expect("writes"); // still held

@@ -3,20 +3,20 @@
 //! Slices and steps give the same again for the same content, so that nothing need be written down for it while jobs run. Whether it is the
 //! same content is told by its hash. Nothing is changed or written; for a thread of a command.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::door::{Door, Refusal};
 use super::handle::Engine;
-use super::rerun;
 use super::retire::is_same_time;
 use super::retry::refuse;
 use super::rule_book::ReadyRule;
 use super::source::{ask_folder, folder_of, out_of_reach};
 use super::trouble::{Trouble, guard};
+use super::{held_records, rerun};
 use crate::allowance::Allowance;
 use crate::decode::{DecodeError, DecodeRequest, Decoder};
 use crate::durable_fs::Presence;
-use crate::model::account::RecordBytes;
 use crate::model::category::Category;
 use crate::model::decisions::Decisions;
 use crate::model::fault::FaultKind;
@@ -42,12 +42,12 @@ pub(crate) struct Asked {
 
 /// What operators decided on failed records of the job before it was worked last ([`super::held_records`]).
 #[derive(Debug, Default)]
-pub(crate) struct Decided {
+pub(crate) struct DecisionsRead {
     decisions: Decisions,
     acts: Vec<Settlement>,
 }
 
-impl Decided {
+impl DecisionsRead {
     /// As the job's owner tells it.
     pub(crate) fn of(door: &dyn Door, job: &Job) -> Result<Self, Refusal> {
         let decided = usize::try_from(job.held_records.decided).unwrap_or(usize::MAX);
@@ -63,13 +63,10 @@ impl Decided {
 
     /// A slice as it was worked, where that was not as it was read.
     fn apply(&self, slice: &Slice, records: &Records) -> Result<Option<Slice>, Trouble> {
-        let edited = |act| {
-            let act = usize::try_from(act).ok().and_then(|act| self.acts.get(act));
-            let text = act.and_then(|act| act.how.edited_again()).map(|RecordBytes(text)| text.clone());
-            text.ok_or_else(|| Trouble::new(FaultKind::Bug, "what it was edited to is not there", None))
-        };
-        let place_of = |index| pipeline::place_of(slice, index, records);
-        Ok(self.decisions.apply(slice, place_of, edited)?.map(|decided| decided.slice))
+        let act_at =
+            |act| Ok(usize::try_from(act).ok().and_then(|act| self.acts.get(act)).map(Cow::Borrowed));
+        let decided = held_records::as_decided(&self.decisions, slice, records, act_at)?;
+        Ok(decided.map(|decided| decided.slice))
     }
 }
 
@@ -127,7 +124,7 @@ pub(crate) fn trace(
     memory_max: u64,
     job: &Job,
     asked: &Asked,
-    decided: &Decided,
+    decided: &DecisionsRead,
 ) -> Result<Trace, Refusal> {
     let traced = guard("be traced", || {
         let source = lies_at(job)?;
@@ -143,7 +140,7 @@ impl Engine {
     pub(crate) fn trace(&self, job: &str, asked: &Asked) -> Result<(Job, Trace), Refusal> {
         let stages = self.stages_to_be()?.ok_or(Refusal::NotRunning)?;
         let (found, rule) = (self.show(job)?, self.rule_of(job)?);
-        let decided = Decided::of(self, &found)?;
+        let decided = DecisionsRead::of(self, &found)?;
         let memory_max = stages.service.memory_max;
         let trace = trace(rule, stages.rules.registry(), memory_max, &found, asked, &decided)?;
         Ok((found, trace))
@@ -202,7 +199,7 @@ struct Reading<'a> {
     ready: &'a ReadyRule,
     job: &'a Job,
     asked: &'a Asked,
-    decided: &'a Decided,
+    decided: &'a DecisionsRead,
     worker: PipelineWorker,
     /// Records of each category before the one that is asked for; none where steps ask others.
     before: Option<Vec<Counts>>,
@@ -218,7 +215,7 @@ struct Counts {
 }
 
 impl<'a> Reading<'a> {
-    fn new(ready: &'a ReadyRule, job: &'a Job, asked: &'a Asked, decided: &'a Decided) -> Self {
+    fn new(ready: &'a ReadyRule, job: &'a Job, asked: &'a Asked, decided: &'a DecisionsRead) -> Self {
         let mut worker = ready.pipeline.worker(job.id);
         let none = vec![Counts::default(); ready.pipeline.categories().len()];
         let before = Some(none).filter(|_| !worker.asks_others());
@@ -399,7 +396,7 @@ mod tests {
     fn traced(world: &World, job: &Job, record: u64) -> Result<Trace, Refusal> {
         let rule = Rule::clone(&world.rule());
         let asked = Asked { record, entry: None };
-        trace(rule, &Registry::with_builtin_steps(), 1 << 20, job, &asked, &Decided::default())
+        trace(rule, &Registry::with_builtin_steps(), 1 << 20, job, &asked, &DecisionsRead::default())
     }
 
     fn refused(world: &World, job: &Job, record: u64) -> String {
@@ -449,7 +446,8 @@ mod tests {
         job.entries.truncate(1);
         let asked = Asked { record: 1, entry: Some("c.csv".to_owned()) };
         let rule = Rule::clone(&world.rule());
-        let other = trace(rule, &Registry::with_builtin_steps(), 1 << 20, &job, &asked, &Decided::default());
+        let other =
+            trace(rule, &Registry::with_builtin_steps(), 1 << 20, &job, &asked, &DecisionsRead::default());
         let other = other.expect_err("is refused");
         assert!(other.to_string().contains("has no entry `c.csv`"), "{other}");
     }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::lock;
 use super::sequence_lines::{Behind, Has, Lines};
 use crate::model::fault::WaitsFor;
+use crate::model::halts::Halts;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -32,17 +33,20 @@ impl SequenceBook {
         act(&mut lock(&self.lines))
     }
 
-    /// Says of a queued job behind whom it waits. It is written nowhere.
-    pub(super) fn tell(&self, job: &mut Job) {
+    /// Says of a queued job behind whom it waits; `halts` as they are told. It is written nowhere.
+    pub(super) fn tell(&self, halts: &Halts, job: &mut Job) {
         let waits = job.state == JobState::Queued && job.waiting.is_none() && !job.is_failing();
         if let Some(behind) = waits.then(|| lock(&self.lines).behind(job.id)).flatten() {
-            job.waiting = Some(Waiting { waits_for: WaitsFor::Sequence, until: None, detail: told(&behind) });
+            job.waiting =
+                Some(Waiting { waits_for: WaitsFor::Sequence, until: None, detail: told(&behind, halts) });
         }
     }
 }
 
-fn told(Behind { job, source, has }: &Behind) -> String {
+fn told(Behind { job, source, has }: &Behind, halts: &Halts) -> String {
+    let is_retried = halts.sequences.get(job).is_some_and(|stop| stop.is_retried);
     let what = match has {
+        Has::Failed if is_retried => "which failed and is retried".to_owned(),
         Has::Begun => "which has begun".to_owned(),
         Has::Precedence => "which comes first".to_owned(),
         Has::Failed => format!(
@@ -129,9 +133,9 @@ mod tests {
         }
         let mut paused = second.clone();
         paused.pause(crate::clock::now(), "root").expect("is paused");
-        book.tell(&mut paused);
+        book.tell(&Halts::default(), &mut paused);
         assert!(paused.waiting.is_some_and(|waiting| waiting.waits_for == WaitsFor::Pause));
-        book.tell(&mut second);
+        book.tell(&Halts::default(), &mut second);
         let waiting = second.waiting.expect("it waits");
         assert_eq!(waiting.waits_for, WaitsFor::Sequence);
         assert!(waiting.detail.contains(&first.id.to_string()) && waiting.detail.contains("comes first"));

@@ -1,5 +1,6 @@
 //! Work: slices through the pipeline, on all cores.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +127,8 @@ fn work(
             None,
         )
     })?;
-    let decided = held_records::decided(shared, run.id, &run.rule.rule, &run.decisions, slice)?;
+    let act_at = |act| Ok(shared.store.settlement(run.id, act)?.map(Cow::Owned));
+    let decided = held_records::as_decided(&run.decisions, slice, &run.rule.rule.records, act_at)?;
     let left = decided.as_ref().map_or(slice, |decided| &decided.slice);
     let Some((mut result, broken)) = run_with_attempts(shared, run, worker, left, &shape)? else {
         return Ok(None);

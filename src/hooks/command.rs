@@ -7,6 +7,7 @@ use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use crate::model::os_text::said;
 use crate::pipeline;
 
 /// What a program has of the service's environment.
@@ -77,7 +78,8 @@ pub(super) fn run(
 fn tend(mut stdin: ChildStdin, mut stderr: ChildStderr, input: Vec<u8>) -> std::io::Result<Receiver<String>> {
     let (told, complaint) = sync_channel(1);
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    thread("hook-input").spawn(move || stdin.write_all(&input).ok())?; // one that does not read it need not
+    // The last line of a text has an end, too; one that does not read it need not.
+    thread("hook-input").spawn(move || stdin.write_all(&input).and_then(|()| stdin.write_all(b"\n")).ok())?;
     thread("hook-complain").spawn(move || {
         let (mut last, mut block) = (Vec::new(), [0; 4096]);
         while let Ok(count) = stderr.read(&mut block) {
@@ -88,7 +90,7 @@ fn tend(mut stdin: ChildStdin, mut stderr: ChildStderr, input: Vec<u8>) -> std::
             let too_many = last.len().saturating_sub(COMPLAINT_BYTES_MAX);
             last.drain(..too_many);
         }
-        told.send(String::from_utf8_lossy(last.trim_ascii()).into_owned()).ok();
+        told.send(said(&last)).ok();
     })?;
     Ok(complaint)
 }
@@ -128,11 +130,21 @@ mod tests {
     #[test]
     fn it_gets_what_happened_and_little_else_and_its_end_tells_whether_it_took_it() {
         let long = Duration::from_mins(1);
-        run_sh("read -r line; [ \"$line\" = '{}' ] && [ \"$LANDFALL_EVENT\" = failed ]", long)
-            .expect("takes it");
+        run_sh("read -r line && [ \"$line\" = '{}' ] && [ \"$LANDFALL_EVENT\" = failed ]", long)
+            .expect("takes it: its line has an end");
         run_sh("[ -z \"$CARGO_MANIFEST_DIR\" ]", long).expect("has it not");
         let error = run_sh("echo no route >&2; exit 3", long).expect_err("refuses it");
         assert!(error.contains("exit status: 3") && error.ends_with("no route"), "{error}");
+    }
+
+    #[test]
+    fn what_it_complains_is_one_line_of_its_last_words_in_which_nothing_is_taken_for_a_sign() {
+        let script = r"printf 'first\033[31mred\r\nINFO forged\n\n' >&2; exit 1";
+        let error = run_sh(script, Duration::from_mins(1)).expect_err("refuses it");
+        assert!(error.ends_with(r"first\u{1b}[31mred | INFO forged"), "{error}");
+        let error = run_sh("yes x | head -c 10000 >&2; echo end >&2; exit 1", Duration::from_mins(1));
+        let error = error.expect_err("refuses it");
+        assert!(error.ends_with("x | end") && error.len() < 4 * COMPLAINT_BYTES_MAX, "{error}");
     }
 
     #[test]

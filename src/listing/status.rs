@@ -140,7 +140,9 @@ fn of_showing(
             let hint = format!("mend what is wrong, then `landfall resume --rule {rule}`");
             Attention { job: Some(failed.last), ..Attention::new("rule_stopped", message, &hint) }
         }));
-        status.attention.extend(halts.sequences.iter().map(|(id, stop)| {
+        // One that is retried goes on by itself.
+        let stopped = halts.sequences.iter().filter(|(_, stop)| !stop.is_retried);
+        status.attention.extend(stopped.map(|(id, stop)| {
             let hint = format!(
                 "mend what is wrong, then `landfall retry {id}`; `landfall abandon` goes on without it"
             );

@@ -25,14 +25,14 @@ pub struct Decisions(BTreeMap<(u32, u64), Decision>);
 
 /// A slice as it was decided on.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Decided {
+pub struct DecidedSlice {
     /// What is left of it for the steps.
     pub slice: Slice,
     /// What is not, by what it is counted under.
     dropped: BTreeMap<Arc<str>, u64>,
 }
 
-impl Decided {
+impl DecidedSlice {
     /// Counts what no step saw.
     pub fn count(&self, account: &mut Account) {
         for (by, count) in &self.dropped {
@@ -89,7 +89,7 @@ impl Decisions {
         slice: &Slice,
         place_of: impl Fn(usize) -> RecordPlace,
         edited: impl Fn(u64) -> Result<Vec<u8>, E>,
-    ) -> Result<Option<Decided>, E> {
+    ) -> Result<Option<DecidedSlice>, E> {
         let Some(last) = slice.records.len().checked_sub(1).map(|last| slice.record_number(last)) else {
             return Ok(None);
         };
@@ -117,7 +117,7 @@ impl Decisions {
         let oversized = oversized.filter(|_| !draft.records.is_empty());
         let Draft { bytes, records, places } = draft;
         let slice = Slice { bytes: bytes.into(), records, places, oversized, ..slice.clone() };
-        Ok(Some(Decided { slice, dropped }))
+        Ok(Some(DecidedSlice { slice, dropped }))
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
         slice.records.iter().map(|span| String::from_utf8(text(span)).expect("text")).collect()
     }
 
-    fn applied(decisions: &Decisions, acts: &[Settlement], slice: &Slice) -> Option<Decided> {
+    fn applied(decisions: &Decisions, acts: &[Settlement], slice: &Slice) -> Option<DecidedSlice> {
         let edited = |act: u64| match &acts[usize::try_from(act).expect("small")].how {
             Settled::Again { edited: Some(RecordBytes(edited)) } => Ok::<_, Infallible>(edited.clone()),
             other => panic!("{other:?} has nothing edited"),

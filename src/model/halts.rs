@@ -141,13 +141,21 @@ pub struct SequenceStop {
     pub source: OsText,
     /// Since when.
     pub at: Timestamp,
+    /// The job is retried, and has not ended again: only where it is told, never in the row.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_retried: bool,
 }
 
 impl SequenceStop {
     /// Whose jobs wait for which, and what ends it.
     pub fn told(&self, id: JobId) -> String {
-        let Self { rule, folder, source, .. } = self;
+        let Self { rule, folder, source, is_retried, .. } = self;
         let of = folder.as_ref().map_or_else(String::new, |folder| format!(" for files of {folder}"));
+        if *is_retried {
+            return format!(
+                "the sequence of rule \"{rule}\"{of} waits for job {id} ({source}), which failed and is retried: those behind it go on once it is completed"
+            );
+        }
         format!(
             "the sequence of rule \"{rule}\"{of} stopped behind job {id} ({source}), which failed: `landfall retry {id}`, or `landfall abandon {id} --reason …`, lets those behind it go on"
         )

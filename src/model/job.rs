@@ -20,6 +20,8 @@ use super::rule::{OnSuccess, Rule};
 use super::shadow::Shadow;
 use super::standing::Standing;
 
+/// What a restart says of a job that it goes on with: no news of the job itself.
+pub const RESTARTED: &str = "the service started again";
 /// Moments of a job that are kept at most.
 const MOMENTS_MAX: usize = 100;
 
@@ -482,9 +484,14 @@ impl Job {
         }
     }
 
-    /// Whether it has been held for this reason before.
+    /// Whether it has been held for this reason since it was queued with a word of its own: an operator's, or that its failed records are
+    /// decided on. What is found again after that is news.
     pub fn was_held_for(&self, detail: &str) -> bool {
-        self.timeline.iter().any(|moment| moment.state == JobState::Held && moment.detail == detail)
+        let has_word = |moment: &&Moment| {
+            moment.state == JobState::Queued && !moment.detail.is_empty() && moment.detail != RESTARTED
+        };
+        let since = self.timeline.iter().rev().take_while(|moment| !has_word(moment));
+        since.into_iter().any(|moment| moment.state == JobState::Held && moment.detail == detail)
     }
 
     /// Whether an earlier delivery of its key comes first.
@@ -514,6 +521,11 @@ impl Job {
         let has_source =
             self.retired_to.is_some() || self.source.claimed.is_none() || self.abandoned.is_some();
         self.state == JobState::Aborted && has_source && !self.is_gone && self.outputs.is_empty()
+    }
+
+    /// Whether its file was given back, or changed or removed by its sender: nothing of it counts.
+    pub fn was_given_back(&self) -> bool {
+        self.state == JobState::Aborted && !self.was_ended_by_operator() && self.outputs.is_empty()
     }
 
     /// Whether it waits in the middle of publishing: a hidden output of it may be gone, perhaps with its folder, and then it cannot go on
@@ -570,18 +582,34 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_a_job_is_held_for_is_known_until_it_is_queued_with_a_word_of_its_own() {
+        let mut job = job();
+        try_again(&mut job, "no key");
+        assert!(job.was_held_for("no key") && !job.was_held_for("no disk"));
+        job.take(JobEvent::Recovered, Timestamp::UNIX_EPOCH, RESTARTED).expect("goes on");
+        try_again(&mut job, "no disk");
+        assert!(job.was_held_for("no key"), "a restart is no news of it");
+        job.pause(Timestamp::UNIX_EPOCH, "root").expect("is paused");
+        job.take(JobEvent::Resumed, Timestamp::UNIX_EPOCH, "resumed by root").expect("goes on");
+        assert!(!job.was_held_for("no key"));
+        try_again(&mut job, "no key");
+        assert!(job.was_held_for("no key") && !job.was_held_for("no disk"));
+        let told = job.timeline.iter().filter(|moment| moment.detail == "no key");
+        assert_eq!(told.count(), 2, "{:#?}", job.timeline);
+    }
+
+    #[test]
     fn every_interruption_stays_in_the_timeline_of_a_job_that_waits() {
         let mut job = job();
         for _ in 0..3 {
             try_again(&mut job, "no key");
             try_again(&mut job, "no key");
             job.take(JobEvent::Started, Timestamp::UNIX_EPOCH, "").expect("starts");
-            job.take(JobEvent::Recovered, Timestamp::UNIX_EPOCH, "the service started again")
-                .expect("goes on");
+            job.take(JobEvent::Recovered, Timestamp::UNIX_EPOCH, RESTARTED).expect("goes on");
             job.note(Timestamp::UNIX_EPOCH, "the service died");
         }
         let told = |detail: &str| job.timeline.iter().filter(|moment| moment.detail == detail).count();
-        assert_eq!((told("the service started again"), told("the service died")), (3, 3));
+        assert_eq!((told(RESTARTED), told("the service died")), (3, 3));
         assert!(job.timeline.len() < 20, "{:#?}", job.timeline);
     }
 }

@@ -189,14 +189,18 @@ struct BriefAccount {
     records_failed: u64,
 }
 
-/// What the last moment of a timeline says.
+/// What the last moment of a timeline says, and when it was: acts on failed records are told among the moments.
 #[derive(Default)]
-struct LastMoment(String);
+struct LastMoment {
+    at: Timestamp,
+    detail: String,
+}
 
 impl<'de> Deserialize<'de> for LastMoment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct BriefMoment {
+            at: Timestamp,
             detail: String,
         }
         struct Last;
@@ -209,8 +213,8 @@ impl<'de> Deserialize<'de> for LastMoment {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut moments: A) -> Result<LastMoment, A::Error> {
                 let mut last = LastMoment::default();
-                while let Some(BriefMoment { detail }) = moments.next_element()? {
-                    last.0 = detail;
+                while let Some(BriefMoment { at, detail }) = moments.next_element()? {
+                    last = LastMoment { at, detail };
                 }
                 Ok(last)
             }
@@ -232,7 +236,8 @@ impl From<JobRowBrief> for Job {
         };
         let mut job = Job::queued(row.id, "", "", source, row.created_at);
         let state = row.state.get();
-        job.timeline = vec![Moment { at: row.created_at, state, detail: row.timeline.0 }];
+        let LastMoment { at, detail } = row.timeline;
+        job.timeline = vec![Moment { at, state, detail }];
         job.rule = row.rule;
         job.vars = row.vars;
         job.state = row.state;
@@ -262,6 +267,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 mod tests {
     use super::*;
     use crate::model::job_view::tests::sample_job;
+    use crate::model::settling::{self, Numbers, Settled, Settlement};
 
     fn brief(job: &Job) -> Job {
         let row = serde_json::to_string(job).expect("is written");
@@ -301,5 +307,22 @@ mod tests {
         assert_eq!((read.due_at, read.started_at, read.slices), (job.due_at, job.started_at, job.slices));
         assert_eq!((read.bytes_read, &read.retries, &read.state), (job.bytes_read, &job.retries, &job.state));
         assert_eq!(read.held_records, job.held_records);
+    }
+
+    #[test]
+    fn a_job_that_an_operator_ended_says_so_and_not_what_was_decided_on_its_records_before() {
+        let mut job = Job { state: JobState::Aborted.into(), ..sample_job() };
+        let end = job.timeline.last().expect("it has some").at + jiff::SignedDuration::from_secs(60);
+        job.timeline.push(Moment { at: end, state: JobState::Aborted, detail: "aborted by root".into() });
+        let act = Settlement {
+            at: end - jiff::SignedDuration::from_secs(30),
+            by: "root".into(),
+            records: Numbers::upto(3),
+            how: Settled::Again { edited: None },
+        };
+        for mut job in [job.clone(), brief(&job)] {
+            settling::tell_in_history(std::slice::from_ref(&act), &mut job);
+            assert_eq!(JobLine::of(job).aborted.as_deref(), Some("aborted by root"));
+        }
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::account::Account;
 use super::delivery::Delivery;
 use super::fault::{JobError, WaitsFor};
-use super::job::{HeldRecords, Job, Waiting};
+use super::job::{Job, Waiting};
 use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent};
 use super::os_text::OsText;
@@ -58,11 +58,13 @@ impl Job {
         self.begin_end(Phase::Failing, error)
     }
 
-    /// Writes down that the job is refused, since `of` published the same: nothing of it counts.
+    /// Writes down that the job is refused, since `of` published the same: nothing of it counts. What was decided on its failed records does
+    /// where it is retried.
     pub fn refuse(&mut self, of: JobId, error: JobError) -> Result<(), IllegalTransition> {
         self.begin_end(Phase::Refusing, error)?;
         self.delivery = Delivery { duplicate_of: Some(of), ..Delivery::default() };
-        (self.account, self.held_records) = (Account::default(), HeldRecords::default());
+        self.account = Account::default();
+        self.held_records.waiting = 0;
         Ok(())
     }
 

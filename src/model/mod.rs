@@ -21,6 +21,7 @@ pub(crate) mod file_known;
 pub mod files_in_view;
 pub mod first_free;
 pub mod halts;
+pub(crate) mod hash_sought;
 pub mod hook;
 pub mod identity;
 pub mod job;

@@ -116,6 +116,27 @@ pub fn escaped(name: &OsStr) -> String {
     shown
 }
 
+/// What a program said, in one line: what is not [shown raw](is_shown_raw) is escaped, and its lines stand behind bars.
+pub(crate) fn said(text: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut line = String::with_capacity(text.len());
+    for chunk in text.trim_ascii().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' => line.push_str(" | "),
+                '\r' => {}
+                '\t' => line.push(' '),
+                c if is_shown_raw(c) => line.push(c),
+                c => line.extend(c.escape_unicode()),
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(line, "\\x{byte:02x}").ok(); // a string takes everything
+        }
+    }
+    line
+}
+
 /// A path as it is shown; see [`escaped`].
 pub fn escaped_path(path: &Path) -> String {
     escaped(path.as_os_str())

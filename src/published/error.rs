@@ -29,7 +29,7 @@ pub enum ReadError {
     #[error("job {job} is {state}: nothing of it is published")]
     NotPublished { job: JobId, state: JobState },
     #[error("job {job} has no such output")]
-    NoSuchOutput { job: JobId, there: Vec<String> },
+    NoSuchOutput { job: JobId, entry_is_wrong: bool, there: Vec<String> },
     #[error("job {job} has several outputs, and one is printed at a time")]
     Several { job: JobId, there: Vec<String> },
     #[error("it cannot be written on: {0}")]
@@ -99,6 +99,12 @@ impl Fault for ReadError {
             Self::Thread { .. } => "let this process have more threads".into(),
             Self::TooFew { .. } => "ask for records that it has".into(),
             Self::NotPublished { job, .. } => format!("`landfall show {job}` says why"),
+            Self::NoSuchOutput { there, entry_is_wrong: true, .. } if there.is_empty() => {
+                "its outputs hold all entries: leave the entry out".into()
+            }
+            Self::NoSuchOutput { there, entry_is_wrong: true, .. } => {
+                format!("there are outputs of these entries: {}", there.join(", "))
+            }
             Self::NoSuchOutput { there, .. } if there.is_empty() => {
                 "no record went to an output; `landfall show` has the account".into()
             }

@@ -1,5 +1,6 @@
 //! The records of an output, as they were written.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -14,6 +15,8 @@ use crate::record::Cutter;
 /// A record of an output may be longer than one of a source.
 const RECORD_BYTES_MAX: u64 = 256 << 20;
 const BLOCK_BYTES: usize = 64 << 10;
+/// Names that are told where another one was asked for.
+const NAMES_MAX: usize = 20;
 
 /// Whoever takes outputs may have taken or changed this one.
 pub(crate) fn check_unchanged(output: &PublishedOutput) -> Result<(), ReadError> {
@@ -149,9 +152,32 @@ pub(crate) fn chosen<'j>(
     };
     let chosen: Vec<_> = job.outputs.iter().filter(is_it).collect();
     if chosen.is_empty() {
-        return Err(ReadError::NoSuchOutput { job: job.id, there: names(job) });
+        return Err(no_such_output(job, category));
     }
     Ok(chosen)
+}
+
+/// With the names of what was named wrongly.
+fn no_such_output(job: &Job, category: Option<&str>) -> ReadError {
+    let of_category =
+        |output: &&PublishedOutput| category.is_none_or(|name| output.category.as_str() == name);
+    let found: Vec<_> = job.outputs.iter().filter(of_category).collect();
+    let entry_is_wrong = !found.is_empty();
+    let there: BTreeSet<_> = if entry_is_wrong {
+        found.iter().filter_map(|output| output.entry.clone()).collect()
+    } else {
+        job.outputs.iter().map(|output| output.category.to_string()).collect()
+    };
+    ReadError::NoSuchOutput { job: job.id, entry_is_wrong, there: told(there) }
+}
+
+/// Of very many names the first ones.
+fn told(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<_> = names.into_iter().collect();
+    let more = names.len().saturating_sub(NAMES_MAX);
+    names.truncate(NAMES_MAX);
+    names.extend((more > 0).then(|| format!("and {more} more")));
+    names
 }
 
 /// Where one is asked for, and there are several.
@@ -168,5 +194,5 @@ fn names(job: &Job) -> Vec<String> {
         Some(entry) => format!("{} of entry {entry}", output.category),
         None => output.category.to_string(),
     };
-    job.outputs.iter().map(name).collect()
+    told(job.outputs.iter().map(name))
 }

@@ -27,7 +27,7 @@ fn act(what: What, job: String) -> Act {
     match what {
         What::Pause => Act::Pause { job },
         What::Resume => Act::Resume { job },
-        What::Retry => Act::Retry { job },
+        What::Retry => Act::retry(job),
         What::Abort => Act::Abort { job },
         What::Set(priority) => Act::Set { job, priority },
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::starter::{self, NotStarted, Starter};
 use super::{groups, reaper};
-use crate::model::os_text::escaped_path;
+use crate::model::os_text::{escaped_path, said};
 use crate::model::step::{Broken, StepStart};
 
 const BLOCK_BYTES: usize = 64 << 10;
@@ -156,7 +156,7 @@ impl Child {
 
     fn with_complaint(&self, reason: &str) -> String {
         let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-        let complaint = String::from_utf8_lossy(&complaint).trim().replace('\n', " | ");
+        let complaint = said(&complaint);
         if complaint.is_empty() {
             return reason.to_owned();
         }
@@ -274,7 +274,7 @@ fn read_complaints(mut stderr: std::process::ChildStderr, complaint: &Mutex<Vec<
     while let Some(read) = read_some(&mut stderr, &mut block) {
         if logged < COMPLAINTS_LOGGED_MAX {
             logged += 1;
-            tracing::warn!(step, said = %String::from_utf8_lossy(read).trim(), "the step's child complains");
+            tracing::warn!(step, said = said(read), "the step's child complains");
         }
         let mut kept = complaint.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(read);
