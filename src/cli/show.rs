@@ -10,6 +10,7 @@ use clap::Args;
 use super::check::counted;
 use super::view::{self, Stop};
 use crate::engine::Refusal;
+use crate::model::account::Account;
 use crate::model::deadline::DeadlineReport;
 use crate::model::delivery::Delivery;
 use crate::model::job::{HeldRecords, Job};
@@ -189,7 +190,8 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     let account = &job.account;
     let published = match job.state.get() {
         JobState::Completed | JobState::Retiring => "",
-        JobState::Aborted if job.was_given_back() => {
+        // Given back, or changed by its sender.
+        JobState::Aborted if *account == Account::default() && job.slices.done > 0 => {
             ": nothing counts; what its file is now is another job's"
         }
         JobState::Aborted if !job.outputs.is_empty() => ": some of it is published, or may be",

@@ -523,11 +523,6 @@ impl Job {
         self.state == JobState::Aborted && has_source && !self.is_gone && self.outputs.is_empty()
     }
 
-    /// Whether its file was given back, or changed or removed by its sender: nothing of it counts.
-    pub fn was_given_back(&self) -> bool {
-        self.state == JobState::Aborted && !self.was_ended_by_operator() && self.outputs.is_empty()
-    }
-
     /// Whether it waits in the middle of publishing: a hidden output of it may be gone, perhaps with its folder, and then it cannot go on
     /// without an operator's word. Its intent tells.
     pub fn may_lack_an_output(&self) -> bool {
@@ -579,23 +574,6 @@ pub(super) mod tests {
         }
         assert_eq!(job.timeline.len(), MOMENTS_MAX);
         assert_eq!(job.timeline[0].detail, "claimed");
-    }
-
-    #[test]
-    fn what_a_job_is_held_for_is_known_until_it_is_queued_with_a_word_of_its_own() {
-        let mut job = job();
-        try_again(&mut job, "no key");
-        assert!(job.was_held_for("no key") && !job.was_held_for("no disk"));
-        job.take(JobEvent::Recovered, Timestamp::UNIX_EPOCH, RESTARTED).expect("goes on");
-        try_again(&mut job, "no disk");
-        assert!(job.was_held_for("no key"), "a restart is no news of it");
-        job.pause(Timestamp::UNIX_EPOCH, "root").expect("is paused");
-        job.take(JobEvent::Resumed, Timestamp::UNIX_EPOCH, "resumed by root").expect("goes on");
-        assert!(!job.was_held_for("no key"));
-        try_again(&mut job, "no key");
-        assert!(job.was_held_for("no key") && !job.was_held_for("no disk"));
-        let told = job.timeline.iter().filter(|moment| moment.detail == "no key");
-        assert_eq!(told.count(), 2, "{:#?}", job.timeline);
     }
 
     #[test]

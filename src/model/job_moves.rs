@@ -155,6 +155,7 @@ mod tests {
 
     use super::*;
     use crate::model::fault::FaultKind;
+    use crate::model::job::RESTARTED;
     use crate::model::job::tests::job;
     use crate::model::job_state::JobState;
     use crate::model::standing::Standing;
@@ -254,6 +255,28 @@ mod tests {
         assert!(job.retrieved_from().is_some(), "it is tried again");
         job.fail(error()).expect("is held");
         assert_eq!(job.retired_to, Some("quarantine/pay.csv".into()));
+    }
+
+    #[test]
+    fn what_a_job_is_held_for_is_known_until_it_is_queued_with_a_word_of_its_own() {
+        let mut job = job();
+        let hold = |job: &mut Job, reason: &str| {
+            taken(job, JobEvent::Started).expect("starts");
+            job.take(JobEvent::Hindered, Timestamp::UNIX_EPOCH, reason).expect("is held");
+            taken(job, JobEvent::Mended).expect("is tried again");
+        };
+        hold(&mut job, "no key");
+        assert!(job.was_held_for("no key") && !job.was_held_for("no disk"));
+        job.take(JobEvent::Recovered, Timestamp::UNIX_EPOCH, RESTARTED).expect("goes on");
+        hold(&mut job, "no disk");
+        assert!(job.was_held_for("no key"), "a restart is no news of it");
+        job.pause(Timestamp::UNIX_EPOCH, "root").expect("is paused");
+        job.take(JobEvent::Resumed, Timestamp::UNIX_EPOCH, "resumed by root").expect("goes on");
+        assert!(!job.was_held_for("no key"));
+        hold(&mut job, "no key");
+        assert!(job.was_held_for("no key") && !job.was_held_for("no disk"));
+        let told = job.timeline.iter().filter(|moment| moment.detail == "no key");
+        assert_eq!(told.count(), 2, "{:#?}", job.timeline);
     }
 
     #[test]
