@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 
+use super::check::counted;
 use super::exit::FAILED;
 use super::jobs::parse_since;
 use super::say::complain;
@@ -101,7 +102,8 @@ fn print(out: &mut dyn Write, found: Answers<'_, Found>) -> Result<(), Stop> {
         }
         let Some(job) = job else { continue };
         for output in &job.outputs {
-            writeln!(out, "    {}: {} records, {}", output.category, output.records, output.path)?;
+            let records = counted(output.records, "record");
+            writeln!(out, "    {}: {records}, {}", output.category, output.path)?;
         }
         if let Some(retired) = &job.retired_to {
             writeln!(out, "    source  now at {retired}")?;

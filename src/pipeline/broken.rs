@@ -6,7 +6,7 @@ use crate::model::step::BrokenKind;
 /// A step broke (panic, dead child, timeout): it costs an attempt of its slice. One that cannot start is a fault of the
 /// configuration or the machine, and costs nothing but time.
 #[derive(Debug, thiserror::Error)]
-#[error("step {step}{} {reason}", if self.cannot_start() { ":" } else { " broke:" })]
+#[error("{step}{} {reason}", if self.cannot_start() { ":" } else { " broke:" })]
 pub struct StepBroken {
     /// As the rule names it: `step 2, exec`.
     pub step: String,

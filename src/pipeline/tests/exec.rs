@@ -168,7 +168,7 @@ fn a_program_that_cannot_be_started_blames_no_record() {
         let mut worker = worker(&line(&[program]));
         let broken = worker.run(&slice(&["a"]), &shape(&[])).expect_err("it cannot start");
         let (message, name) = (broken.to_string(), program.trim_start_matches("./"));
-        assert!(message.starts_with("step step 1, exec: cannot start "), "{message}");
+        assert!(message.starts_with("step 1, exec: cannot start "), "{message}");
         assert!(message.contains(name) && message.contains(said), "{message}");
         assert_eq!(broken.kind(), FaultKind::Config);
         assert!(broken.hint().is_some_and(|hint| hint.contains("goes on by itself")));

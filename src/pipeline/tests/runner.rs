@@ -57,7 +57,7 @@ fn a_panic_breaks_the_step_and_record_by_record_only_its_record_fails() {
     let mut worker = obeying(2);
     let slice = slice(&["a", "panic", "other", "nowhere", "drop", "change"]);
     let broken = worker.run(&slice, &shape(&[])).expect_err("a broken step");
-    assert_eq!(broken.to_string(), "step step 1, obey broke: panic: as told");
+    assert_eq!(broken.to_string(), "step 1, obey broke: panic: as told");
     let result = worker.run_each(&slice, &shape(&[])).expect("a result");
     assert_eq!(result.account.balance(), Ok(()));
     assert_eq!(result.account.records_failed, 2);
