@@ -42,4 +42,4 @@ pub(crate) use self::decoder::{Decoded, Skipped};
 pub use self::decoder::{Decoder, EntryReader};
 pub use self::error::DecodeError;
 pub use self::request::{DecodeRequest, Progress};
-pub(crate) use self::sniff::proves_its_end;
+pub(crate) use self::sniff::{looks_packed, proves_its_end};

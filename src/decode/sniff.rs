@@ -108,6 +108,12 @@ pub(super) fn blank_lead(head: &[u8]) -> usize {
     head.len() - rest.len()
 }
 
+/// Whether a text that begins so would not be read as text.
+pub(crate) fn looks_packed(head: &[u8]) -> bool {
+    let rest = head.get(blank_lead(head)..).unwrap_or_default();
+    sniff(head) != Sniffed::Plain || rest.len() < head.len() && sniff_behind(rest) != Sniffed::Plain
+}
+
 /// What stands behind white space or a byte order mark. Only signs of several bytes: two of them are found in any binary data.
 pub(super) fn sniff_behind(rest: &[u8]) -> Sniffed {
     match layer_of(rest) {

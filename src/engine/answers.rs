@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
-use super::{abandon, find, held_records, order, rerun, retry, rule_book, set, settle, side_by_side};
+use super::{abandon, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
 use crate::model::files_in_view::{FileWaiting, FilesInView};
@@ -148,6 +148,7 @@ impl Door for Engine {
             | Act::EditRecord { .. }
             | Act::SetWorkers { .. }
             | Act::Ingest { .. }
+            | Act::HandOver { .. }
             | Act::Adopt { .. }
             | Act::GiveUp { .. } => Ok(()),
         };
@@ -193,6 +194,9 @@ impl Door for Engine {
             }
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
+            }
+            Act::HandOver { path, rule, identity } => {
+                handed::take(stages.ok_or(Refusal::NotRunning)?, path, rule, identity)
             }
             Act::Adopt { path } => self.adopt(stages, path.as_path(), by),
             Act::GiveUp { path } => self.give_up(stages, path.as_path()),

@@ -51,6 +51,8 @@ pub(super) struct Wanted {
     pub offer: Offer,
     /// False: the file stays as it is (`ingest` without `--retire`).
     pub retire: bool,
+    /// It was put there to be taken once: one that was taken meanwhile is not taken again, though an operator could have it so.
+    pub once: bool,
 }
 
 fn is_kept(want: &Wanted) -> bool {
@@ -219,7 +221,7 @@ fn used_beside(shared: &Shared, want: &Wanted) -> Result<Option<Trouble>, Troubl
 /// The job that has a kept file as it is, unless an operator names it.
 fn kept_by(shared: &Shared, want: &Wanted, job: &Job) -> Result<Option<JobId>, StoreError> {
     let is_by_hand = want.offer.complete_by == Some(CompleteBy::Command);
-    if is_by_hand || job.source.claimed.is_some() {
+    if is_by_hand && !want.once || job.source.claimed.is_some() {
         return Ok(None);
     }
     shared.store.kept(&job.source.path, &want.offer.identity)

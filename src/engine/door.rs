@@ -13,6 +13,7 @@ use crate::model::file_known::FileKnown;
 use crate::model::files_in_view::{FileWaiting, FilesInView};
 use crate::model::halts::{Halting, Halts, is_sender};
 use crate::model::hash_sought::HashSought;
+use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_line::JobLine;
@@ -213,6 +214,15 @@ pub(crate) enum Act {
         /// It is claimed and ends as the rule says; else it stays as it is.
         retire: bool,
     },
+    /// Takes a file that whoever asks has just put there, once, to be ended as the rule says; where a watch was faster, it is that job.
+    HandOver {
+        /// The file's absolute path, without links to its folder.
+        path: OsText,
+        /// The rule's name.
+        rule: String,
+        /// What it was when it was put there.
+        identity: FileIdentity,
+    },
     /// Has a file that lies there never taken, as long as it is the same.
     Adopt {
         /// The file's absolute path.
@@ -406,10 +416,15 @@ mod tests {
             Act::RetryRecords { job: "a".into(), records: "3".to_owned().try_into().expect("a number") },
             Act::EditRecord { job: "a".into(), number: 3, data_bytes: RecordBytes(b"1,a".to_vec()) },
             Act::Ingest { path: "/in/a.csv".into(), rule: "payments".into(), retire: true },
+            Act::HandOver {
+                path: "/in/a.csv".into(),
+                rule: "payments".into(),
+                identity: FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 },
+            },
             Act::Adopt { path: "/in/a.csv".into() },
             Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"retry":{"job":"a","forgets_decisions":true}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"drop_records":{"job":"a","records":"all","reason":"old"}},{"retry_records":{"job":"a","records":"3"}},{"edit_record":{"job":"a","number":3,"data_bytes":"MSxh"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"retry":{"job":"a","forgets_decisions":true}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"drop_records":{"job":"a","records":"all","reason":"old"}},{"retry_records":{"job":"a","records":"3"}},{"edit_record":{"job":"a","number":3,"data_bytes":"MSxh"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"hand_over":{"path":"/in/a.csv","rule":"payments","identity":{"device":1,"inode":2,"size":3,"mtime_ns":4,"ctime_ns":5}}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

@@ -249,10 +249,17 @@ impl Engine {
         rule: &str,
         retire: bool,
     ) -> Result<JobId, Trouble> {
-        Self::ingest_now(shared, file, rule, retire).map_err(refused_at_once)
+        Self::ingest_now(shared, file, rule, retire, false).map_err(refused_at_once)
     }
 
-    fn ingest_now(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result<JobId, Trouble> {
+    /// `once`: see [`claim::Wanted`].
+    pub(super) fn ingest_now(
+        shared: &Arc<Shared>,
+        file: &Path,
+        rule: &str,
+        retire: bool,
+        once: bool,
+    ) -> Result<JobId, Trouble> {
         let rules = shared.rules.now();
         let base = rules.base(rule).ok_or_else(|| no_such_rule(rules.iter().map(AsRef::as_ref), rule))?;
         let for_values = |values: &Values| rules.rule_for(rule, values).cloned();
@@ -281,7 +288,7 @@ impl Engine {
         shared.resources.disk_space.check_claim(&rule, &offer)?;
         let owner =
             Owner::of_source(&rule.rule.name, &offer.path, rule.rule.priority_for(offer.identity.size));
-        let wanted = vec![claim::Wanted { rule, offer, retire }];
+        let wanted = vec![claim::Wanted { rule, offer, retire, once }];
         let claimed = claim::claim(shared, &wanted);
         shared.claims.folders.let_go_idle(Duration::ZERO);
         let claimed =

@@ -76,7 +76,7 @@ pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), 
         }
         match shared.rules.ready(&offer.rule) {
             Ok(rule) => match shared.resources.disk_space.check_claim(&rule, &offer) {
-                Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
+                Ok(()) => wanted.push(Wanted { rule, offer, retire: true, once: false }),
                 Err(lack) => {
                     shared.claims.answer(&offer.path, Answer::Later(lack.detail().to_owned()));
                 }
@@ -299,7 +299,7 @@ mod tests {
         let scope = crate::model::halts::Scope { rule: Some(made.rule.name.clone()), sender: None };
         let pause = |halts: &mut crate::model::halts::Halts| halts.pause(scope, crate::clock::now(), "root");
         world.shared.operator.halts.change(&world.shared.store, pause, |_| ()).expect("is paused");
-        let wanted = [Wanted { rule: ready, offer: made, retire: true }];
+        let wanted = [Wanted { rule: ready, offer: made, retire: true, once: false }];
         let answers = claim::claim(&world.shared, &wanted).expect("speaks for each");
         let [Err(refused)] = &answers[..] else { panic!("{answers:?}") };
         assert!(refused.error.message.contains("landfall resume"), "{}", refused.error);

@@ -50,6 +50,7 @@ mod goals;
 mod gone;
 mod halting;
 mod halts;
+mod handed;
 mod handle;
 mod hanging;
 mod held;

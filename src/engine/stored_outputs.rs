@@ -1,6 +1,6 @@
 //! Outputs that are kept in the data folder (`keep_output = "store"`): they go with the rows of their jobs.
 //!
-//! The rows go first: a crash in between leaves a folder that the next look finds.
+//! The rows go first, durably: a crash in between leaves a folder that the next look finds.
 
 use std::io;
 use std::str::FromStr as _;
@@ -22,17 +22,26 @@ pub(super) fn forget(shared: &Shared, before: Timestamp) -> Result<(), Trouble> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(|error| FsError::new("list", &folder, error))?,
     };
+    let mut failed = None;
+    let mut is_synced = false;
     for entry in entries {
         let entry = entry.map_err(|error| FsError::new("list", &folder, error))?;
         let name = entry.path.file_name().and_then(|name| name.to_str());
         let Some(id) = name.and_then(|name| JobId::from_str(name).ok()) else { continue };
         if id.unix_ms() < before_ms && shared.store.job(id)?.is_none() {
+            // A row that a power cut brought back would be without them.
+            if !std::mem::replace(&mut is_synced, true) {
+                shared.store.sync()?;
+            }
             let path = &entry.path;
-            std::fs::remove_dir_all(path).map_err(|error| FsError::new("remove", path, error))?;
-            tracing::debug!(job = %id, "its outputs in the store are removed with it");
+            match std::fs::remove_dir_all(path) {
+                Ok(()) => tracing::debug!(job = %id, "its outputs in the store are removed with it"),
+                // Somebody may be reading one: the next look removes it.
+                Err(error) => failed = Some(FsError::new("remove", path, error)),
+            }
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 #[cfg(test)]

@@ -36,7 +36,9 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         if let Err(trouble) = deadlines::look(shared, &mut told) {
             tracing::warn!(error = %trouble.error, "deadlines are looked at again at the next tick");
         }
-        if let Err(trouble) = noticed::look(shared, &mut told_disks) {
+        // Who watches nothing does not know that nothing came.
+        let watches = shared.claims.watches.lock().begin_intake.is_some();
+        if let Err(trouble) = if watches { noticed::look(shared, &mut told_disks) } else { Ok(()) } {
             tracing::warn!(error = %trouble.error, "what hooks are to be told is looked for again at the next tick");
         }
         watching::watch_owed(shared);

@@ -36,10 +36,20 @@ pub enum LandfallError {
         /// The file that it was to be.
         path: PathBuf,
     },
+    /// It is a whole file, and lies there; but no job has it yet.
+    #[error("{} lies there whole, and is not taken: {why}", escaped_path(path))]
+    NotTaken {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+        /// What to do about that.
+        hint: Option<String>,
+    },
     /// A record that was handed over would not be the one record that it is.
     #[error("record {number} cannot be written as one: {reason}")]
     Record {
-        /// The how manieth, from 1.
+        /// Its number, from 1.
         number: u64,
         /// Why.
         reason: String,
@@ -67,6 +77,12 @@ impl LandfallError {
             Self::Output(error) => error.hint(),
             Self::Input { .. } => Some("make the folder, and let this program write there".into()),
             Self::Taken { .. } => Some("give it another name, or move away what lies there".into()),
+            Self::NotTaken { hint, .. } => {
+                let hint = hint.as_deref().map(|hint| format!("{hint}; then ")).unwrap_or_default();
+                Some(format!(
+                    "{hint}hand it over as a file (`Input::file(path).retired()`), not once more as a stream; a service that watches takes it"
+                ))
+            }
             Self::Record { .. } => Some("write it as the rule's `records` are read, or drop it".into()),
             Self::Rule { .. } => Some(
                 "`Input::with_header` gives records a header; `Input::reader` takes a text as it is".into(),

@@ -5,13 +5,13 @@
 
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
 use super::error::LandfallError;
+use crate::decode;
 use crate::durable_fs;
-use crate::engine::{self, Act, Door, EngineError, JobFilter, Refusal};
+use crate::engine::{self, Act, Door, EngineError, Refusal};
 use crate::model::fault::JobError;
 use crate::model::identity::FileIdentity;
 use crate::model::job_id::JobId;
@@ -20,10 +20,6 @@ use crate::record::Joiner;
 
 /// Records that are put together at once.
 const BATCH_BYTES: usize = 1 << 20;
-/// Jobs that are looked through for the one that took a file.
-const LOOKED_AT_MAX: usize = 1000;
-const LOOKED_FOR: Duration = Duration::from_secs(2);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What is handed to [`super::Landfall::ingest`].
 pub struct Input<'a> {
@@ -51,7 +47,7 @@ impl<'a> Input<'a> {
         Self { path: path.into(), content: Content::Reader(Box::new(reader)), header: None, is_retired: true }
     }
 
-    /// Records without their line ends: likewise. Each is one record of the file, or the whole is refused.
+    /// Records without their line ends, in UTF-8: likewise. One that would be cut otherwise has the whole refused.
     pub fn records<T: AsRef<[u8]>>(
         path: impl Into<PathBuf>,
         records: impl IntoIterator<Item = T, IntoIter: 'a>,
@@ -87,7 +83,6 @@ impl<'a> Input<'a> {
     ) -> Result<JobId, LandfallError> {
         let path = std::path::absolute(&self.path)
             .map_err(|source| LandfallError::Input { path: self.path.clone(), source })?;
-        let act = Act::Ingest { path: path.as_path().into(), rule: rule.to_owned(), retire: self.is_retired };
         let base = settings.rules.iter().find(|known| known.is_base() && known.name == rule);
         let base = base.ok_or_else(|| engine::unknown_rule(&settings.rules, rule))?;
         if self.header.is_some() && !matches!(self.content, Content::Records(_)) {
@@ -95,6 +90,8 @@ impl<'a> Input<'a> {
             return Err(LandfallError::Rule { rule: rule.to_owned(), what });
         }
         if matches!(self.content, Content::File) {
+            let act =
+                Act::Ingest { path: path.as_path().into(), rule: rule.to_owned(), retire: self.is_retired };
             return Ok(door.act(&act)?);
         }
         let mut writing = Writing::begin(&path)?;
@@ -106,9 +103,19 @@ impl<'a> Input<'a> {
             }
             Content::Records(records) => writing.put_records(records, base, self.header)?,
         }
-        let identity = writing.end()?;
-        door.act(&act).or_else(|refusal| taken_before(door, &identity, refusal))
+        let (lies_at, identity) = writing.end()?;
+        let act = Act::HandOver { path: lies_at.as_path().into(), rule: rule.to_owned(), identity };
+        door.act(&act).map_err(|refusal| taken_back(door, &lies_at, &identity, refusal))
     }
+}
+
+/// What nobody but this process could have taken is not left there. Beside a service it stays: its watch may take it any moment.
+fn taken_back(door: &dyn Door, path: &Path, identity: &FileIdentity, refusal: Refusal) -> LandfallError {
+    let lies_there = durable_fs::identity_at(path).ok().flatten().is_some_and(|found| found == *identity);
+    if !lies_there || (!door.is_service() && durable_fs::remove_file(path).is_ok()) {
+        return refusal.into();
+    }
+    LandfallError::NotTaken { path: path.to_owned(), why: refusal.to_string(), hint: refusal.hint() }
 }
 
 impl From<PathBuf> for Input<'_> {
@@ -121,22 +128,6 @@ impl From<&Path> for Input<'_> {
     fn from(path: &Path) -> Self {
         Self::file(path)
     }
-}
-
-/// A service's own watch may have been faster: its job is there in a moment.
-fn taken_before(door: &dyn Door, identity: &FileIdentity, refusal: Refusal) -> Result<JobId, LandfallError> {
-    let newest = JobFilter { limit: Some(LOOKED_AT_MAX), newest_first: true, ..JobFilter::default() };
-    let until = Instant::now() + LOOKED_FOR;
-    while door.is_service() && Instant::now() < until {
-        for job in door.list(&newest) {
-            let job = job?;
-            if job.source.identity.same_content(identity) {
-                return Ok(job.id);
-            }
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
-    Err(refusal.into())
 }
 
 /// A file that is being written beside the one that it is to be.
@@ -153,7 +144,7 @@ impl<'p> Writing<'p> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".landfall-").suffix(".part");
         #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less what the umask takes
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)); // less what the umask takes
         let file = builder.tempfile_in(durable_fs::parent_of(path));
         let file = file.map_err(|error| LandfallError::input(path, error))?;
         Ok(Self { path, file: BufWriter::with_capacity(256 << 10, file) })
@@ -177,7 +168,8 @@ impl<'p> Writing<'p> {
                 bytes = 0;
             }
         }
-        self.put(&mut joiner, &mut batch, &mut written)
+        self.put(&mut joiner, &mut batch, &mut written)?;
+        joiner.end().map_err(|reason| LandfallError::Record { number: 1, reason })
     }
 
     fn put(
@@ -190,19 +182,25 @@ impl<'p> Writing<'p> {
             let number = *written + at as u64 + 1;
             LandfallError::Record { number, reason }
         })?;
+        if *written == 0 && decode::looks_packed(&text) {
+            let reason = "what it begins with says that the file is packed, or encrypted".to_owned();
+            return Err(LandfallError::Record { number: 1, reason });
+        }
         *written += batch.len() as u64;
         batch.clear();
         self.file.write_all(&text).map_err(|error| LandfallError::input(self.path, error))
     }
 
-    /// It has its name, durably.
-    fn end(self) -> Result<FileIdentity, LandfallError> {
+    /// It has its name, durably: where that is, without links, and what lies there now.
+    fn end(self) -> Result<(PathBuf, FileIdentity), LandfallError> {
         let failed = |error: io::Error| LandfallError::input(self.path, error);
         let file = self.file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.as_file().sync_all().map_err(failed)?;
-        let file = file.persist_noclobber(self.path).map_err(|error| failed(error.error))?;
-        durable_fs::sync_folder(durable_fs::parent_of(self.path))
-            .map_err(|error| EngineError::from(JobError::from_fault(&error)))?;
-        durable_fs::identity(&file).map_err(failed)
+        let folder = durable_fs::real_path(durable_fs::parent_of(self.path)).map_err(failed)?;
+        let path = folder.join(self.path.file_name().unwrap_or_default());
+        let file = file.persist_noclobber(&path).map_err(|error| failed(error.error))?;
+        let identity = durable_fs::identity(&file).map_err(failed)?;
+        durable_fs::sync_folder(&folder).map_err(|error| EngineError::from(JobError::from_fault(&error)))?;
+        Ok((path, identity))
     }
 }

@@ -52,14 +52,13 @@ impl OutputFile {
         let (give, taken) = sync_channel(AHEAD);
         let (file, give_error) = (self.clone(), give.clone());
         let begun = Builder::new().name("output".into()).spawn(move || {
-            if let Err(error) = file.give_slices(&give) {
-                give.send(Err(error)).ok(); // nobody asks any more
-            }
+            let end = file.give_slices(&give).map(|()| None);
+            give.send(end).ok(); // nobody asks any more
         });
         if let Err(source) = begun {
             give_error.send(Err(ReadError::Thread { source })).ok(); // there is room
         }
-        OutputSlices { taken }
+        OutputSlices { taken, path: self.output.path.as_path().to_owned(), has_ended: false }
     }
 
     /// Its records, one by one, without their line ends; the header is none.
@@ -74,37 +73,53 @@ impl OutputFile {
     }
 
     fn with_text<T>(&self, take: impl FnOnce(&mut dyn Read) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        published::check_unchanged(&self.output)?;
         let scratch = published::scratch()?;
         let keys = Keys { identities: &self.identities, scratch: scratch.path() };
-        published::with_text(self.output.path.as_path(), &self.rule, &keys, take)
+        published::with_text(self.output.path.as_path(), Some(self.output.bytes), &self.rule, &keys, take)
     }
 
-    fn give_slices(&self, give: &SyncSender<Result<OutputSlice, ReadError>>) -> Result<(), ReadError> {
+    fn give_slices(&self, give: &SyncSender<Given>) -> Result<(), ReadError> {
         let path: &Path = self.output.path.as_path();
         self.with_text(|text| {
             let (mut cutter, _) = published::cut(text, path, &self.rule, &self.output.category)?;
+            let mut found = 0;
             while let Some(slice) = cutter.next_slice()? {
-                if give.send(Ok(OutputSlice { slice })).is_err() {
-                    break; // nobody asks any more
+                found += slice.records.len() as u64;
+                if give.send(Ok(Some(OutputSlice { slice }))).is_err() {
+                    return Ok(()); // nobody asks any more
                 }
+            }
+            let published = self.output.records;
+            if found != published {
+                return Err(ReadError::Miscounted { path: path.to_owned(), found, published });
             }
             Ok(())
         })
     }
 }
 
+/// A slice, or the end: a thread that is gone without a word did not come to it.
+type Given = Result<Option<OutputSlice>, ReadError>;
+
 /// The slices of an output.
 #[derive(Debug)]
 pub struct OutputSlices {
-    taken: Receiver<Result<OutputSlice, ReadError>>,
+    taken: Receiver<Given>,
+    path: PathBuf,
+    has_ended: bool,
 }
 
 impl Iterator for OutputSlices {
     type Item = Result<OutputSlice, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.taken.recv().ok()
+        if self.has_ended {
+            return None;
+        }
+        let given = self.taken.recv();
+        let next = given.unwrap_or_else(|_| Err(ReadError::BrokeOff { path: self.path.clone() })).transpose();
+        self.has_ended = !matches!(next, Some(Ok(_)));
+        next
     }
 }
 

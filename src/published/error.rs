@@ -30,9 +30,13 @@ pub enum ReadError {
     NotPublished { job: JobId, state: JobState },
     #[error("job {job} has no such output")]
     NoSuchOutput { job: JobId, entry_is_wrong: bool, there: Vec<String> },
-    #[error("job {job} has several outputs, and one is printed at a time")]
+    #[error("job {job} has several outputs, and one is asked for at a time")]
     Several { job: JobId, there: Vec<String> },
-    #[error("it cannot be written on: {0}")]
+    #[error("{} ended before it was read to its end", escaped_path(path))]
+    BrokeOff { path: PathBuf },
+    #[error("{} has {found} records, and had {published}", escaped_path(path))]
+    Miscounted { path: PathBuf, found: u64, published: u64 },
+    #[error("what was read cannot be passed on: {0}")]
     Print(#[source] io::Error),
     #[error("the job's rule has no output `{category}`")]
     NoOutput { category: String },
@@ -73,8 +77,9 @@ impl Fault for ReadError {
             Self::Read { .. } | Self::Scratch { .. } | Self::Thread { .. } | Self::Print(_) => {
                 FaultKind::Storage
             }
-            Self::NoOutput { .. } => FaultKind::Bug,
+            Self::NoOutput { .. } | Self::BrokeOff { .. } => FaultKind::Bug,
             Self::Gone { .. }
+            | Self::Miscounted { .. }
             | Self::Changed { .. }
             | Self::Empty { .. }
             | Self::NoEnds { .. }
@@ -89,7 +94,7 @@ impl Fault for ReadError {
         Some(match self {
             Self::Decode(error) => return error.hint(),
             Self::Cut(error) => return error.hint(),
-            Self::Gone { .. } | Self::Changed { .. } | Self::Empty { .. } => {
+            Self::Gone { .. } | Self::Changed { .. } | Self::Miscounted { .. } | Self::Empty { .. } => {
                 "ask whoever takes outputs from there; `landfall rerun` makes them again from the archive"
                     .into()
             }
@@ -109,9 +114,10 @@ impl Fault for ReadError {
                 "no record went to an output; `landfall show` has the account".into()
             }
             Self::Several { there, .. } => {
-                format!("choose one by its category and entry; there are: {}", there.join(", "))
+                format!("choose one by `category` and `entry`; there are: {}", there.join(", "))
             }
             Self::NoSuchOutput { there, .. } => format!("there are: {}", there.join(", ")),
+            Self::BrokeOff { .. } => "read it again; the log may say why, please report it".into(),
             Self::NoOutput { .. } | Self::Print(_) => return None,
         })
     }

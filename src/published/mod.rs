@@ -7,5 +7,5 @@ mod records;
 mod text;
 
 pub use error::ReadError;
-pub(crate) use records::{Range, check_published, check_unchanged, chosen, cut, only, print, print_alone};
+pub(crate) use records::{Range, check_published, chosen, cut, only, print, print_alone};
 pub(crate) use text::{Keys, read, scratch, with_text};

@@ -18,16 +18,6 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// Names that are told where another one was asked for.
 const NAMES_MAX: usize = 20;
 
-/// Whoever takes outputs may have taken or changed this one.
-pub(crate) fn check_unchanged(output: &PublishedOutput) -> Result<(), ReadError> {
-    let path = output.path.as_path();
-    let found = path.metadata().map_err(|error| ReadError::of(path, error))?.len();
-    if found == output.bytes {
-        return Ok(());
-    }
-    Err(ReadError::Changed { path: path.to_owned(), found, published: output.bytes })
-}
-
 /// Cuts an output's text into records; with how it was written.
 pub(crate) fn cut<'r, R: Read>(
     text: R,
@@ -61,13 +51,15 @@ pub(crate) fn print(
     keys: &Keys<'_>,
     out: &mut dyn Write,
 ) -> Result<(), ReadError> {
-    check_unchanged(output)?;
     let path = output.path.as_path();
     let too_few = || ReadError::TooFew { path: path.to_owned(), records: output.records };
-    if range.is_some_and(|range| range.first > output.records) {
+    let is_beyond = |range: Range| {
+        range.first > output.records || (range.last > output.records && range.last != u64::MAX)
+    };
+    if range.is_some_and(is_beyond) {
         return Err(too_few());
     }
-    with_text(path, rule, keys, |text| match range {
+    with_text(path, Some(output.bytes), rule, keys, |text| match range {
         None => copy(text, path, out),
         Some(range) if print_range(text, rule, output, range, out)? || range.last == u64::MAX => Ok(()),
         Some(_) => Err(too_few()),

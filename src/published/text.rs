@@ -1,6 +1,5 @@
 //! The text of an output: unpacked, and decrypted where there is a key.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use tempfile::TempDir;
 use super::error::ReadError;
 use crate::allowance::Allowance;
 use crate::decode::{DecodeRequest, Decoder};
+use crate::durable_fs;
 use crate::model::rule::{Decode, Layer, OnBadEncoding, Rule};
 
 /// What reading takes besides the file.
@@ -31,21 +31,29 @@ pub(crate) fn scratch() -> Result<TempDir, ReadError> {
 /// What is in an output, unpacked where its name says that it is packed; at most so many bytes.
 pub(crate) fn read(path: &Path, rule: &Rule, scratch: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
-    with_text(path, rule, &Keys { identities: &[], scratch }, |text| {
+    with_text(path, None, rule, &Keys { identities: &[], scratch }, |text| {
         let read = text.take(bytes_max).read_to_end(&mut bytes);
         read.map(drop).map_err(|error| ReadError::of(path, error))
     })?;
     Ok(bytes)
 }
 
-/// The same as a stream.
+/// The same as a stream; of a file that has so many bytes, where that is known.
 pub(crate) fn with_text<T, E: From<ReadError>>(
     path: &Path,
+    bytes: Option<u64>,
     rule: &Rule,
     keys: &Keys<'_>,
     take: impl FnOnce(&mut dyn Read) -> Result<T, E>,
 ) -> Result<T, E> {
-    let mut file = File::open(path).map_err(|error| ReadError::of(path, error))?;
+    // No link that somebody put there leads to what the asker may not read, and no pipe keeps him waiting.
+    let mut file = durable_fs::open_source(path).map_err(|error| ReadError::of(path, error))?;
+    if let Some(published) = bytes {
+        let found = file.metadata().map_err(|error| ReadError::of(path, error))?.len();
+        if found != published {
+            return Err(ReadError::Changed { path: path.to_owned(), found, published }.into());
+        }
+    }
     let layers = layers_of(path);
     if layers.is_empty() {
         return take(&mut file);
