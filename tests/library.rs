@@ -139,10 +139,18 @@ fn an_output_that_is_kept_in_the_store_is_read_as_others_are_and_goes_with_its_j
     world.write("b.txt", "three\n");
     wait_until("its job is forgotten, and its output with it", || {
         world.ingest(&["b.txt"]).done();
-        (!path.exists()).then_some(())
+        (!path.try_exists().expect("looks")).then_some(())
     });
     let told = world.landfall(&["output", &id]).ends_with(1);
     assert!(told.stderr.contains("there is no job"), "{}", told.stderr);
+}
+
+/// A stream that breaks off.
+struct Broken;
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other("the line is cut"))
+    }
 }
 
 #[test]
@@ -160,12 +168,6 @@ fn what_cannot_be_handed_over_is_told_and_leaves_nothing() {
     assert!(matches!(header, (true, LandfallError::Rule { .. })), "{header:?}");
     let rule = refused(Input::records(&path, ["one"]), "payroll");
     assert!(rule.0 && rule.1.to_string().contains("payroll"), "{rule:?}");
-    struct Broken;
-    impl Read for Broken {
-        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-            Err(std::io::Error::other("the line is cut"))
-        }
-    }
     let broken = refused(Input::reader(&path, Broken), RULE);
     assert!(broken.1.to_string().contains("the line is cut"), "{broken:?}");
     let folder = refused(Input::records(world.path("nowhere/pay.txt"), ["one"]), RULE);
@@ -195,6 +197,43 @@ fn beside_a_service_it_does_the_work_and_its_watch_may_be_faster() {
     }
     assert_eq!(world.jobs().len(), 20, "each is one job");
     landfall.close().expect("the service goes on");
+    service.stop();
+}
+
+#[test]
+fn beside_a_service_that_keeps_its_files_each_is_one_job_too() {
+    let world =
+        World::new("ready = { stable_for = \"0s\", linger = \"0s\" }\nsource = { on_success = \"keep\" }");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let landfall = open(&world);
+    for number in 0..30 {
+        let input = Input::records(world.path(format!("in/{number}.txt")), [format!("record {number}")]);
+        let job = landfall.ingest(input, RULE).expect("is taken").wait().expect("ends");
+        assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+    }
+    assert_eq!((world.jobs().len(), world.files("out").len()), (30, 30));
+    landfall.close().expect("the service goes on");
+    service.stop();
+}
+
+#[test]
+fn what_is_not_taken_is_told_with_where_it_lies_or_is_not_left_there() {
+    let world = World::new("");
+    let landfall = open(&world);
+    landfall.close().expect("stops");
+    world.landfall(&["pause", "--rule", RULE]).done();
+    let landfall = open(&world);
+    let refused = landfall.ingest(Input::records(world.path("in/a.txt"), ["one"]), RULE).map(|it| it.id());
+    assert!(refused.expect_err("it is paused").to_string().contains("pause"));
+    assert_eq!(world.files("in"), Vec::<String>::new(), "nobody else could have taken it");
+    landfall.close().expect("stops");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let landfall = open(&world);
+    let refused = landfall.ingest(Input::records(world.path("in/a.txt"), ["one"]), RULE).map(|it| it.id());
+    let refused = refused.expect_err("it is paused");
+    assert!(matches!(&refused, LandfallError::NotTaken { path, .. } if path.is_file()), "{refused:?}");
     service.stop();
 }
 

@@ -89,5 +89,5 @@ fn a_collector_that_was_away_is_told_when_it_is_back_and_one_that_hangs_holds_up
     wait_until("its file is out", || world.has("out/late.main").then_some(()));
     let begun = Instant::now();
     service.stop();
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed()); // a post may take 10 s, and is tried again
 }

@@ -36,6 +36,10 @@ const BODY_TAKES: Duration = Duration::from_secs(10);
 const ANSWER_TAKES: Duration = Duration::from_secs(40);
 /// Questions that threads work at, at once.
 const ANSWERS_MAX: usize = 16;
+/// Of these, outputs that are read: whoever takes one slowly holds up no other question.
+const OUTPUTS_MAX: usize = 4;
+/// Records that are traced, at once: each may take as much memory as the service.
+const TRACES_MAX: usize = 1;
 /// Those who listen to events, at once.
 const LISTENERS_MAX: usize = 16;
 
@@ -92,6 +96,8 @@ pub(super) struct Desk {
     refusals: Refusals,
     document: String,
     answers: Arc<Turns>,
+    outputs: Arc<Turns>,
+    traces: Arc<Turns>,
     listeners: Arc<Turns>,
     pub(super) stops: AtomicBool,
 }
@@ -106,6 +112,8 @@ impl Desk {
             refusals: Refusals::default(),
             document: openapi::document(&routes()),
             answers: Turns::new(ANSWERS_MAX),
+            outputs: Turns::new(OUTPUTS_MAX),
+            traces: Turns::new(TRACES_MAX),
             listeners: Turns::new(LISTENERS_MAX),
             stops: AtomicBool::new(false),
         }
@@ -113,7 +121,7 @@ impl Desk {
 
     /// Whether nobody is being answered, or listens.
     pub(super) fn is_idle(&self) -> bool {
-        self.answers.are_all_back() && self.listeners.are_all_back()
+        [&self.answers, &self.outputs, &self.traces, &self.listeners].iter().all(|turns| turns.are_all_back())
     }
 
     /// Every path that there is.
@@ -182,8 +190,13 @@ impl Desk {
             Work::Document => Ok(json(StatusCode::OK, self.document.clone())),
             Work::Events => self.tell_events(asked),
             Work::Ask(_) | Work::Trace | Work::Act(_) | Work::Halt(_) | Work::Pace(..) | Work::Metrics => {
-                let Some(turn) = self.answers.take() else {
-                    return Err(Problem::busy("so many questions are being answered already"));
+                let turns = match &route.work {
+                    Work::Trace => &self.traces,
+                    _ if route.is_output() => &self.outputs,
+                    _ => &self.answers,
+                };
+                let Some(turn) = turns.take() else {
+                    return Err(Problem::busy("so many questions of this kind are being answered already"));
                 };
                 let (desk, route) = (Arc::clone(self), Arc::clone(route));
                 let content = route.content();

@@ -8,6 +8,7 @@ use super::params::{Asked, Kind, Param};
 use crate::engine::{Door, Engine, JobFilter, Refusal, Sought, TraceAsked};
 use crate::listing::trace::Traced;
 use crate::listing::{self, Stop};
+use crate::model::fault::{FaultKind, JobError};
 use crate::model::halts::{Halting, Scope};
 use crate::model::job_state::JobState;
 use crate::model::job_view::{VIEW_VERSION, job_json};
@@ -51,9 +52,14 @@ impl Route {
         match self.work {
             Work::Events => "text/event-stream",
             Work::Metrics => super::metrics::CONTENT,
-            _ if self.answer == OUTPUT => "application/octet-stream",
+            _ if self.is_output() => "application/octet-stream",
             _ => "application/json",
         }
+    }
+
+    /// Whether it answers the bytes of an output, and not JSON.
+    pub(super) fn is_output(&self) -> bool {
+        self.answer == OUTPUT
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -74,7 +80,7 @@ const STATES: &[&str] = &[
     "refused",
 ];
 /// The schema of what is no JSON.
-const OUTPUT: &str = "Text";
+const OUTPUT: &str = "OutputBytes";
 const ENTRY: Param = Param::query("entry", Kind::Text, "the entry of an archive, where there are several");
 const OF_OUTPUT: &[Param] = &[
     JOB,
@@ -153,22 +159,19 @@ const SOUGHT: &[Param] = &[
 const SETTLED: Param = Param::query("settled", Kind::Bool, "those too that were dropped or retried");
 const EVENTS: &[Param] = &[RULE, Param::query("job", Kind::Text, "only this job, by its whole id")];
 
-pub(super) fn routes() -> Vec<Route> {
-    let get = |path, about, params, answer, work| Route { method: "GET", path, about, params, answer, work };
-    let post =
-        |path, about, params, answer, work| Route { method: "POST", path, about, params, answer, work };
-    let mut routes = vec![
-        get("/healthz", "Whether the service answers", &[], "Status", Work::Health),
-        get("/readyz", "Whether the service takes files", &[], "Status", Work::Ready),
-        get("/metrics", "What Prometheus scrapes, as OpenMetrics", &[], "Metrics", Work::Metrics),
-        get("/openapi.json", "This document", &[], "Document", Work::Document),
-        get(
-            "/v1/jobs",
-            "The jobs, oldest first, as `landfall jobs --json`; with all of them the files that wait to become one",
-            JOBS,
-            "Jobs",
-            Work::Ask(jobs),
-        ),
+fn get(
+    path: &'static str,
+    about: &'static str,
+    params: &'static [Param],
+    answer: &'static str,
+    work: Work,
+) -> Route {
+    Route { method: "GET", path, about, params, answer, work }
+}
+
+/// What can be read of one job.
+fn of_job() -> [Route; 5] {
+    [
         get("/v1/jobs/{job}", "One job, as `landfall show --json`", &[JOB], "Job", Work::Ask(job)),
         get(
             "/v1/jobs/{job}/records",
@@ -197,6 +200,24 @@ pub(super) fn routes() -> Vec<Route> {
             OF_TRACE,
             "Trace",
             Work::Trace,
+        ),
+    ]
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    let post =
+        |path, about, params, answer, work| Route { method: "POST", path, about, params, answer, work };
+    let mut routes = vec![
+        get("/healthz", "Whether the service answers", &[], "Status", Work::Health),
+        get("/readyz", "Whether the service takes files", &[], "Status", Work::Ready),
+        get("/metrics", "What Prometheus scrapes, as OpenMetrics", &[], "Metrics", Work::Metrics),
+        get("/openapi.json", "This document", &[], "Document", Work::Document),
+        get(
+            "/v1/jobs",
+            "The jobs, oldest first, as `landfall jobs --json`; with all of them the files that wait to become one",
+            JOBS,
+            "Jobs",
+            Work::Ask(jobs),
         ),
         get("/v1/rules", "The rules, as `landfall rules --json`", &[], "Rules", Work::Ask(rules)),
         get("/v1/configuration", "What the service goes by", &[], "Configuration", Work::Ask(configuration)),
@@ -236,6 +257,7 @@ pub(super) fn routes() -> Vec<Route> {
             Work::Ask(reload),
         ),
     ];
+    routes.extend(of_job());
     let halts = [
         (
             "/v1/pause",
@@ -306,6 +328,11 @@ fn output(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Sto
         last: asked.number("last").unwrap_or(u64::MAX),
     };
     let all = asked.number("first").is_none() && asked.number("last").is_none();
+    if range.first > range.last {
+        let message = "`first` is behind `last`".to_owned();
+        let hint = Some("give them in the order of the file".to_owned());
+        return Err(Refusal::Fault(JobError { kind: FaultKind::Input, message, hint }).into());
+    }
     let refused = |error: ReadError| match error {
         ReadError::Print(error) => Stop::Output(error),
         error => Stop::Refused(Refusal::from_fault(&error)),

@@ -74,26 +74,28 @@ fn make_way(path: &Path) -> io::Result<()> {
             Err(io::Error::other("something else than a socket lies there"))
         }
         Ok(_) => match who_answers(path) {
-            Some(true) => Err(io::Error::other("another program answers there")),
-            None => Err(io::Error::other("another program has it, and does not answer: it may be stopped")),
-            Some(false) => durable_fs::remove_file(path).map_err(io::Error::other),
+            Ok(true) => Err(io::Error::other("another program answers there")),
+            Ok(false) => durable_fs::remove_file(path).map_err(io::Error::other),
+            Err(error) => Err(error),
         },
     }
 }
 
-/// Whether somebody does; none where that is not told in time. Who is stopped, with as many at its door as it has room for, lets nobody in.
-fn who_answers(path: &Path) -> Option<bool> {
+/// Whether somebody does. Who is stopped, with as many at its door as it has room for, lets nobody in: then the thread that asks stays
+/// as long as that.
+fn who_answers(path: &Path) -> io::Result<bool> {
     let (tell, told) = sync_channel(1);
     let path = path.to_owned();
-    let asking = Builder::new().name("api-socket".into()).spawn(move || {
+    Builder::new().name("api-socket".into()).spawn(move || {
         tell.send(UnixStream::connect(path).map(drop)).ok(); // whoever asked may have given up
-    });
-    asking.ok()?;
-    match told.recv_timeout(ANSWERS_WITHIN).ok()? {
-        Ok(()) => Some(true),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Some(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
-        Err(_) => None,
+    })?;
+    let silent = |_| io::Error::other("another program has it, and does not answer: it may be stopped");
+    match told.recv_timeout(ANSWERS_WITHIN).map_err(silent)? {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -112,7 +114,7 @@ mod tests {
         let path = folder.path().join(FILE);
         let listener = UnixListener::bind(&path).expect("binds");
         let mut queued = 0;
-        while let Some(true) = who_answers(&path) {
+        while let Ok(true) = who_answers(&path) {
             queued += 1;
             assert!(queued < 10_000, "there is always room for one more");
         }

@@ -7,10 +7,12 @@ use super::check_rights;
 use super::check_warnings::{lack_of_file, lack_of_program};
 use crate::config::Places;
 use crate::model::hook::{Hook, HookEvent, HookTarget};
+use crate::model::post_url::PostUrl;
 use crate::model::rule::{Rule, Settings};
+use crate::model::traces::Collector;
 
 pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = traces(settings, places);
     for (position, hook) in settings.hooks.iter().enumerate() {
         let mut warn = |key: &str, message: String, hint: &str| {
             findings.push(Finding {
@@ -34,18 +36,38 @@ fn target(settings: &Settings, hook: &Hook, warn: &mut dyn FnMut(&str, String, &
                 warn("command", lack, "install it, or correct `command`; the service looks in its own PATH");
             }
         }
-        HookTarget::Url { url, bearer_file } => {
-            if !url.is_tls && !url.is_loopback() {
-                let message = format!("what is posted to {url} goes there in clear");
-                warn("url", message, "write `https://…`, if its receiver takes that");
-            }
-            let is_us = check_rights::are_the_services(&settings.service.data_dir);
-            let lack = bearer_file.as_ref().and_then(|file| lack_of_file(file, is_us));
-            if let Some((message, hint)) = lack {
-                warn("bearer_file", message, &hint);
-            }
-        }
+        HookTarget::Url { url, bearer_file } => posting(settings, url, bearer_file.as_deref(), warn),
     }
+}
+
+/// What is wrong with where something is posted to.
+fn posting(
+    settings: &Settings,
+    url: &PostUrl,
+    bearer_file: Option<&Path>,
+    warn: &mut dyn FnMut(&str, String, &str),
+) {
+    if !url.is_tls && !url.is_loopback() {
+        let message = format!("what is posted to {url} goes there in clear");
+        warn("url", message, "write `https://…`, if its receiver takes that");
+    }
+    let is_us = check_rights::are_the_services(&settings.service.data_dir);
+    if let Some((message, hint)) = bearer_file.and_then(|file| lack_of_file(file, is_us)) {
+        warn("bearer_file", message, &hint);
+    }
+}
+
+/// The same of `service.traces`.
+fn traces(settings: &Settings, places: &Places) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(Collector { url, bearer_file }) = &settings.service.traces {
+        posting(settings, url, bearer_file.as_deref(), &mut |key, message, hint| {
+            let message = format!("`{key}` of it: {message}");
+            let problem = places.of_service("traces", message, hint);
+            findings.push(Finding { level: Level::Warning, problem });
+        });
+    }
+    findings
 }
 
 /// What no rule that the hook is of gives rise to.

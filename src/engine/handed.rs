@@ -1,6 +1,5 @@
 //! A file that a program has just put there, to be taken once (`Act::HandOver`): where a watch was faster, it is that job.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -76,7 +76,7 @@ impl Engine {
         Self { inner: Arc::new(inner) }
     }
 
-    pub(super) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.inner.store
     }
 

@@ -6,6 +6,7 @@ mod input;
 mod outputs;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 pub use error::LandfallError;
 pub use ingestion::{Ingestion, Progress};
@@ -15,7 +16,8 @@ pub use outputs::{OutputFile, OutputRecords, OutputSlice, OutputSlices};
 use crate::allocator;
 use crate::config;
 use crate::control::{self, Reached};
-use crate::engine::{Door, Engine, JobFilter, Purpose, Running};
+use crate::engine::{Door, Engine, EngineError, JobFilter, Purpose, Running};
+use crate::hooks::Hooks;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::rule::Settings;
@@ -24,7 +26,10 @@ use crate::pipeline::Registry;
 /// Landfall within a program: what is handed to it goes through a rule of the configuration, as a file that lands in a folder does.
 ///
 /// Where a service has the data folder, that one does the work, by its own steps. Else this process does: it takes up what an earlier
-/// one left, watches no folder, and stops with [`Landfall::close`] or when this is dropped.
+/// one left, watches no folder, tells the hooks, and stops with [`Landfall::close`] or when this is dropped. Which of the two it is
+/// is found out once, when it is opened: where that service ends, calls fail, and it is to be opened again.
+///
+/// What it makes has the rights that this process's umask leaves, but for its data folder and claim folders, which are this user's alone.
 ///
 /// ```
 /// use landfall::pipeline::Registry;
@@ -35,6 +40,7 @@ use crate::pipeline::Registry;
 /// let config = folder.path().join("landfall.toml");
 /// # std::fs::create_dir(folder.path().join("in"))?;
 /// std::fs::write(&config, r#"
+///     config_version = 1
 ///     [service]
 ///     data_dir = "data"
 ///     free_min = "0"
@@ -43,7 +49,9 @@ use crate::pipeline::Registry;
 ///     paths = ["in/*.csv"]
 ///     records = { format = "csv", header = true }
 ///     [rule.output.main]
-///     path = "out/"
+///     path = "out/{stem}.csv"
+///     [rule.source]
+///     on_success = "delete"
 /// "#)?;
 /// let landfall = Landfall::open(Some(&config), Registry::with_builtin_steps())?;
 ///
@@ -65,8 +73,31 @@ use crate::pipeline::Registry;
 pub struct Landfall {
     door: Box<dyn Door>,
     /// None: a service does the work.
-    running: Option<Running>,
+    working: Option<Working>,
     settings: Settings,
+}
+
+/// What does the work in this process.
+struct Working {
+    running: Running,
+    hooks: Hooks,
+    stop_timeout: Duration,
+}
+
+impl Working {
+    fn begin(engine: &Engine, settings: &Settings, registry: Registry) -> Result<Self, LandfallError> {
+        let hooks = Hooks::new(engine.store().clone());
+        hooks.take(&settings.hooks)?; // before anything happens that they are to be told
+        let running = engine.start(settings.clone(), registry, Purpose::TakeUp)?;
+        Ok(Self { running, hooks, stop_timeout: settings.service.stop_timeout })
+    }
+
+    fn stop(self) -> Result<(), EngineError> {
+        let begun = Instant::now();
+        let stopped = self.running.stop();
+        self.hooks.stop(self.stop_timeout.saturating_sub(begun.elapsed()));
+        stopped
+    }
 }
 
 impl Landfall {
@@ -75,17 +106,18 @@ impl Landfall {
         allocator::bound_arenas();
         let file = config::find(config)?;
         let settings = config::load(&file, &registry)?;
-        let (door, running): (Box<dyn Door>, _) = match control::open_or_make(&settings)? {
+        let (door, working): (Box<dyn Door>, _) = match control::open_or_make(&settings)? {
             Reached::Service(client) => (Box::new(client), None),
             Reached::Engine(engine) => {
-                let running = Engine::start(&engine, settings.clone(), registry, Purpose::TakeUp)?;
-                (Box::new(engine), Some(running))
+                let working = Working::begin(&engine, &settings, registry)?;
+                (Box::new(engine), Some(working))
             }
         };
-        Ok(Self { door, running, settings })
+        Ok(Self { door, working, settings })
     }
 
-    /// Takes a file, or what a reader or records give, under this rule. It returns once its job is durable, and does not wait for it.
+    /// Takes a file, or what a reader or records give, under this rule. It returns once its job is durable, and does not wait for it. A
+    /// relative path goes by this process's working folder.
     ///
     /// A file is left as it is, unless it is [`Input::retired`]. A file for which a job is unfinished already is not taken twice.
     pub fn ingest<'a>(
@@ -111,13 +143,13 @@ impl Landfall {
     /// Ends the work of this process within `service.stop_timeout`: jobs that are not done stay as far as they are, and go on when it is
     /// opened again. A service goes on by itself. The fault that stopped it before, if one did.
     pub fn close(mut self) -> Result<(), LandfallError> {
-        Ok(self.running.take().map_or(Ok(()), Running::stop)?)
+        Ok(self.working.take().map_or(Ok(()), Working::stop)?)
     }
 }
 
 impl Drop for Landfall {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.running.take().map(Running::stop) {
+        if let Some(Err(error)) = self.working.take().map(Working::stop) {
             tracing::warn!(%error, "did not stop cleanly");
         }
     }

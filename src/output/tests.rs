@@ -1,10 +1,6 @@
 //! The outputs of a job from the first record to the published file.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "tests play the consumers, who take files away and read the first gzip member only"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests play the consumers")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::engine::{Door as _, Engine};
-use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
 use crate::model::notice::Notice;
 use crate::model::traces::Collector;
 use crate::posting::Poster;
@@ -42,18 +43,21 @@ pub(crate) struct Traces {
 impl Traces {
     /// From now on the jobs of this engine are told to the collector as they end.
     pub(crate) fn start(engine: &Engine, collector: Collector) -> io::Result<Self> {
-        let (stop, dropped) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (stop, no_room) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (give, taken) = sync_channel(JOBS_MAX);
         let posts = Posts {
+            engine: engine.clone(),
             collector,
             poster: Poster::default(),
             stop: Arc::clone(&stop),
-            dropped: Arc::clone(&dropped),
+            no_room: Arc::clone(&no_room),
+            not_taken: 0,
+            error: String::new(),
             told: None,
         };
         let posting = Builder::new().name("traces-post".into()).spawn(move || posts.run(&taken))?;
         let (engine, stops) = (engine.clone(), Arc::clone(&stop));
-        Builder::new().name("traces".into()).spawn(move || read_ended(&engine, &give, &dropped, &stops))?;
+        Builder::new().name("traces".into()).spawn(move || read_ended(&engine, &give, &no_room, &stops))?;
         Ok(Self { stop, posting })
     }
 
@@ -68,7 +72,7 @@ impl Traces {
 }
 
 /// Ends with the engine, which tells that it does.
-fn read_ended(engine: &Engine, give: &SyncSender<Value>, dropped: &AtomicU64, stop: &AtomicBool) {
+fn read_ended(engine: &Engine, give: &SyncSender<JobId>, no_room: &AtomicU64, stop: &AtomicBool) {
     for notice in engine.subscribe() {
         let Ok(notice) = notice else { return };
         let Notice::Changed(change) = notice else {
@@ -77,36 +81,35 @@ fn read_ended(engine: &Engine, give: &SyncSender<Value>, dropped: &AtomicU64, st
             }
             continue; // what was missed where it says so is not read up: there may be any number
         };
-        if !change.state.is_some_and(|state| state.is_final()) || change.before == change.state {
+        if !change.state.is_some_and(JobState::is_final) || change.before == change.state {
             continue;
         }
-        let Ok(job) = engine.show(&change.job.to_string()) else { continue };
-        match give.try_send(spans_of(&job)) {
+        match give.try_send(change.job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                dropped.fetch_add(1, Ordering::Relaxed);
+                no_room.fetch_add(1, Ordering::Relaxed);
             }
             Err(TrySendError::Disconnected(_)) => return,
         }
     }
 }
 
-fn spans_of(job: &Job) -> Value {
-    spans::of_job(job).into()
-}
-
 struct Posts {
+    engine: Engine,
     collector: Collector,
     poster: Poster,
     stop: Arc<AtomicBool>,
-    /// Jobs whose traces nobody took.
-    dropped: Arc<AtomicU64>,
-    /// When that was told last, and how many were.
+    /// Jobs that found no room among those that wait.
+    no_room: Arc<AtomicU64>,
+    /// Jobs whose traces were not taken, and why the last ones were not.
+    not_taken: u64,
+    error: String,
+    /// When that was told last, and how many both were.
     told: Option<(Instant, u64)>,
 }
 
 impl Posts {
-    fn run(mut self, taken: &Receiver<Value>) {
+    fn run(mut self, taken: &Receiver<JobId>) {
         while let Some(batch) = self.next_batch(taken) {
             if !batch.is_empty() {
                 self.post(&batch);
@@ -116,7 +119,7 @@ impl Posts {
     }
 
     /// None where nothing more comes.
-    fn next_batch(&self, taken: &Receiver<Value>) -> Option<Vec<Value>> {
+    fn next_batch(&self, taken: &Receiver<JobId>) -> Option<Vec<JobId>> {
         let mut batch = Vec::new();
         let mut until = Instant::now() + BATCH_TAKES;
         while batch.len() < BATCH_JOBS_MAX {
@@ -125,7 +128,7 @@ impl Posts {
                 until = Instant::now();
             }
             match taken.recv_timeout(until.saturating_duration_since(Instant::now()).min(LOOK_EVERY * 10)) {
-                Ok(spans) => batch.push(spans),
+                Ok(id) => batch.push(id),
                 Err(RecvTimeoutError::Disconnected) if batch.is_empty() => return None,
                 Err(RecvTimeoutError::Timeout) if stops && batch.is_empty() => return None,
                 Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
@@ -135,8 +138,15 @@ impl Posts {
         Some(batch)
     }
 
-    fn post(&mut self, batch: &[Value]) {
-        let body = spans::request(batch).to_string();
+    /// A job that is retried meanwhile, or forgotten, has no end to be told.
+    fn spans_of(&self, id: JobId) -> Option<Value> {
+        let job = self.engine.show(&id.to_string()).ok().filter(|job| job.state.is_final())?;
+        Some(spans::of_job(&job).into())
+    }
+
+    fn post(&mut self, batch: &[JobId]) {
+        let spans: Vec<_> = batch.iter().filter_map(|id| self.spans_of(*id)).collect();
+        let body = spans::request(&spans).to_string();
         let Collector { url, bearer_file } = &self.collector;
         let mut pauses = PAUSES.iter();
         loop {
@@ -144,8 +154,8 @@ impl Posts {
             let Err(error) = posted else { return };
             tracing::debug!(error, "the collector of traces did not take some");
             let Some(pause) = pauses.next().filter(|_| !self.stop.load(Ordering::Acquire)) else {
-                self.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                self.tell(&error);
+                self.not_taken += spans.len() as u64;
+                self.error = error;
                 return;
             };
             let until = Instant::now() + *pause;
@@ -155,22 +165,18 @@ impl Posts {
         }
     }
 
-    /// Those for which there was no room, which nobody else tells.
     fn tell_dropped(&mut self) {
-        self.tell("more jobs end than it takes");
-    }
-
-    fn tell(&mut self, why: &str) {
-        let dropped = self.dropped.load(Ordering::Relaxed);
+        let no_room = self.no_room.load(Ordering::Relaxed);
+        let dropped = no_room + self.not_taken;
         let (told_at, told) = self.told.unzip();
-        let is_new = dropped > told.unwrap_or(0);
-        if is_new && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+        if dropped > told.unwrap_or(0) && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             self.told = Some((Instant::now(), dropped));
             tracing::warn!(
-                jobs = dropped - told.unwrap_or(0),
-                error = why,
+                no_room,
+                not_taken = self.not_taken,
+                error = self.error,
                 hint = "look whether the collector of `service.traces` answers there; jobs are not affected",
-                "traces of jobs were dropped"
+                "traces of jobs were dropped since the start: so many found no room among those that wait, so many were not taken"
             );
         }
     }
