@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(take(shared, &path, &job.rule, &identity).expect("is known"), job.id);
         assert_eq!(shared.store.jobs().count(), 1);
         // It ended, and took the file away.
-        std::fs::remove_file(path.as_path()).expect("is there");
+        durable_fs::remove_file(path.as_path()).expect("is there");
         assert_eq!(take(shared, &path, &job.rule, &identity).expect("is known"), job.id);
     }
 

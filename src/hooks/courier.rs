@@ -348,9 +348,9 @@ mod tests {
     #[cfg(unix)]
     fn go_on(courier: &mut Courier, line: &mut Line, folder: &std::path::Path, tries: usize) -> Vec<String> {
         loop {
-            let tried = std::fs::read_to_string(folder.join("tries")).unwrap_or_default();
-            if tried.lines().count() >= tries {
-                return tried.lines().map(str::to_owned).collect();
+            let told = std::fs::read_to_string(folder.join("tries")).unwrap_or_default();
+            if told.lines().count() >= tries {
+                return told.lines().map(str::to_owned).collect();
             }
             courier.step(line).expect("goes on");
         }

@@ -124,7 +124,9 @@ mod tests {
     /// By a clock that is never set.
     fn tell(expected: &mut Expected, rules: &BTreeMap<String, Expect>, hours: u64) -> Vec<NothingCame> {
         let told = expected.overdue(rules, at(hours), |age| at(hours).checked_sub(age).ok());
-        told.iter().for_each(|nothing| expected.note_told(nothing));
+        for nothing in &told {
+            expected.note_told(nothing);
+        }
         told
     }
 

@@ -53,7 +53,7 @@ pub enum ReadError {
 impl ReadError {
     /// Of reading what comes out of a file: a layer's error stands within.
     pub(crate) fn of(path: &Path, error: io::Error) -> Self {
-        if error.get_ref().is_some_and(|inner| inner.is::<DecodeError>()) {
+        if matches!(error.get_ref(), Some(inner) if inner.is::<DecodeError>()) {
             return Self::from(DecodeError::from_io(error, path));
         }
         match error.kind() {

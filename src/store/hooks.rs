@@ -69,7 +69,7 @@ impl Lost {
     }
 
     /// How many are to be logged now: a flood of them floods no log.
-    fn to_log(&mut self, now: Instant) -> Option<u64> {
+    fn due_in_log(&mut self, now: Instant) -> Option<u64> {
         let (at, count) = self.logged.map_or((None, 0), |(at, count)| (Some(at), count));
         if at.is_some_and(|at| now.saturating_duration_since(at) < LOST_LOGGED_EVERY) {
             return None;
@@ -182,9 +182,9 @@ impl Hooks {
             METRICS.hook(&asking.hook.name, "lost");
             let mut lost = asking.lost();
             lost.note();
-            let to_log = lost.to_log(Instant::now());
+            let due_in_log = lost.due_in_log(Instant::now());
             drop(lost);
-            let Some(events) = to_log else { continue };
+            let Some(events) = due_in_log else { continue };
             tracing::warn!(
                 hook = asking.hook.name, %event, events, waiting = WAITING_MAX,
                 "events are lost, this one the newest: too many wait for this hook already"
@@ -462,7 +462,7 @@ mod tests {
         let (mut lost, begun) = (Lost::default(), Instant::now());
         let mut logged = |seconds| {
             lost.note();
-            lost.to_log(begun + Duration::from_secs(seconds))
+            lost.due_in_log(begun + Duration::from_secs(seconds))
         };
         let told: Vec<_> = [0, 1, 59, 60, 61, 121].into_iter().map(&mut logged).collect();
         assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);

@@ -1,5 +1,7 @@
 //! A job as spans: OTLP in its JSON encoding (ids in hexadecimal, moments as texts of nanoseconds).
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -134,7 +136,10 @@ fn nanoseconds(at: Timestamp) -> String {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").ok(); // writing to a string cannot fail
+        text
+    })
 }
 
 #[cfg(test)]
