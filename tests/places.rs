@@ -160,8 +160,8 @@ fn a_rule_that_is_let_go_on_without_its_mount_lets_no_other_rule_go_on() {
         "/ar: files that go there wait",
         "`landfall resume --rule one` once more",
     ]);
-    let would = ["is not paused", "/ar: files of rule \"one\" would go there as it is"];
-    world.landfall(&["resume", "--rule", "one", "--dry-run"]).done().says(&would);
+    let foretold = ["is not paused", "/ar: files of rule \"one\" would go there as it is"];
+    world.landfall(&["resume", "--rule", "one", "--dry-run"]).done().says(&foretold);
     world.landfall(&["resume", "--rule", "one"]).done().says(&["rule \"one\": goes on"]);
     service.wait_for(&world, "ar/x/one-2.txt");
     wait_until_done(&mut service, &world, 3);

@@ -297,7 +297,9 @@ fn what_was_said_of_a_rule_that_is_renamed_is_told_by_the_reload_the_log_and_the
         ["no rule has this name", "landfall resume --rule a", "landfall set --rule b --workers-max default"];
     reload(&world).done().says(&words);
     world.landfall(&["status"]).ends_with(1).says(&words);
-    words.iter().for_each(|word| service.wait_for_log(word));
+    for word in words {
+        service.wait_for_log(word);
+    }
     world.landfall(&["resume", "--rule", "a"]).done();
     world.landfall(&["set", "--rule", "b", "--workers-max", "default"]).done();
     world.landfall(&["status"]).done();
