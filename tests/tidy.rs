@@ -35,7 +35,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("posting", &["model", "durable_fs"]),
     // A program is started and ended as those of steps are.
     ("hooks", &["model", "clock", "telemetry", "pipeline", "posting", "store"]),
-    ("published", &["model", "allowance", "decode", "record"]),
+    ("published", &["model", "allowance", "durable_fs", "decode", "record"]),
     (
         "engine",
         &[

@@ -61,6 +61,7 @@ impl<'a> About<'a> {
         let outputs = rule
             .outputs
             .iter()
+            .filter(|(_, output)| !output.is_in_store) // that place is ours
             .map(|(category, output)| (vec!["output", category.as_str(), "path"], output.path.as_str()));
         let marker = rule.publish.marker.as_deref().map(|text| (vec!["publish", "marker"], text));
         let manifest = rule.publish.manifest.as_deref().map(|text| (vec!["publish", "manifest"], text));

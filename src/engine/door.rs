@@ -221,6 +221,7 @@ pub(crate) enum Act {
         /// The rule's name.
         rule: String,
         /// What it was when it was put there.
+        #[serde(with = "crate::model::identity::as_text")]
         identity: FileIdentity,
     },
     /// Has a file that lies there never taken, as long as it is the same.
@@ -424,7 +425,7 @@ mod tests {
             Act::Adopt { path: "/in/a.csv".into() },
             Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"retry":{"job":"a","forgets_decisions":true}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"drop_records":{"job":"a","records":"all","reason":"old"}},{"retry_records":{"job":"a","records":"3"}},{"edit_record":{"job":"a","number":3,"data_bytes":"MSxh"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"hand_over":{"path":"/in/a.csv","rule":"payments","identity":{"device":1,"inode":2,"size":3,"mtime_ns":4,"ctime_ns":5}}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"retry":{"job":"a","forgets_decisions":true}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"drop_records":{"job":"a","records":"all","reason":"old"}},{"retry_records":{"job":"a","records":"3"}},{"edit_record":{"job":"a","number":3,"data_bytes":"MSxh"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"hand_over":{"path":"/in/a.csv","rule":"payments","identity":"{\"device\":1,\"inode\":2,\"size\":3,\"mtime_ns\":4,\"ctime_ns\":5}"}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

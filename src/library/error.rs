@@ -7,6 +7,7 @@ use crate::config::Problems;
 use crate::engine::{EngineError, Refusal};
 use crate::model::fault::{Fault as _, FaultKind, JobError};
 use crate::model::os_text::escaped_path;
+use crate::model::shell;
 use crate::published::ReadError;
 use crate::store::StoreError;
 
@@ -46,6 +47,14 @@ pub enum LandfallError {
         /// What to do about that.
         hint: Option<String>,
     },
+    /// It was a whole file there, and a service took it; which job has it is not known yet.
+    #[error("{} was taken by the service, and its job is not known: {why}", escaped_path(path))]
+    TakenUnseen {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A record that was handed over would not be the one record that it is.
     #[error("record {number} cannot be written as one: {reason}")]
     Record {
@@ -76,13 +85,19 @@ impl LandfallError {
             Self::Engine(error) => error.hint(),
             Self::Output(error) => error.hint(),
             Self::Input { .. } => Some("make the folder, and let this program write there".into()),
-            Self::Taken { .. } => Some("give it another name, or move away what lies there".into()),
+            Self::Taken { .. } => Some(
+                "give it another name; if it is what an earlier call left there, hand it over by `Input::file(path).retired()`".into(),
+            ),
             Self::NotTaken { hint, .. } => {
-                let hint = hint.as_deref().map(|hint| format!("{hint}; then ")).unwrap_or_default();
+                let hint = hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
                 Some(format!(
-                    "{hint}hand it over as a file (`Input::file(path).retired()`), not once more as a stream; a service that watches takes it"
+                    "do not hand the same over again: a service that watches takes it once nothing is in the way{hint}; else hand it over as a file, by `Input::file(path).retired()`"
                 ))
             }
+            Self::TakenUnseen { path, .. } => Some(format!(
+                "do not hand the same over again: `landfall find --source {}` tells its job",
+                shell::word(path)
+            )),
             Self::Record { .. } => Some("write it as the rule's `records` are read, or drop it".into()),
             Self::Rule { .. } => Some(
                 "`Input::with_header` gives records a header; `Input::reader` takes a text as it is".into(),

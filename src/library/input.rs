@@ -109,13 +109,17 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What nobody but this process could have taken is not left there. Beside a service it stays: its watch may take it any moment.
+/// What nobody but this process could have taken is not left there. Beside a service it stays: its watch may take it any moment, or has,
+/// and a service that does not answer may have done what it was asked to.
 fn taken_back(door: &dyn Door, path: &Path, identity: &FileIdentity, refusal: Refusal) -> LandfallError {
     let lies_there = durable_fs::identity_at(path).ok().flatten().is_some_and(|found| found == *identity);
-    if !lies_there || (!door.is_service() && durable_fs::remove_file(path).is_ok()) {
-        return refusal.into();
+    let (path, why) = (path.to_owned(), refusal.to_string());
+    match (door.is_service(), lies_there) {
+        (false, true) if durable_fs::remove_file(&path).is_ok() => refusal.into(),
+        (false, false) => refusal.into(),
+        (_, true) => LandfallError::NotTaken { path, why, hint: refusal.hint() },
+        (true, false) => LandfallError::TakenUnseen { path, why },
     }
-    LandfallError::NotTaken { path: path.to_owned(), why: refusal.to_string(), hint: refusal.hint() }
 }
 
 impl From<PathBuf> for Input<'_> {

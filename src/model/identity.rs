@@ -20,6 +20,22 @@ pub struct FileIdentity {
     pub ctime_ns: i128,
 }
 
+/// In one text: what is told apart by a tag has no room for integers of 128 bits.
+pub(crate) mod as_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::FileIdentity;
+
+    pub(crate) fn serialize<S: Serializer>(identity: &FileIdentity, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&serde_json::to_string(identity).map_err(serde::ser::Error::custom)?)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<FileIdentity, D::Error> {
+        serde_json::from_str(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
 impl FileIdentity {
     /// Whether both are the same file, whatever it holds.
     pub fn same_file(&self, other: &Self) -> bool {

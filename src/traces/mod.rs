@@ -116,6 +116,10 @@ impl Posts {
             }
             self.tell_dropped();
         }
+        // At the end all of them, whenever some were told last.
+        self.not_taken += taken.try_iter().count() as u64;
+        self.told = self.told.and_then(|(at, dropped)| Some((at.checked_sub(TELL_EVERY)?, dropped)));
+        self.tell_dropped();
     }
 
     /// None where nothing more comes.
