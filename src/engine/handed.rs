@@ -36,11 +36,13 @@ pub(super) fn take(
     };
     let until = Instant::now() + LOOKED_FOR;
     loop {
+        // Asked first: one that ends in between is found by its row.
+        let is_claimed = !shared.claims.taken.jobs_of(identity).is_empty();
         if let Some(job) = taker(shared, path, identity)? {
             return of_rule(&job, rule);
         }
         let lies_there = durable_fs::identity_at(path.as_path()).ok().flatten();
-        if lies_there.is_some_and(|found| found.same_content(identity)) {
+        if !is_claimed && lies_there.is_some_and(|found| found.same_content(identity)) {
             return Err(refused_at_once(refused));
         }
         if Instant::now() > until {
