@@ -1,5 +1,6 @@
 //! What can be done by a request. Each [`Act`] has its line here, and nothing else: from it come its route, what is taken from the request,
-//! and its part of the OpenAPI document. A test compares the lines with the acts that there are.
+//! and its part of the OpenAPI document. A test compares the lines with the acts that there are. One has none: `hand_over`, for a program
+//! that has just written the file and knows its identity.
 
 use serde_json::{Map, Value};
 
@@ -164,7 +165,9 @@ mod tests {
     #[test]
     fn every_act_has_its_line_and_its_fields() {
         let lines: BTreeSet<String> = ACTS.iter().map(|line| line.name.to_owned()).collect();
-        assert_eq!(lines, names_of_acts(), "give a new act its line in `ACTS`");
+        let mut acts = names_of_acts();
+        assert!(acts.remove("hand_over"), "it is there, and for programs alone");
+        assert_eq!(lines, acts, "give a new act its line in `ACTS`");
         for line in ACTS {
             let value = |field: &Param| match field.kind {
                 Kind::Integer(min, _) => Value::from(min),
