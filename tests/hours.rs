@@ -108,6 +108,7 @@ fn what_runs_when_its_window_closes_is_put_down_and_goes_on_when_it_opens_over_a
     world.write("go", "");
     service.kill();
     let mut service = world.start();
+    service.wait_until_it_watches(); // who asks before it answers is told by the store
     wait_until_it_waits(&mut service, &world, "begun.txt");
     assert!(!world.has("out/a-begun.main"));
     configure(&world, &format!("{gated}{}", window(-60, 60)));
