@@ -420,9 +420,8 @@ pub(crate) fn mounts_away(rules: &[Rule]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tests::World;
-    use crate::model::places::Lies;
-    use crate::pipeline::Registry;
+    #[cfg(unix)]
+    use crate::{engine::tests::World, model::places::Lies, pipeline::Registry};
 
     fn group() -> Arc<str> {
         Arc::from("/")

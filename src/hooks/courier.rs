@@ -296,6 +296,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
     use crate::model::hook::HookEvent;
 
     #[test]
