@@ -11,8 +11,7 @@ use tempfile::NamedTempFile;
 use super::error::LandfallError;
 use crate::decode;
 use crate::durable_fs;
-use crate::engine::{self, Act, Door, EngineError, Refusal};
-use crate::model::fault::JobError;
+use crate::engine::{self, Act, Door, Refusal};
 use crate::model::identity::FileIdentity;
 use crate::model::job_id::JobId;
 use crate::model::rule::{Rule, Settings};
@@ -203,8 +202,10 @@ impl<'p> Writing<'p> {
         let folder = durable_fs::real_path(durable_fs::parent_of(self.path)).map_err(failed)?;
         let path = folder.join(self.path.file_name().unwrap_or_default());
         let file = file.persist_noclobber(&path).map_err(|error| failed(error.error))?;
-        let identity = durable_fs::identity(&file).map_err(failed)?;
-        durable_fs::sync_folder(&folder).map_err(|error| EngineError::from(JobError::from_fault(&error)))?;
+        // From here on it lies there, whatever fails.
+        let not_taken = |why: String| LandfallError::NotTaken { path: path.clone(), why, hint: None };
+        let identity = durable_fs::identity(&file).map_err(|error| not_taken(error.to_string()))?;
+        durable_fs::sync_folder(&folder).map_err(|error| not_taken(error.to_string()))?;
         Ok((path, identity))
     }
 }
