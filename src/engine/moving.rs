@@ -384,7 +384,7 @@ mod tests {
                 "it is tried again"
             );
             assert!(said.contains(&*file.to_string_lossy()) && said.contains("2 times"), "{said}");
-            assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("/went")), "{error:?}");
+            assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("went")), "{error:?}");
             assert!(is_there(&file));
         }
         assert_eq!(std::fs::read_dir(&went).expect("is listed").count(), 0, "nothing half is left");
