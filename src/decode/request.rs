@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use crate::allowance::Allowance;
-use crate::model::rule::{Decode, Records};
+use crate::model::rule::{Decode, Layer, OnBadEncoding, Records};
 
 /// Everything that decoding needs to know besides the file.
 pub struct DecodeRequest<'a> {
@@ -34,4 +35,20 @@ pub struct Progress {
     pub bytes_read: AtomicU64,
     /// Bytes of the entries after decryption and decompression, before character decoding.
     pub bytes_decoded: AtomicU64,
+}
+
+/// How a file that a job wrote is read again: by these layers, as bytes, whatever the rule asks of its sources, and however long whoever reads
+/// it takes.
+pub(crate) fn of_output(decode: &Decode, layers: Vec<Layer>) -> Decode {
+    Decode {
+        layers,
+        require_encrypted: false,
+        entries: Vec::new(),
+        expanded_max: u64::MAX,
+        ratio_max: u64::MAX,
+        time_max: Duration::MAX,
+        encoding: "utf-8".to_owned(),
+        on_bad_encoding: OnBadEncoding::Raw,
+        ..decode.clone()
+    }
 }

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use super::error::ReadError;
 use crate::allowance::Allowance;
-use crate::decode::{DecodeRequest, Decoder};
+use crate::decode::{self, DecodeRequest, Decoder};
 use crate::durable_fs;
-use crate::model::rule::{Decode, Layer, OnBadEncoding, Rule};
+use crate::model::rule::{Layer, Rule};
 
 /// What reading takes besides the file.
 pub(crate) struct Keys<'a> {
@@ -58,16 +58,7 @@ pub(crate) fn with_text<T, E: From<ReadError>>(
     if layers.is_empty() {
         return take(&mut file);
     }
-    let decode = Decode {
-        layers,
-        expanded_max: u64::MAX,
-        ratio_max: u64::MAX,
-        require_encrypted: false,
-        entries: Vec::new(),
-        encoding: "utf-8".to_owned(),
-        on_bad_encoding: OnBadEncoding::Raw,
-        ..rule.decode.clone()
-    };
+    let decode = decode::of_output(&rule.decode, layers);
     let request = DecodeRequest {
         shown_path: path,
         decode: &decode,

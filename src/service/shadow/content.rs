@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::outline::Outline;
 use crate::allowance::Allowance;
-use crate::decode::{DecodeError, DecodeRequest, Decoder};
+use crate::decode::{self, DecodeError, DecodeRequest, Decoder};
 use crate::durable_fs;
-use crate::model::rule::{Decode, Layer, OnBadEncoding, Rule};
+use crate::model::rule::{Layer, Rule};
 
 /// What unpacking may take beside its buffers.
 const MEMORY_MAX: u64 = 256 << 20;
@@ -73,17 +72,7 @@ fn unpacked(
     rule: &Rule,
     spool_dir: &Path,
 ) -> Result<Outline, Unreadable> {
-    let decode = Decode {
-        layers: vec![layer],
-        require_encrypted: false,
-        entries: Vec::new(),
-        expanded_max: u64::MAX,
-        ratio_max: u64::MAX,
-        time_max: Duration::MAX,
-        encoding: "utf-8".to_owned(),
-        on_bad_encoding: OnBadEncoding::Raw,
-        ..rule.decode.clone()
-    };
+    let decode = decode::of_output(&rule.decode, vec![layer]);
     let request = DecodeRequest {
         shown_path: path,
         decode: &decode,
