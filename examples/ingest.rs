@@ -8,11 +8,25 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use landfall::pipeline::Registry;
-use landfall::{Input, Landfall};
+use landfall::{Input, Landfall, LandfallError};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ingest: {error}");
+            if let Some(hint) = error.downcast_ref::<LandfallError>().and_then(LandfallError::hint) {
+                eprintln!("  hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(config), Some(rule), Some(path)) = (arguments.next(), arguments.next(), arguments.next())
     else {
@@ -27,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     for output in ingestion.outputs()? {
         for record in output.records() {
-            out.write_all(&record?)?;
+            out.write_all(&record.map_err(LandfallError::from)?)?;
             out.write_all(b"\n")?;
         }
     }

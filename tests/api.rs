@@ -490,6 +490,44 @@ fn the_document_names_every_path_and_they_answer() {
     service.stop();
 }
 
+/// Goal: what is named wrongly is told with what there is, in the words of a query.
+#[test]
+fn what_an_output_or_a_source_has_not_is_not_found_and_what_there_is_is_told() {
+    let rule = "paths = ['in/*.zip']\noutput = { main = { path = 'out/{stem}.{entry}' } }";
+    let world = World::with_service(SOCKET, rule);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.sh(
+        "printf 'a\n' > one.csv; printf 'b\n' > two.csv; zip -q both.zip one.csv two.csv; mv both.zip in",
+    );
+    service.wait_for(&world, "archive/both.zip");
+    let id = service.wait_until("it is done", || {
+        let jobs = ask(&world, "/v1/jobs?state=completed").json();
+        jobs["jobs"][0]["id"].as_str().map(str::to_owned)
+    });
+    let hint = |path: &str, status: u16, word: &str| {
+        let answer = ask(&world, &format!("/v1/jobs/{id}/{path}"));
+        assert_problem(&answer, status, word);
+        let hint = answer.json()["hint"].as_str().expect("a hint").to_owned();
+        assert!(!hint.contains("--"), "{hint}");
+        hint
+    };
+    let category = hint("output?category=huge", 404, "no-such-output");
+    assert!(category.contains("main"), "{category}");
+    let entry = hint("output?entry=three.csv", 404, "no-such-output");
+    assert!(entry.contains("one.csv, two.csv"), "{entry}");
+    hint("output?entry=one.csv&first=2", 404, "no-such-record");
+    hint("output?entry=one.csv&first=2&last=1", 400, "bad-request");
+    hint("output", 409, "refused");
+    let entry = hint("trace?record=1&entry=three.csv", 404, "no-such-entry");
+    assert!(entry.contains("`entry`") && entry.contains("one.csv"), "{entry}");
+    hint("trace?record=1", 404, "no-such-entry");
+    hint("trace?record=2&entry=one.csv", 404, "no-such-record");
+    world.sh("rm out/both.one.csv");
+    hint("output?entry=one.csv", 409, "refused");
+    service.stop();
+}
+
 /// By a parser of another make, which is strict: what it reads.
 fn parsed(world: &World, text: &str) -> Vec<(String, String, f64)> {
     world.write("scraped", text);

@@ -45,6 +45,22 @@ fn records_come_out_as_they_were_handed_over_and_are_counted() {
     landfall.close().expect("stops");
 }
 
+/// A step may leave a record of a csv without a byte; one of a source would be no record.
+#[test]
+fn a_record_that_a_step_left_empty_is_one_of_its_output() {
+    let world = World::new(
+        "records = { format = \"csv\", header = true }
+         pipeline = [{ step = \"exec\", command = [\"sed\", \"-u\", \"s/^2.*//\"] }]
+         output = { main = { path = \"out/{stem}.csv\" } }",
+    );
+    let landfall = open(&world);
+    let input = Input::records(world.path("in/a.csv"), ["1,a", "2,b", "3,c"]).with_header("id,name");
+    let job = landfall.ingest(input, RULE).expect("is taken").wait().expect("ends");
+    let output = only(&landfall, job.id);
+    let found: Vec<_> = output.records().collect::<Result<_, _>>().expect("is read");
+    assert_eq!((found, output.published().records), (["1,a", "", "3,c"].map(Vec::from).into(), 3));
+}
+
 #[test]
 fn failed_records_are_given_with_their_errors_and_the_others_come_out() {
     let world = World::new(
@@ -145,6 +161,61 @@ fn an_output_that_is_kept_in_the_store_is_read_as_others_are_and_goes_with_its_j
     assert!(told.stderr.contains("there is no job"), "{}", told.stderr);
 }
 
+const DESTROYS: &str = "config_version = 1
+    [service]
+    data_dir = \"data\"
+    free_min = \"0\"
+    retention = \"2s\"
+    [[rule]]
+    name = \"payments\"
+    paths = [\"in/*\"]
+    ready = { stable_for = \"1ms\" }
+    records = { format = \"lines\" }
+    output = { main = { keep_output = \"store\" } }
+    source = { on_success = \"delete\", on_complete = \"destroy\" }
+";
+
+/// Goal: what is destroyed once it is done stays as long as a program reads it, in this process and beside a service.
+#[test]
+fn what_is_destroyed_when_done_stays_as_long_as_a_program_reads_it() {
+    for beside in [false, true] {
+        let world = World::with_config(DESTROYS);
+        std::fs::create_dir(world.path("in")).expect("the folder is new");
+        let service = beside.then(|| {
+            let mut service = world.start();
+            service.wait_until_it_watches();
+            service
+        });
+        let landfall = open(&world);
+        let records = ["one", "two"];
+        let input = Input::records(world.path("in/read.txt"), records);
+        let read = landfall.ingest(input, RULE).expect("is taken").wait().expect("ends").id;
+        let output = only(&landfall, read);
+        // One that nobody reads goes meanwhile: it ended later.
+        let input = Input::records(world.path("in/other.txt"), ["three"]);
+        let other = landfall.ingest(input, RULE).expect("is taken").wait().expect("ends").id;
+        let path = only(&landfall, other).published().path.as_path().to_owned();
+        let is_listed = |id| landfall.ingestion(id).job().is_ok();
+        wait_until("the other one is destroyed", || (!path.exists()).then_some(()));
+        assert!(!is_listed(other) && is_listed(read));
+        let found: Vec<_> = output.records().collect::<Result<_, _>>().expect("is read");
+        assert_eq!(found, records.map(str::as_bytes));
+        let path = output.published().path.as_path().to_owned();
+        drop(output);
+        match service {
+            Some(service) => {
+                wait_until("it is destroyed too", || (!path.exists()).then_some(()));
+                landfall.close().expect("the service goes on");
+                service.stop();
+            }
+            None => landfall.close().expect("stops"),
+        }
+        assert!(!path.exists());
+        assert_eq!(world.jobs(), Vec::<serde_json::Value>::new());
+        world.landfall(&["find", "--source", "in/read.txt"]).done().says(&["in/read.txt"]);
+    }
+}
+
 /// A stream that breaks off.
 struct Broken;
 impl Read for Broken {
@@ -235,6 +306,45 @@ fn what_is_not_taken_is_told_with_where_it_lies_or_is_not_left_there() {
     let refused = refused.expect_err("it is paused");
     assert!(matches!(&refused, LandfallError::NotTaken { path, .. } if path.is_file()), "{refused:?}");
     service.stop();
+}
+
+#[test]
+fn who_waits_for_a_job_beside_a_service_outlives_a_restart_of_it() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    world.write_gate();
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let landfall = open(&world);
+    let text = lines(2000);
+    let records: Vec<_> = text.lines().collect();
+    let ingestion =
+        landfall.ingest(Input::records(world.path("in/lines.txt"), records), RULE).expect("is taken");
+    wait_until("its job is at work", || world.has("reached").then_some(()));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ingestion.wait());
+        service.kill();
+        world.write("go", "");
+        let mut service = world.start();
+        let job = waiting.join().expect("no panic").expect("ends");
+        assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+        service.wait_until_it_watches();
+        assert_eq!(only(&landfall, job.id).published().records, 2000, "it asks the one that is there now");
+        service.stop();
+    });
+}
+
+#[test]
+fn a_rule_that_takes_no_file_is_refused_before_anything_is_written() {
+    for mode in ["off", "shadow"] {
+        let world = World::new(&format!("mode = \"{mode}\""));
+        let landfall = open(&world);
+        let refused =
+            landfall.ingest(Input::records(world.path("in/a.txt"), ["one"]), RULE).map(|it| it.id());
+        let refused = refused.expect_err("it takes none");
+        assert!(matches!(refused, LandfallError::NotLive { .. }), "{refused:?}");
+        assert!(refused.to_string().contains(mode) && refused.hint().is_some(), "{refused}");
+        assert_eq!(world.files("in"), Vec::<String>::new());
+    }
 }
 
 #[test]

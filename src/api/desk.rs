@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -15,11 +15,13 @@ use axum::routing::any;
 
 use super::acts::ActLine;
 use super::metrics::Scrapes;
+use super::outputs::Outputs;
 use super::params::Asked;
 use super::pipe::{Giver, Piece, pipe};
 use super::problem::Problem;
 use super::routes::{Route, Work, routes, trace};
 use super::token::{Refusals, Tokens};
+use super::turns::Turns;
 use super::{events, openapi};
 use crate::engine::{Door as _, Engine};
 use crate::listing::Stop;
@@ -36,47 +38,12 @@ const BODY_TAKES: Duration = Duration::from_secs(10);
 const ANSWER_TAKES: Duration = Duration::from_secs(40);
 /// Questions that threads work at, at once.
 const ANSWERS_MAX: usize = 16;
-/// Of these, outputs that are read: whoever takes one slowly holds up no other question.
-const OUTPUTS_MAX: usize = 4;
 /// Records that are traced, at once: each may take as much memory as the service.
 const TRACES_MAX: usize = 1;
 /// Those who listen to events, at once.
 const LISTENERS_MAX: usize = 16;
 
 const JSON: &str = "application/json";
-
-/// So many at once, and no waiting.
-#[derive(Debug)]
-pub(super) struct Turns {
-    taken: AtomicUsize,
-    max: usize,
-}
-
-impl Turns {
-    pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicUsize::new(0), max })
-    }
-
-    pub(super) fn take(self: &Arc<Self>) -> Option<Turn> {
-        let more = |taken: usize| (taken < self.max).then_some(taken + 1);
-        let taken = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        taken.is_ok().then(|| Turn(Arc::clone(self)))
-    }
-
-    pub(super) fn are_all_back(&self) -> bool {
-        self.taken.load(Ordering::Acquire) == 0
-    }
-}
-
-/// Given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Turn(Arc<Turns>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::AcqRel);
-    }
-}
 
 /// Who sent a request.
 #[derive(Clone, Debug)]
@@ -96,7 +63,7 @@ pub(super) struct Desk {
     refusals: Refusals,
     document: String,
     answers: Arc<Turns>,
-    outputs: Arc<Turns>,
+    outputs: Outputs,
     traces: Arc<Turns>,
     listeners: Arc<Turns>,
     pub(super) stops: AtomicBool,
@@ -112,7 +79,7 @@ impl Desk {
             refusals: Refusals::default(),
             document: openapi::document(&routes()),
             answers: Turns::new(ANSWERS_MAX),
-            outputs: Turns::new(OUTPUTS_MAX),
+            outputs: Outputs::new(),
             traces: Turns::new(TRACES_MAX),
             listeners: Turns::new(LISTENERS_MAX),
             stops: AtomicBool::new(false),
@@ -121,7 +88,8 @@ impl Desk {
 
     /// Whether nobody is being answered, or listens.
     pub(super) fn is_idle(&self) -> bool {
-        [&self.answers, &self.outputs, &self.traces, &self.listeners].iter().all(|turns| turns.are_all_back())
+        [&self.answers, &self.traces, &self.listeners].iter().all(|turns| turns.are_all_back())
+            && self.outputs.are_all_back()
     }
 
     /// Every path that there is.
@@ -189,13 +157,19 @@ impl Desk {
             Work::Ready => Ok(self.ready()),
             Work::Document => Ok(json(StatusCode::OK, self.document.clone())),
             Work::Events => self.tell_events(asked),
-            Work::Ask(_) | Work::Trace | Work::Act(_) | Work::Halt(_) | Work::Pace(..) | Work::Metrics => {
-                let turns = match &route.work {
-                    Work::Trace => &self.traces,
-                    _ if route.is_output() => &self.outputs,
-                    _ => &self.answers,
+            Work::Ask(_)
+            | Work::Output
+            | Work::Trace
+            | Work::Act(_)
+            | Work::Halt(_)
+            | Work::Pace(..)
+            | Work::Metrics => {
+                let turn = match &route.work {
+                    Work::Trace => self.traces.take(),
+                    Work::Output => self.outputs.take(),
+                    _ => self.answers.take(),
                 };
-                let Some(turn) = turns.take() else {
+                let Some(turn) = turn else {
                     return Err(Problem::busy("so many questions of this kind are being answered already"));
                 };
                 let (desk, route) = (Arc::clone(self), Arc::clone(route));
@@ -223,6 +197,7 @@ impl Desk {
     fn work(&self, route: &Route, asked: &Asked, by: &str, out: &mut Giver) -> Result<(), Problem> {
         match &route.work {
             Work::Ask(ask) => ask(&self.engine, asked, out).map_err(|stop| problem_of(&stop)),
+            Work::Output => self.outputs.print(&self.engine, asked, out),
             Work::Trace => trace(&self.engine, asked, out).map_err(|stop| problem_of(&stop)),
             Work::Act(line) => self.act(line, asked, by, out),
             Work::Metrics => {

@@ -16,6 +16,7 @@ mod desk;
 mod events;
 mod metrics;
 mod openapi;
+mod outputs;
 mod params;
 mod pipe;
 mod problem;
@@ -25,6 +26,7 @@ mod server;
 mod socket;
 mod tls;
 mod token;
+mod turns;
 
 use std::io;
 use std::net::SocketAddr;

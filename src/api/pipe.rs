@@ -19,8 +19,8 @@ use super::problem::Problem;
 const PIECE_BYTES: usize = 32 << 10;
 /// Pieces that wait for the reader.
 const PIECES_MAX: usize = 2;
-/// A reader that takes nothing for so long is given up.
-const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// A reader that takes nothing for so long is given up. A slow one takes some 100 KB at a time, which the system holds for it.
+pub(super) const TAKEN_WITHIN: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(super) enum Piece {
@@ -51,14 +51,19 @@ impl Shared {
 }
 
 pub(super) fn pipe() -> (Giver, Taker) {
+    pipe_within(TAKEN_WITHIN)
+}
+
+fn pipe_within(taken_within: Duration) -> (Giver, Taker) {
     let shared = Arc::new(Shared::default());
-    (Giver { shared: Arc::clone(&shared), buffer: Vec::new() }, Taker { shared })
+    (Giver { shared: Arc::clone(&shared), buffer: Vec::new(), taken_within }, Taker { shared })
 }
 
 /// What a thread writes its answer into.
 pub(super) struct Giver {
     shared: Arc<Shared>,
     buffer: Vec<u8>,
+    taken_within: Duration,
 }
 
 impl Giver {
@@ -85,7 +90,7 @@ impl Giver {
 
     fn give(&self, piece: Piece) -> io::Result<()> {
         let is_full = |state: &mut State| state.pieces.len() >= PIECES_MAX && !state.taker_is_gone;
-        let waited = self.shared.room.wait_timeout_while(self.shared.lock(), TAKEN_WITHIN, is_full);
+        let waited = self.shared.room.wait_timeout_while(self.shared.lock(), self.taken_within, is_full);
         let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.taker_is_gone || waited.timed_out() {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -192,5 +197,38 @@ impl hyper::body::Body for Rest {
             }
             Some(Piece::Refused(_)) | None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(taker: &Taker) -> Option<Piece> {
+        let mut context = Context::from_waker(Waker::noop());
+        match taker.poll_next(&mut context) {
+            Poll::Ready(piece) => piece,
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn who_takes_something_now_and_then_has_all_of_it_and_who_takes_nothing_is_given_up() {
+        let within = Duration::from_millis(500);
+        let (mut giver, taker) = pipe_within(within);
+        let giving = std::thread::spawn(move || {
+            let begun = std::time::Instant::now();
+            let given = (0..20).try_for_each(|_| giver.write_all(&[0; PIECE_BYTES]));
+            (given, begun.elapsed())
+        });
+        for _ in 0..15 {
+            std::thread::sleep(within / 10); // how slowly it reads
+            while take(&taker).is_none() {
+                std::thread::yield_now();
+            }
+        }
+        let (given, time) = giving.join().expect("no panic");
+        assert_eq!(given.expect_err("it is given up").kind(), io::ErrorKind::BrokenPipe);
+        assert!(time > within * 2, "it was given up only after it took nothing: {time:?}");
     }
 }

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::engine::Refusal;
-use crate::model::fault::FaultKind;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::shown_json;
 
 #[derive(Clone, Debug)]
@@ -88,6 +88,8 @@ impl Problem {
         let (kind, status) = match refusal {
             Refusal::NoSuchJob { .. } => ("no-such-job", S::NOT_FOUND),
             Refusal::NoSuchRecord { .. } => ("no-such-record", S::NOT_FOUND),
+            Refusal::NoSuchEntry { .. } => ("no-such-entry", S::NOT_FOUND),
+            Refusal::SourceHasNoRecord { .. } => ("no-such-record", S::NOT_FOUND),
             Refusal::Ambiguous { .. } => ("ambiguous", S::CONFLICT),
             Refusal::NotRunning => ("not-running", S::SERVICE_UNAVAILABLE),
             Refusal::Fault(error) => match error.kind {
@@ -100,7 +102,19 @@ impl Problem {
             },
         };
         let mut problem = Self::new(kind, status, refusal.to_string(), "");
-        problem.told.hint = refusal.hint();
+        problem.told.hint = match refusal {
+            Refusal::NoSuchEntry { there, .. } => {
+                Some(format!("say which one by `entry`: {}", there.join(", ")))
+            }
+            _ => refusal.hint(),
+        };
+        problem
+    }
+
+    /// What is asked for is not there; the error says what is.
+    pub(super) fn not_there(kind: &str, error: &dyn Fault) -> Self {
+        let mut problem = Self::new(kind, StatusCode::NOT_FOUND, error.to_string(), "");
+        problem.told.hint = error.hint();
         problem
     }
 

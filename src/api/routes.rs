@@ -5,16 +5,15 @@ use std::io::Write;
 
 use super::acts::{ACTS, ActLine, JOB};
 use super::params::{Asked, Kind, Param};
-use crate::engine::{Door, Engine, JobFilter, Refusal, Sought, TraceAsked};
+use super::pipe::Giver;
+use crate::engine::{Door, Engine, JobFilter, Sought, TraceAsked};
 use crate::listing::trace::Traced;
 use crate::listing::{self, Stop};
-use crate::model::fault::{FaultKind, JobError};
 use crate::model::halts::{Halting, Scope};
 use crate::model::job_state::JobState;
 use crate::model::job_view::{VIEW_VERSION, job_json};
 use crate::model::pace::Paced;
 use crate::model::shown_json;
-use crate::published::{self, ReadError};
 
 /// How a request is answered.
 pub(super) enum Work {
@@ -25,6 +24,8 @@ pub(super) enum Work {
     Halt(fn(Scope) -> Halting),
     /// Limits a rule or a throttle, whose name is this parameter.
     Pace(&'static str, fn(String) -> Paced),
+    /// The bytes of an output, and not JSON.
+    Output,
     /// Where one record of a job went.
     Trace,
     Events,
@@ -52,14 +53,9 @@ impl Route {
         match self.work {
             Work::Events => "text/event-stream",
             Work::Metrics => super::metrics::CONTENT,
-            _ if self.is_output() => "application/octet-stream",
+            Work::Output => "application/octet-stream",
             _ => "application/json",
         }
-    }
-
-    /// Whether it answers the bytes of an output, and not JSON.
-    pub(super) fn is_output(&self) -> bool {
-        self.answer == OUTPUT
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -192,7 +188,7 @@ fn of_job() -> [Route; 5] {
             "What a job published, unpacked, as `landfall output`: one output of it, or some of its records",
             OF_OUTPUT,
             OUTPUT,
-            Work::Ask(output),
+            Work::Output,
         ),
         get(
             "/v1/jobs/{job}/trace",
@@ -320,35 +316,14 @@ fn record(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Sto
     listing::records::show_json(out, door, asked.text("job").unwrap_or_default(), number)
 }
 
-fn output(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
-    let job = asked.text("job").unwrap_or_default();
-    let (job, rule) = (door.show(job)?, door.rule_of(job)?);
-    let range = published::Range {
-        first: asked.number("first").unwrap_or(1),
-        last: asked.number("last").unwrap_or(u64::MAX),
-    };
-    let all = asked.number("first").is_none() && asked.number("last").is_none();
-    if range.first > range.last {
-        let message = "`first` is behind `last`".to_owned();
-        let hint = Some("give them in the order of the file".to_owned());
-        return Err(Refusal::Fault(JobError { kind: FaultKind::Input, message, hint }).into());
-    }
-    let refused = |error: ReadError| match error {
-        ReadError::Print(error) => Stop::Output(error),
-        error => Stop::Refused(Refusal::from_fault(&error)),
-    };
-    let chosen = published::chosen(&job, asked.text("category"), asked.text("entry")).map_err(refused)?;
-    let output = published::only(&job, &chosen).map_err(refused)?;
-    published::print_alone(output, &rule, (!all).then_some(range), out).map_err(refused)
-}
-
 /// As JSON.
-pub(super) fn trace(engine: &Engine, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+pub(super) fn trace(engine: &Engine, asked: &Asked, out: &mut Giver) -> Result<(), Stop> {
     let wanted = TraceAsked {
         record: asked.number("record").unwrap_or_default(),
         entry: asked.text("entry").map(str::to_owned),
     };
-    let (job, trace) = engine.trace(asked.text("job").unwrap_or_default(), &wanted)?;
+    let job = asked.text("job").unwrap_or_default();
+    let (job, trace) = engine.trace(job, &wanted, &|| !out.is_unread())?;
     let traced = Traced::new(engine, &job, &trace)?;
     Ok(writeln!(out, "{}", shown_json::to_string(&traced.view())?)?)
 }

@@ -20,12 +20,16 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(unix)]
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
-use super::desk::{By, Desk, Turns};
+use super::desk::{By, Desk};
+use super::pipe::TAKEN_WITHIN;
 use super::token::{self, Tokens};
+use super::turns::Turns;
 use super::{ApiError, tls};
 use crate::engine::Engine;
 use crate::model::api::{Api, Listen};
@@ -38,7 +42,9 @@ const HANDSHAKE_TAKES: Duration = Duration::from_secs(10);
 /// A head is shorter.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// A reader that takes nothing for so long is cut off.
-const WRITE_TAKES: Duration = Duration::from_secs(10);
+const WRITE_TAKES: Duration = TAKEN_WITHIN;
+/// What the system holds for a reader: of more of it a slow one takes so little at a time that nothing goes on for long. It doubles this.
+const SEND_BUFFER_BYTES: u32 = 128 << 10;
 /// How long a stop waits for answers: they are cut off.
 const LAST_ANSWERS_TAKE: Duration = Duration::from_millis(500);
 const LAST_ANSWERS_PAUSE: Duration = Duration::from_millis(5);
@@ -118,9 +124,25 @@ impl Drop for Server {
 fn bind(address: SocketAddr) -> Result<TcpListener, ApiError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
+        bound_send_buffers(&listener)?;
         Ok(listener)
     });
     bound.map_err(|source| ApiError::Listen { address, source })
+}
+
+/// Its connections inherit it.
+#[cfg(unix)]
+fn bound_send_buffers(listener: &TcpListener) -> io::Result<()> {
+    let same = std::net::TcpStream::from(std::os::fd::OwnedFd::from(listener.try_clone()?));
+    TcpSocket::from_std_stream(same).set_send_buffer_size(SEND_BUFFER_BYTES)
+}
+
+/// There they are small.
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
+fn bound_send_buffers(_: &TcpListener) -> io::Result<()> {
+    let _: u32 = SEND_BUFFER_BYTES;
+    Ok(())
 }
 
 fn tell(port: Option<&TcpListener>, with_tls: bool, token: &Path) {

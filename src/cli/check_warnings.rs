@@ -14,7 +14,7 @@ use crate::durable_fs::{self, Need};
 use crate::model::api::Listen;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Pattern;
-use crate::model::rule::{Mode, ReadyStrategy, Settings};
+use crate::model::rule::{Mode, OnComplete, ReadyStrategy, Settings};
 use crate::model::template::{fixed_folder, variables};
 use crate::pipeline::steps::exec;
 use crate::service::shadow::step_not_run;
@@ -51,6 +51,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         about.mount();
         about.linger();
         about.shared_companions();
+        about.destroyed();
         if rule.is_base() {
             about.pace();
         }
@@ -430,6 +431,19 @@ impl About<'_> {
 }
 
 impl About<'_> {
+    /// Nobody but a program is in time to read them.
+    fn destroyed(&mut self) {
+        let rule = self.rule;
+        if rule.source.on_complete == OnComplete::Destroy
+            && rule.outputs.values().any(|output| output.is_in_store)
+        {
+            let message =
+                "outputs in the store are destroyed too, within half a minute of their job's end".to_owned();
+            let hint = "a program that hands files over reads them meanwhile; for anybody else give the output a `path`";
+            self.note(&["source", "on_complete"], message, hint);
+        }
+    }
+
     /// `a.csv` and `a.txt` have one `{stem}.done`: it goes with the first of them.
     fn shared_companions(&mut self) {
         let ready = &self.rule.ready;

@@ -48,7 +48,8 @@ fn output(
     validates: bool,
     data_dir: &Path,
 ) -> Output {
-    let is_in_store = table.choice("keep_output", &[("file", false), ("store", true)], &[]).unwrap_or(false);
+    let kept = table.choice("keep_output", &[("file", false), ("store", true)], &[]);
+    let is_in_store = kept.unwrap_or(false);
     if is_in_store {
         let keys = ["path", "on_exists", "mode", "recipients", "recipients_file"];
         table.refuse(
@@ -56,7 +57,7 @@ fn output(
             "an output in the store is no file of yours",
             "take this key out, or `keep_output`",
         );
-    } else {
+    } else if kept.is_some() || !table.has("keep_output") {
         table.missing("path", "the output's path", "add `path = \"out/{rule}/{stem}.csv\"`");
     }
     let header = table.boolean("header").unwrap_or(true);
@@ -88,7 +89,9 @@ fn output(
         sha256: table.boolean("sha256").unwrap_or(false),
         mode: table.mode("mode").unwrap_or(0o640),
     };
-    check_encryption(table, &output);
+    if !is_in_store {
+        check_encryption(table, &output); // its name is ours
+    }
     table.finish(&[]);
     output
 }

@@ -15,8 +15,8 @@ use crate::model::expected::{Expect, ExpectOf};
 use crate::model::mistake::Mistake;
 use crate::model::priority::Priority;
 use crate::model::rule::{
-    ArchiveOwner, EmptyFile, Errors, LastLine, Limit, MarkerFor, Mode, OnRecordError, OnSuccess, Order,
-    Patterns, Publish, Ready, ReadyStrategy, Records, Rule, Sequence, Service, SourceEnd, TrustClose,
+    ArchiveOwner, EmptyFile, Errors, LastLine, Limit, MarkerFor, Mode, OnComplete, OnRecordError, OnSuccess,
+    Order, Patterns, Publish, Ready, ReadyStrategy, Records, Rule, Sequence, Service, SourceEnd, TrustClose,
 };
 use crate::model::template::variables;
 use crate::model::window::{DayTime, Window, WindowEnd};
@@ -393,6 +393,7 @@ fn source(section: &Section<'_>) -> SourceEnd {
             "write `on_success = \"archive\"`, or take it out",
         );
     }
+    let completes = [("keep", OnComplete::Keep), ("destroy", OnComplete::Destroy)];
     let owners = [("service", ArchiveOwner::Service), ("sender", ArchiveOwner::Sender)];
     let end = SourceEnd {
         // `keep` harms nothing; a rule with a problem is never run anyway.
@@ -400,6 +401,7 @@ fn source(section: &Section<'_>) -> SourceEnd {
         archive_dir: section.template("archive_dir"),
         archive_keep: section.duration_unless("archive_keep", "forever", Duration::from_secs(1)),
         archive_owner: section.choice("archive_owner", &owners, &[]).unwrap_or_default(),
+        on_complete: section.choice("on_complete", &completes, &[]).unwrap_or_default(),
         claim_dir: folder(section, "claim_dir"),
         quarantine_dir: folder(section, "quarantine_dir"),
     };

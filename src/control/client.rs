@@ -3,6 +3,7 @@
 use std::io::{self, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -38,6 +39,8 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PATIENCE: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 const BUSY_PAUSE_MAX: Duration = Duration::from_millis(200);
+/// So often it is asked whether another service took the place of one that ended.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// A long list is read from the disk between two lines.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -45,16 +48,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(crate) struct Client {
     data_dir: PathBuf,
-    address: Address,
+    /// Another one once another service took its place.
+    address: Mutex<Arc<Address>>,
 }
 
 impl Client {
     /// The service that has this data folder; none if none answers, or if this user may not ask it.
     pub(crate) fn connect(data_dir: &Path) -> Option<Self> {
-        let mut text = Vec::new();
-        let file = durable_fs::open_source(&data_dir.join(ADDRESS_FILE)); // what is there may be a stranger's
-        file.ok()?.take(ADDRESS_BYTES_MAX).read_to_end(&mut text).ok()?;
-        let address = serde_json::from_slice(&text).ok()?;
+        let address = Mutex::new(Arc::new(address_in(data_dir)?));
         let client = Self { data_dir: data_dir.to_owned(), address };
         // A killed service leaves its file behind, and its port may be another program's by now.
         client.greet().ok()?;
@@ -74,7 +75,25 @@ impl Client {
     /// Its process.
     #[cfg(unix)]
     pub(crate) fn pid(&self) -> u32 {
-        self.address.pid
+        self.address().pid
+    }
+
+    fn address(&self) -> Arc<Address> {
+        Arc::clone(&self.address.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether another service says in the data folder that it is there, and answers.
+    fn follow_address(&self) -> bool {
+        let before = self.address();
+        let Some(other) = address_in(&self.data_dir).filter(|other| other.token != before.token) else {
+            return false;
+        };
+        let other = Self { data_dir: self.data_dir.clone(), address: Mutex::new(Arc::new(other)) };
+        if other.greet().is_err() {
+            return false; // of one that was killed, too
+        }
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = other.address();
+        true
     }
 
     /// Before anything is asked that a stranger should not read.
@@ -98,13 +117,15 @@ impl Client {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(BUSY_PAUSE_MAX);
                 }
+                // It was started again meanwhile. Nothing was asked yet.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && self.follow_address() => {}
                 other => return other,
             }
         }
     }
 
     fn connected(&self) -> io::Result<(TcpStream, Greeting)> {
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.address.port));
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.address().port));
         let stream = TcpStream::connect_timeout(&at, CONNECT_TIMEOUT)?;
         stream.set_write_timeout(Some(CONNECT_TIMEOUT))?;
         let until = Instant::now() + GREETING_TIMEOUT;
@@ -132,7 +153,7 @@ impl Client {
         let (mut stream, greeting) = self.greeted()?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let request = Request { version: PROTOCOL_VERSION, command };
-        let session = Session::ask(&mut stream, &self.address.token, &greeting, &request)?;
+        let session = Session::ask(&mut stream, &self.address().token, &greeting, &request)?;
         Ok((stream, session))
     }
 }
@@ -252,12 +273,29 @@ impl Door for Client {
         true
     }
 
+    fn reach_again(&self, within: Duration) -> bool {
+        let begun = Instant::now();
+        loop {
+            if self.greet().is_ok() || self.follow_address() {
+                return true;
+            }
+            if begun.elapsed() >= within {
+                return false;
+            }
+            std::thread::sleep(RESTART_PAUSE.min(within));
+        }
+    }
+
     fn reload(&self) -> Result<Reloaded, Refusal> {
         self.one(Command::Reload)
     }
 
     fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal> {
         self.one(Command::Configuration)
+    }
+
+    fn note_reader(&self, reader: &str, jobs: &[JobId]) -> Result<(), Refusal> {
+        self.one(Command::Reads { reader: reader.to_owned(), jobs: jobs.to_vec() })
     }
 
     fn watch_counts(&self) -> Result<Option<WatchCounts>, Refusal> {
@@ -294,6 +332,13 @@ impl<T: DeserializeOwned> Iterator for Lines<T> {
         }
         None
     }
+}
+
+fn address_in(data_dir: &Path) -> Option<Address> {
+    let mut text = Vec::new();
+    let file = durable_fs::open_source(&data_dir.join(ADDRESS_FILE)); // what is there may be a stranger's
+    file.ok()?.take(ADDRESS_BYTES_MAX).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 fn broken(error: &io::Error) -> Refusal {

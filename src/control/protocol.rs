@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Act, JobFilter, Refusal, Sought};
 use crate::model::halts::Halting;
+use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::model::pace::PaceSetting;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 12;
+pub(super) const PROTOCOL_VERSION: u32 = 13;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -117,6 +118,10 @@ pub(super) enum Command {
     Reload,
     Configuration,
     WatchCounts,
+    Reads {
+        reader: String,
+        jobs: Vec<JobId>,
+    },
     KeptConfiguration,
 }
 

@@ -1,9 +1,7 @@
 //! The engine's answers: from its store, and from its stages where they run.
 
 use std::path::PathBuf;
-use std::time::Duration;
-
-use serde::de::DeserializeOwned;
+use std::time::{Duration, Instant};
 
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
@@ -22,7 +20,7 @@ use crate::model::pace::{PaceSetting, PacesSet};
 use crate::model::rule::Rule;
 use crate::model::settling::{self, NumberedRecord, Numbers, Settlement};
 use crate::model::watch_counts::WatchCounts;
-use crate::store::{JobMatch, Published, StoreError, Verified};
+use crate::store::{JobMatch, JobRow, Published, StoreError, Verified};
 
 /// A subscriber hears something within this.
 const QUIET_MAX: Duration = Duration::from_millis(100);
@@ -42,7 +40,7 @@ impl Engine {
     }
 
     /// The jobs that pass the filter, in its order; of each row what `R` reads of it.
-    fn chosen<R: DeserializeOwned + Into<Job> + 'static>(&self, filter: &JobFilter) -> Answers<'_, Job> {
+    fn chosen<R: JobRow + Into<Job> + 'static>(&self, filter: &JobFilter) -> Answers<'_, Job> {
         let jobs: Answers<'_, Job> = match (filter.limit, filter.newest_first) {
             (None, false) => Box::new(passing(self.rows::<R>(filter), filter)),
             (limit, true) => {
@@ -58,7 +56,7 @@ impl Engine {
     }
 
     /// The rows that may pass the filter: of jobs that ended there may be very many, and they are not read where none is wanted.
-    fn rows<R: DeserializeOwned + 'static>(&self, filter: &JobFilter) -> RowsOfJobs<'_, R> {
+    fn rows<R: JobRow + 'static>(&self, filter: &JobFilter) -> RowsOfJobs<'_, R> {
         if !filter.jobs.is_empty() {
             let ids: Vec<JobId> = filter.jobs.iter().copied().collect();
             Box::new(ids.into_iter().filter_map(|id| self.store().job_row(id).transpose()))
@@ -70,7 +68,7 @@ impl Engine {
     }
 
     /// The newest jobs, oldest first. Their ids are kept, not their rows, which would take much memory.
-    fn newest<R: DeserializeOwned + Into<Job> + 'static>(
+    fn newest<R: JobRow + Into<Job> + 'static>(
         &self,
         filter: &JobFilter,
         limit: usize,
@@ -325,6 +323,13 @@ impl Door for Engine {
 
     fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal> {
         Ok(self.service().map(|service| service.state()))
+    }
+
+    fn note_reader(&self, reader: &str, jobs: &[JobId]) -> Result<(), Refusal> {
+        if let Some(stages) = self.stages_to_be()? {
+            stages.resources.readers.note(reader, jobs, Instant::now());
+        }
+        Ok(())
     }
 
     fn watch_counts(&self) -> Result<Option<WatchCounts>, Refusal> {

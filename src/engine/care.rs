@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::thin::Thinning;
 use super::threads::Threads;
 use super::tick::TICK;
-use super::{late_writes, removed, stored_outputs, strays};
+use super::{destroy, late_writes, removed, stored_outputs, strays};
 use crate::clock;
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::places::Places;
@@ -35,6 +35,8 @@ const LEDGER_ROWS_MAX: usize = 100_000;
 pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) {
     let mut care = Care::new(threads);
     let mut last_look: Option<Instant> = None;
+    // A dry run's store is its own, and a command's handed over by nobody who would read it later.
+    let mut destroying = destroy::Looks::new(shared, purpose.takes_up(), Instant::now());
     loop {
         let mounts = Mounts::now();
         if last_look.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
@@ -57,10 +59,22 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
         if purpose.takes_up() {
             care.thin(shared, &mounts);
         }
-        if shared.stop.pause(TICK) {
+        if destroy_until(shared, &mut destroying, Instant::now() + TICK) {
             return;
         }
         care.look_for_late_writes(shared, &Mounts::now());
+    }
+}
+
+/// Looks now and then whether something is to be destroyed, until then. True: the engine stops.
+fn destroy_until(shared: &Shared, destroying: &mut destroy::Looks, until: Instant) -> bool {
+    loop {
+        let now = Instant::now();
+        destroying.look(shared, now);
+        let pause = destroying.pause(now).min(until.saturating_duration_since(now));
+        if shared.stop.pause(pause) || Instant::now() >= until {
+            return shared.stop.is_asked();
+        }
     }
 }
 

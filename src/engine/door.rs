@@ -1,6 +1,7 @@
 //! What is asked of the engine, and why there may be no answer: by commands now; the HTTP API and the dashboard come in by the same door.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,15 @@ pub(crate) enum Refusal {
     /// The job has no such failed record.
     #[error("job {job} has no failed record {number}")]
     NoSuchRecord { job: JobId, number: u64 },
+    /// The job has no such entry, or several, and none is named.
+    #[error("{}", match entry {
+        Some(entry) => format!("job {job} has no entry `{entry}`"),
+        None => format!("job {job} has several entries, and each counts its records from 1"),
+    })]
+    NoSuchEntry { job: JobId, entry: Option<String>, there: Vec<String> },
+    /// Its source, or its entry, has fewer records.
+    #[error("job {job} has no record {record}{}: there are {records}", entry.as_ref().map(|name| format!(" in entry `{name}`")).unwrap_or_default())]
+    SourceHasNoRecord { job: JobId, entry: Option<String>, record: u64, records: u64 },
     /// Only a running service can do it.
     #[error("the service is not running")]
     NotRunning,
@@ -109,6 +119,12 @@ impl Refusal {
                 Some("give more characters, of the end: ids of one time begin alike".into())
             }
             Self::NoSuchRecord { job, .. } => Some(format!("`landfall records {job}` lists them")),
+            Self::NoSuchEntry { there, .. } => {
+                Some(format!("say which one with `--entry NAME`: {}", there.join(", ")))
+            }
+            Self::SourceHasNoRecord { .. } => {
+                Some("records are counted from 1; the header, and lines that are skipped, are none".into())
+            }
             Self::NotRunning => Some("start it with `landfall run`".into()),
             Self::Fault(error) => error.hint.clone(),
         }
@@ -310,6 +326,9 @@ pub(crate) trait Door: Send + Sync {
     }
     /// What was set so.
     fn paces(&self) -> Result<PacesSet, Refusal>;
+    /// Whoever calls himself so reads these jobs, and no others, and says so again within [`super::READER_SILENT_MAX`]: meanwhile none of them
+    /// is destroyed because it is done.
+    fn note_reader(&self, reader: &str, jobs: &[JobId]) -> Result<(), Refusal>;
     /// What is paused, and what stopped.
     fn halts(&self) -> Result<Halts, Refusal>;
     /// Every change of a job from now on, as long as the engine is there. Never quiet for long: so who listens can look at something else.
@@ -337,6 +356,10 @@ pub(crate) trait Door: Send + Sync {
     fn check_store(&self) -> Answers<'_, Verified>;
     /// Whether a service answers.
     fn is_service(&self) -> bool {
+        false
+    }
+    /// Waits until a service answers that took the place of one that ended. False: none came within this.
+    fn reach_again(&self, _within: Duration) -> bool {
         false
     }
     /// Has the service read its configuration anew; what became of it.

@@ -17,7 +17,7 @@ use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
-use crate::model::rule::{ArchiveOwner, OnSuccess};
+use crate::model::rule::{ArchiveOwner, OnComplete, OnSuccess};
 use crate::store::{ArchivedFile, ArchivedRow, LedgerOutcome, LedgerRow, Marked};
 use crate::telemetry::events;
 
@@ -139,6 +139,9 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     let stays = job.source.claimed.is_none() && job.source.lies_at.is_none();
     for companion in job.source.companions.iter().filter(|companion| stays && !companion.is_of_folder) {
         changes.marked(&job.source.path, &Marked::new(companion.identity, clock::now()));
+    }
+    if rule.rule.source.on_complete == OnComplete::Destroy {
+        changes.to_destroy(job.id);
     }
     if let Some(archived) = archived(rule, &job) {
         shared.claims.late_writes.watch(&job);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use super::delivery_order::AskPublished;
 use super::dispatch::{Crew, Seat};
@@ -15,7 +16,7 @@ use super::places::KnownPlaces;
 use super::shared::{Shared, TakeOutputs};
 use super::threads::Threads;
 use super::trouble::Trouble;
-use super::{care, give_way, landing_roots, limits, take_held, tick};
+use super::{care, destroy, give_way, landing_roots, limits, take_held, tick};
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::rule::Settings;
@@ -118,6 +119,15 @@ impl Engine {
 }
 
 impl Running {
+    /// Destroys what is to be destroyed of jobs that are done and that nobody reads, without waiting for who may begin to.
+    pub(crate) fn destroy_done(&self) {
+        let shared = &self.shared;
+        let now = shared.resources.wall_clock.old_before(&shared.store, Duration::ZERO);
+        if let Some(Err(trouble)) = now.map(|now| destroy::destroy(shared, now)) {
+            tracing::warn!(error = %trouble.error, "the records of jobs that are done are destroyed at the next start");
+        }
+    }
+
     fn begin_stages(&self, purpose: Purpose, engine: &Engine) -> Result<(), Trouble> {
         self.spawn_stages()?;
         opening::open(&self.shared, &self.threads, purpose)?;

@@ -15,6 +15,7 @@ use super::memory::Memory;
 use super::names::Names;
 use super::operator::Operator;
 use super::paces;
+use super::readers::Readers;
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
@@ -88,6 +89,8 @@ pub(super) struct Resources {
     pub memory: Memory,
     pub disk_space: DiskSpace,
     pub wall_clock: WallClock,
+    /// Who reads jobs that would else be destroyed.
+    pub readers: Readers,
 }
 
 /// Takes the outputs of a job, which ran under this rule, that lie where nobody else looks, and says in the row what they were. Said again after a crash.
@@ -114,6 +117,7 @@ impl Shared {
                 memory: Memory::new(service.memory_max, service.workers),
                 disk_space: DiskSpace::new(service.free_min, service.data_dir.clone()),
                 wall_clock: WallClock::default(),
+                readers: Readers::default(),
             },
             service,
             store,

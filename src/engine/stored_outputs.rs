@@ -11,6 +11,7 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::durable_fs::{self, FsError};
 use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
 use crate::model::rule::OUTPUTS_FOLDER;
 
 /// Removes those of jobs that are listed no more. One that is newer than what is forgotten stays all the same: a store that was restored
@@ -28,7 +29,11 @@ pub(super) fn forget(shared: &Shared, before: Timestamp) -> Result<(), Trouble> 
         let entry = entry.map_err(|error| FsError::new("list", &folder, error))?;
         let name = entry.path.file_name().and_then(|name| name.to_str());
         let Some(id) = name.and_then(|name| JobId::from_str(name).ok()) else { continue };
-        if id.unix_ms() < before_ms && shared.store.job(id)?.is_none() {
+        let job = shared.store.job(id)?;
+        if job.as_ref().is_some_and(|job| is_over(job.state.get())) {
+            std::fs::remove_dir(&entry.path).ok(); // only where nothing lies in it: its hidden files are gone
+        }
+        if id.unix_ms() < before_ms && job.is_none() {
             // A row that a power cut brought back would be without them.
             if !std::mem::replace(&mut is_synced, true) {
                 shared.store.sync()?;
@@ -42,6 +47,35 @@ pub(super) fn forget(shared: &Shared, before: Timestamp) -> Result<(), Trouble> 
         }
     }
     failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Whether a job writes nothing there any more.
+fn is_over(state: JobState) -> bool {
+    matches!(state, JobState::Completed | JobState::Aborted)
+}
+
+/// Removes those of these jobs, whose rows are durably gone; says of which none is left, durably.
+pub(super) fn remove(shared: &Shared, jobs: &[JobId]) -> Result<Vec<JobId>, Trouble> {
+    let folder = shared.service.data_dir.join(OUTPUTS_FOLDER);
+    let mut gone = Vec::with_capacity(jobs.len());
+    let mut is_changed = false;
+    for id in jobs {
+        let path = folder.join(id.to_string());
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => is_changed = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Somebody may be reading one: the next look removes it.
+            Err(error) => {
+                tracing::warn!(job = %id, path = %path.display(), %error, "outputs in the store are not removed yet");
+                continue;
+            }
+        }
+        gone.push(*id);
+    }
+    if is_changed {
+        durable_fs::sync_folder(&folder)?;
+    }
+    Ok(gone)
 }
 
 #[cfg(test)]

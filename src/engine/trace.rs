@@ -31,6 +31,9 @@ use crate::pipeline::{
 };
 use crate::record::{CutError, Cutter};
 
+/// Entries that are named where none fits.
+const ENTRIES_TOLD_MAX: usize = 20;
+
 /// Which record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
@@ -117,7 +120,7 @@ pub(crate) struct Position {
     pub in_job: u64,
 }
 
-/// Reads a job's source again, under the rule that the job went by, up to `memory_max` bytes of memory.
+/// Reads a job's source again, under the rule that the job went by, up to `memory_max` bytes of memory, as long as somebody wants to know.
 pub(crate) fn trace(
     rule: Rule,
     registry: &Registry,
@@ -125,24 +128,38 @@ pub(crate) fn trace(
     job: &Job,
     asked: &Asked,
     decided: &DecisionsRead,
+    is_wanted: &dyn Fn() -> bool,
 ) -> Result<Trace, Refusal> {
+    check_entry(job, asked)?;
     let traced = guard("be traced", || {
         let source = lies_at(job)?;
-        check_entry(job, asked)?;
         let ready = ReadyRule::build(&Arc::new(rule), registry)?;
-        Reading::new(&ready, job, asked, decided).read(&source, memory_max)
+        Reading::new(&ready, job, asked, decided, is_wanted).read(&source, memory_max)
     });
-    traced.map_err(|trouble| Refusal::Fault(trouble.error))
+    match traced {
+        Ok((Some(trace), _)) => Ok(trace),
+        Ok((None, records)) => {
+            let (entry, record) = (asked.entry.clone(), asked.record);
+            Err(Refusal::SourceHasNoRecord { job: job.id, entry, record, records })
+        }
+        Err(trouble) => Err(Refusal::Fault(trouble.error)),
+    }
 }
 
 impl Engine {
     /// The same of a job of this engine, by the steps of its stages.
-    pub(crate) fn trace(&self, job: &str, asked: &Asked) -> Result<(Job, Trace), Refusal> {
+    pub(crate) fn trace(
+        &self,
+        job: &str,
+        asked: &Asked,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<(Job, Trace), Refusal> {
         let stages = self.stages_to_be()?.ok_or(Refusal::NotRunning)?;
         let (found, rule) = (self.show(job)?, self.rule_of(job)?);
         let decided = DecisionsRead::of(self, &found)?;
         let memory_max = stages.service.memory_max;
-        let trace = trace(rule, stages.rules.registry(), memory_max, &found, asked, &decided)?;
+        let registry = stages.rules.registry();
+        let trace = trace(rule, registry, memory_max, &found, asked, &decided, is_wanted)?;
         Ok((found, trace))
     }
 }
@@ -179,19 +196,20 @@ fn another(job: &Job, source: &OsText) -> Trouble {
 }
 
 /// What the job's row tells need not be read.
-fn check_entry(job: &Job, asked: &Asked) -> Result<(), Trouble> {
+fn check_entry(job: &Job, asked: &Asked) -> Result<(), Refusal> {
     let mut with_records = job.entries.iter().filter(|entry| entry.skipped.is_none());
-    match &asked.entry {
-        Some(name) if !job.entries.is_empty() && !job.entries.iter().any(|entry| entry.name == *name) => {
-            let message = format!("job {} has no entry `{name}`", job.id);
-            Err(refuse(message, "`landfall show` lists its entries"))
-        }
-        None if with_records.by_ref().nth(1).is_some() => {
-            let message = format!("job {} has several entries, and each counts its records from 1", job.id);
-            Err(refuse(message, "say which one with `--entry NAME`: `landfall show` lists them"))
-        }
-        _ => Ok(()),
+    let is_told = match &asked.entry {
+        Some(name) => job.entries.is_empty() || job.entries.iter().any(|entry| entry.name == *name),
+        None => with_records.by_ref().nth(1).is_none(),
+    };
+    if is_told {
+        return Ok(());
     }
+    let mut there: Vec<_> =
+        job.entries.iter().take(ENTRIES_TOLD_MAX).map(|entry| format!("`{}`", entry.name)).collect();
+    let more = job.entries.len() - there.len();
+    there.extend((more > 0).then(|| format!("and {more} more")));
+    Err(Refusal::NoSuchEntry { job: job.id, entry: asked.entry.clone(), there })
 }
 
 /// The source on its way through the steps.
@@ -200,6 +218,7 @@ struct Reading<'a> {
     job: &'a Job,
     asked: &'a Asked,
     decided: &'a DecisionsRead,
+    is_wanted: &'a dyn Fn() -> bool,
     worker: PipelineWorker,
     /// Records of each category before the one that is asked for; none where steps ask others.
     before: Option<Vec<Counts>>,
@@ -215,14 +234,21 @@ struct Counts {
 }
 
 impl<'a> Reading<'a> {
-    fn new(ready: &'a ReadyRule, job: &'a Job, asked: &'a Asked, decided: &'a DecisionsRead) -> Self {
+    fn new(
+        ready: &'a ReadyRule,
+        job: &'a Job,
+        asked: &'a Asked,
+        decided: &'a DecisionsRead,
+        is_wanted: &'a dyn Fn() -> bool,
+    ) -> Self {
         let mut worker = ready.pipeline.worker(job.id);
         let none = vec![Counts::default(); ready.pipeline.categories().len()];
         let before = Some(none).filter(|_| !worker.asks_others());
-        Self { ready, job, asked, decided, worker, before, found: None, records: 0 }
+        Self { ready, job, asked, decided, is_wanted, worker, before, found: None, records: 0 }
     }
 
-    fn read(mut self, source: &OsText, memory_max: u64) -> Result<Trace, Trouble> {
+    /// With how many records there are where it was looked for.
+    fn read(mut self, source: &OsText, memory_max: u64) -> Result<(Option<Trace>, u64), Trouble> {
         let (rule, path) = (&self.ready.rule, source.as_path());
         let failed = |source| DecodeError::Read { path: path.to_owned(), source };
         let spool = tempfile::Builder::new().prefix("landfall-trace-").tempdir().map_err(failed)?;
@@ -252,12 +278,7 @@ impl<'a> Reading<'a> {
             return Err(another(self.job, source));
         }
         self.worker.end()?;
-        let (record, records) = (self.asked.record, self.records);
-        self.found.ok_or_else(|| {
-            let of = self.asked.entry.as_ref().map(|name| format!(" in entry `{name}`")).unwrap_or_default();
-            let message = format!("job {} has no record {record}{of}: there are {records}", self.job.id);
-            refuse(message, "records are counted from 1; the header, and lines that are skipped, are none")
-        })
+        Ok((self.found, self.records))
     }
 
     /// Reads an entry to its end; how many slices there were so far. What comes behind the record is read for the hash alone.
@@ -278,6 +299,9 @@ impl<'a> Reading<'a> {
         }
         while let Some(slice) = cutter.next_slice().map_err(cut)? {
             slices += 1;
+            if !(self.is_wanted)() {
+                return Err(refuse("nobody waits for the trace any more".to_owned(), "ask again"));
+            }
             if self.found.is_some() {
                 continue;
             }
@@ -396,7 +420,9 @@ mod tests {
     fn traced(world: &World, job: &Job, record: u64) -> Result<Trace, Refusal> {
         let rule = Rule::clone(&world.rule());
         let asked = Asked { record, entry: None };
-        trace(rule, &Registry::with_builtin_steps(), 1 << 20, job, &asked, &DecisionsRead::default())
+        trace(rule, &Registry::with_builtin_steps(), 1 << 20, job, &asked, &DecisionsRead::default(), &|| {
+            true
+        })
     }
 
     fn refused(world: &World, job: &Job, record: u64) -> String {
@@ -424,6 +450,15 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_stops_where_nobody_waits_for_it_any_more() {
+        let (world, job) = claimed();
+        let (rule, asked) = (Rule::clone(&world.rule()), Asked { record: 2, entry: None });
+        let none = DecisionsRead::default();
+        let traced = trace(rule, &Registry::with_builtin_steps(), 1 << 20, &job, &asked, &none, &|| false);
+        assert!(traced.expect_err("stops").to_string().contains("nobody waits"));
+    }
+
+    #[test]
     fn what_is_not_what_the_job_was_made_from_is_refused_by_its_time_or_its_hash() {
         let (world, mut job) = claimed();
         job.content_hash = Some("blake3:00".to_owned());
@@ -446,8 +481,15 @@ mod tests {
         job.entries.truncate(1);
         let asked = Asked { record: 1, entry: Some("c.csv".to_owned()) };
         let rule = Rule::clone(&world.rule());
-        let other =
-            trace(rule, &Registry::with_builtin_steps(), 1 << 20, &job, &asked, &DecisionsRead::default());
+        let other = trace(
+            rule,
+            &Registry::with_builtin_steps(),
+            1 << 20,
+            &job,
+            &asked,
+            &DecisionsRead::default(),
+            &|| true,
+        );
         let other = other.expect_err("is refused");
         assert!(other.to_string().contains("has no entry `c.csv`"), "{other}");
     }

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::Problems;
 use crate::engine::{EngineError, Refusal};
 use crate::model::fault::{Fault as _, FaultKind, JobError};
+use crate::model::job_id::JobId;
 use crate::model::os_text::escaped_path;
+use crate::model::rule::Mode;
 use crate::model::shell;
 use crate::published::ReadError;
 use crate::store::StoreError;
@@ -71,6 +74,28 @@ pub enum LandfallError {
         /// What it does.
         what: String,
     },
+    /// The rule takes no file.
+    #[error("rule \"{rule}\" takes no file: its mode is `{}`", mode.word())]
+    NotLive {
+        /// The rule's name.
+        rule: String,
+        /// What it is instead of live.
+        mode: Mode,
+    },
+    /// The service that had the job ended, and none took its place.
+    #[error("the service ended, and none answered within {} s: job {job} stays as far as it is", waited.as_secs())]
+    ServiceGone {
+        /// The job.
+        job: JobId,
+        /// How long it was waited for one.
+        waited: Duration,
+    },
+    /// No thread can be started that says which jobs are read.
+    #[error("no thread can be started: {source}")]
+    Thread {
+        /// Why.
+        source: io::Error,
+    },
     /// There is no output, or it cannot be read.
     #[error(transparent)]
     Output(#[from] ReadError),
@@ -98,6 +123,13 @@ impl LandfallError {
                 "do not hand the same over again: `landfall find --source {}` tells its job",
                 shell::word(path)
             )),
+            Self::NotLive { .. } => Some(
+                "write `mode = \"live\"` there, or name another rule; `landfall ingest FILE --dry-run --rule` shows what would come out".into(),
+            ),
+            Self::ServiceGone { job, .. } => Some(format!(
+                "start the service again, or open `Landfall` anew, which then does the work itself; the job goes on, and `Landfall::ingestion` finds it as {job}"
+            )),
+            Self::Thread { .. } => Some("let this process have more threads".into()),
             Self::Record { .. } => Some("write it as the rule's `records` are read, or drop it".into()),
             Self::Rule { .. } => Some(
                 "`Input::with_header` gives records a header; `Input::reader` takes a text as it is".into(),

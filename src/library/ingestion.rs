@@ -1,11 +1,14 @@
 //! One job, for the program that handed its file over.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::error::LandfallError;
 use super::outputs::OutputFile;
-use crate::engine::{Act, Door, Follower};
+use super::reading::Reading;
+use crate::engine::{Act, Door, Follower, Refusal};
 use crate::model::account::{Account, FailedRecord};
+use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -15,6 +18,14 @@ use crate::published;
 pub struct Ingestion<'l> {
     door: &'l dyn Door,
     id: JobId,
+    reading: Option<Arc<Reading>>,
+}
+
+/// A service that is stopped and started again, after an update perhaps, answers within this.
+const RESTART_PATIENCE: Duration = Duration::from_mins(2);
+
+fn is_broken_off(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Fault(error) if error.kind == FaultKind::Transient)
 }
 
 /// How far a job is.
@@ -31,8 +42,8 @@ pub struct Progress {
 }
 
 impl<'l> Ingestion<'l> {
-    pub(super) fn new(door: &'l dyn Door, id: JobId) -> Self {
-        Self { door, id }
+    pub(super) fn new(door: &'l dyn Door, id: JobId, reading: Option<Arc<Reading>>) -> Self {
+        Self { door, id, reading }
     }
 
     /// Its job's id, under which `landfall show` has it too.
@@ -63,8 +74,26 @@ impl<'l> Ingestion<'l> {
 
     /// Waits until the job has ended, well or not: `job.state` says which. Returns also where it waits for what does not come by itself
     /// (`job.waiting`): it can be waited for again once that is mended.
+    ///
+    /// Where a service does the work and ends, it waits two minutes for one that is started in its place, and goes on with that.
     pub fn wait(&self) -> Result<Job, LandfallError> {
-        Follower::new(self.door).follow(self.id, |_| Ok(()))
+        let mut ended_at: Option<Instant> = None;
+        loop {
+            let refusal = match Follower::new(self.door).follow(self.id, |_| {
+                ended_at = None; // it answers
+                Ok(())
+            }) {
+                Ok(job) => return Ok(job),
+                Err(refusal) => refusal,
+            };
+            if !self.door.is_service() || !is_broken_off(&refusal) {
+                return Err(refusal.into());
+            }
+            let waited = ended_at.get_or_insert_with(Instant::now).elapsed();
+            if !self.door.reach_again(RESTART_PATIENCE.saturating_sub(waited)) {
+                return Err(LandfallError::ServiceGone { job: self.id, waited: RESTART_PATIENCE });
+            }
+        }
     }
 
     /// Ends the job, if nothing of it is published: its source goes to quarantine.
@@ -78,7 +107,9 @@ impl<'l> Ingestion<'l> {
         let job = self.job()?;
         published::check_published(&job)?;
         let rule = Arc::new(self.door.rule_of(&self.id.to_string())?);
-        Ok(job.outputs.into_iter().map(move |output| OutputFile::new(output, Arc::clone(&rule))))
+        let reading = self.reading.clone();
+        let file = move |output| OutputFile::new(output, Arc::clone(&rule), reading.clone());
+        Ok(job.outputs.into_iter().map(file))
     }
 
     /// Its failed records with their errors, those that nobody has dropped or retried yet.

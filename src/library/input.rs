@@ -14,7 +14,7 @@ use crate::durable_fs;
 use crate::engine::{self, Act, Door, Refusal};
 use crate::model::identity::FileIdentity;
 use crate::model::job_id::JobId;
-use crate::model::rule::{Rule, Settings};
+use crate::model::rule::{Mode, Rule, Settings};
 use crate::record::Joiner;
 
 /// Records that are put together at once.
@@ -82,8 +82,7 @@ impl<'a> Input<'a> {
     ) -> Result<JobId, LandfallError> {
         let path = std::path::absolute(&self.path)
             .map_err(|source| LandfallError::Input { path: self.path.clone(), source })?;
-        let base = settings.rules.iter().find(|known| known.is_base() && known.name == rule);
-        let base = base.ok_or_else(|| engine::unknown_rule(&settings.rules, rule))?;
+        let counting = rule_for(settings, rule, &path)?;
         if self.header.is_some() && !matches!(self.content, Content::Records(_)) {
             let what = "was given a header for what has one, or none, itself".to_owned();
             return Err(LandfallError::Rule { rule: rule.to_owned(), what });
@@ -100,11 +99,24 @@ impl<'a> Input<'a> {
                 io::copy(&mut reader, &mut writing.file)
                     .map_err(|error| LandfallError::input(&path, error))?;
             }
-            Content::Records(records) => writing.put_records(records, base, self.header)?,
+            Content::Records(records) => writing.put_records(records, counting, self.header)?,
         }
         let (lies_at, identity) = writing.end()?;
         let act = Act::HandOver { path: lies_at.as_path().into(), rule: rule.to_owned(), identity };
         door.act(&act).map_err(|refusal| taken_back(door, &lies_at, &identity, refusal))
+    }
+}
+
+/// The rule, or its override, by which a file goes that lies there. One that takes no file is refused: what came of it would be published.
+fn rule_for<'s>(settings: &'s Settings, name: &str, path: &Path) -> Result<&'s Rule, LandfallError> {
+    let rules = &settings.rules;
+    let base = rules.iter().find(|known| known.is_base() && known.name == name);
+    let base = base.ok_or_else(|| engine::unknown_rule(rules, name))?;
+    let values = base.paths.values_of(path).unwrap_or_default();
+    let rule = rules.iter().find(|known| known.is_for(name, &values)).unwrap_or(base);
+    match rule.mode {
+        Mode::Live => Ok(rule),
+        mode => Err(LandfallError::NotLive { rule: name.to_owned(), mode }),
     }
 }
 

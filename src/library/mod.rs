@@ -4,8 +4,10 @@ mod error;
 mod ingestion;
 mod input;
 mod outputs;
+mod reading;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use error::LandfallError;
@@ -13,6 +15,7 @@ pub use ingestion::{Ingestion, Progress};
 pub use input::Input;
 pub use outputs::{OutputFile, OutputRecords, OutputSlice, OutputSlices};
 
+use self::reading::Readings;
 use crate::allocator;
 use crate::config;
 use crate::control::{self, Reached};
@@ -20,14 +23,17 @@ use crate::engine::{Door, Engine, EngineError, JobFilter, Purpose, Running};
 use crate::hooks::Hooks;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
-use crate::model::rule::Settings;
+use crate::model::rule::{OnComplete, Rule, Settings};
 use crate::pipeline::Registry;
 
 /// Landfall within a program: what is handed to it goes through a rule of the configuration, as a file that lands in a folder does.
 ///
 /// Where a service has the data folder, that one does the work, by its own steps. Else this process does: it takes up what an earlier
 /// one left, watches no folder, tells the hooks, and stops with [`Landfall::close`] or when this is dropped. Which of the two it is
-/// is found out once, when it is opened: where that service ends, calls fail, and it is to be opened again.
+/// is found out once, when it is opened. Where that service ends, calls fail until one is there again; [`Ingestion::wait`] waits for that one.
+///
+/// What a rule has destroyed once it is done (`on_complete = "destroy"`) stays as long as an [`Ingestion`] or an [`OutputFile`] of this
+/// handle has it.
 ///
 /// What it makes has the rights that this process's umask leaves, but for its data folder and claim folders, which are this user's alone.
 ///
@@ -71,10 +77,12 @@ use crate::pipeline::Registry;
 /// # }
 /// ```
 pub struct Landfall {
-    door: Box<dyn Door>,
+    door: Arc<dyn Door>,
     /// None: a service does the work.
     working: Option<Working>,
     settings: Settings,
+    /// None: no rule has anything destroyed that could be read.
+    readings: Option<Readings>,
 }
 
 /// What does the work in this process.
@@ -106,14 +114,17 @@ impl Landfall {
         allocator::bound_arenas();
         let file = config::find(config)?;
         let settings = config::load(&file, &registry)?;
-        let (door, working): (Box<dyn Door>, _) = match control::open_or_make(&settings)? {
-            Reached::Service(client) => (Box::new(client), None),
+        let (door, working): (Arc<dyn Door>, _) = match control::open_or_make(&settings)? {
+            Reached::Service(client) => (Arc::new(client), None),
             Reached::Engine(engine) => {
                 let working = Working::begin(&engine, &settings, registry)?;
-                (Box::new(engine), Some(working))
+                (Arc::new(engine), Some(working))
             }
         };
-        Ok(Self { door, working, settings })
+        let destroys = |rule: &Rule| rule.source.on_complete == OnComplete::Destroy;
+        let readings = settings.rules.iter().any(destroys).then(|| Readings::begin(&door)).transpose();
+        let readings = readings.map_err(|source| LandfallError::Thread { source })?;
+        Ok(Self { door, working, settings, readings })
     }
 
     /// Takes a file, or what a reader or records give, under this rule. It returns once its job is durable, and does not wait for it. A
@@ -131,7 +142,7 @@ impl Landfall {
 
     /// A job of this data folder: one that another process began, or an earlier one of this program.
     pub fn ingestion(&self, job: JobId) -> Ingestion<'_> {
-        Ingestion::new(self.door.as_ref(), job)
+        Ingestion::new(self.door.as_ref(), job, self.readings.as_ref().map(|readings| readings.of(job)))
     }
 
     /// All jobs that have not ended, oldest first.
@@ -143,13 +154,22 @@ impl Landfall {
     /// Ends the work of this process within `service.stop_timeout`: jobs that are not done stay as far as they are, and go on when it is
     /// opened again. A service goes on by itself. The fault that stopped it before, if one did.
     pub fn close(mut self) -> Result<(), LandfallError> {
-        Ok(self.working.take().map_or(Ok(()), Working::stop)?)
+        Ok(self.stop()?)
+    }
+
+    fn stop(&mut self) -> Result<(), EngineError> {
+        let Some(working) = self.working.take() else { return Ok(()) };
+        if let Some(readings) = &self.readings {
+            readings.tell(self.door.as_ref());
+            working.running.destroy_done();
+        }
+        working.stop()
     }
 }
 
 impl Drop for Landfall {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.working.take().map(Working::stop) {
+        if let Err(error) = self.stop() {
             tracing::warn!(%error, "did not stop cleanly");
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 
+use super::reading::Reading;
 use crate::model::category::Category;
 use crate::model::job::PublishedOutput;
 use crate::model::rule::Rule;
@@ -23,11 +24,13 @@ pub struct OutputFile {
     output: PublishedOutput,
     rule: Arc<Rule>,
     identities: Vec<PathBuf>,
+    /// As long as it is there its job is not destroyed.
+    _reading: Option<Arc<Reading>>,
 }
 
 impl OutputFile {
-    pub(super) fn new(output: PublishedOutput, rule: Arc<Rule>) -> Self {
-        Self { output, rule, identities: Vec::new() }
+    pub(super) fn new(output: PublishedOutput, rule: Arc<Rule>, reading: Option<Arc<Reading>>) -> Self {
+        Self { output, rule, identities: Vec::new(), _reading: reading }
     }
 
     /// Where it was published, of which category, and how many records it has.
@@ -53,6 +56,7 @@ impl OutputFile {
         let (file, give_error) = (self.clone(), give.clone());
         let begun = Builder::new().name("output".into()).spawn(move || {
             let end = file.give_slices(&give).map(|()| None);
+            drop(file); // from the end on nobody reads it here
             give.send(end).ok(); // nobody asks any more
         });
         if let Err(source) = begun {

@@ -37,6 +37,7 @@ pub mod mode;
 pub(crate) mod nearest;
 pub mod notice;
 pub mod of_no_rule;
+pub mod on_complete;
 pub mod on_time;
 pub mod os_text;
 pub mod overriding;

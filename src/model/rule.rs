@@ -22,6 +22,7 @@ use super::hook::Hook;
 pub use super::line_end::LineEnd;
 pub use super::marker_for::MarkerFor;
 pub use super::mode::Mode;
+pub use super::on_complete::OnComplete;
 use super::os_text::OsText;
 use super::overriding::Override;
 use super::pace::Pace;
@@ -559,6 +560,9 @@ pub struct SourceEnd {
     /// Whose an archived source is.
     #[serde(default, skip_serializing_if = "ArchiveOwner::is_default")]
     pub archive_owner: ArchiveOwner,
+    /// What becomes of the records of a job that completed.
+    #[serde(default, skip_serializing_if = "OnComplete::is_default")]
+    pub on_complete: OnComplete,
     /// Folder for claimed files; none: `.landfall` where the file lies.
     pub claim_dir: Option<PathBuf>,
     /// Folder for quarantined files; none: `quarantine` within the claim folder.

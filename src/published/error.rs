@@ -63,6 +63,13 @@ impl ReadError {
     }
 }
 
+impl ReadError {
+    /// Whether it is encrypted, and none of the keys opens it.
+    pub(crate) fn needs_key(&self) -> bool {
+        matches!(self, Self::Decode(error) if matches!(**error, DecodeError::Key { .. } | DecodeError::KeyFile { .. }))
+    }
+}
+
 impl From<DecodeError> for ReadError {
     fn from(error: DecodeError) -> Self {
         Self::Decode(Box::new(error))
@@ -92,8 +99,13 @@ impl Fault for ReadError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Decode(error) => return error.hint(),
-            Self::Cut(error) => return error.hint(),
+            Self::Decode(_) if self.needs_key() => {
+                "give a file of an identity that it is encrypted to: `landfall output --identity`, or `OutputFile::with_identity`".into()
+            }
+            Self::Decode(error) if error.kind() != FaultKind::Input => return error.hint(),
+            Self::Decode(_) | Self::Cut(_) => {
+                "it is not as it was published: see whether its disk is sound; `landfall rerun` makes it again from the archive".into()
+            }
             Self::Gone { .. } | Self::Changed { .. } | Self::Miscounted { .. } | Self::Empty { .. } => {
                 "ask whoever takes outputs from there; `landfall rerun` makes them again from the archive"
                     .into()

@@ -33,7 +33,8 @@ pub(crate) fn cut<'r, R: Read>(
     // What a record ends in besides is its own: a carriage return of the source's.
     let separator = Some(String::from_utf8_lossy(planned.line_end.bytes()).into_owned());
     let records = Records { record_max: RECORD_BYTES_MAX, separator, ..rule.records.as_written(planned) };
-    Ok((Cutter::new(text, &records, &rule.decode, 0, String::new(), 0)?, planned))
+    let cutter = Cutter::new(text, &records, &rule.decode, 0, String::new(), 0)?;
+    Ok((cutter.with_blank_records(), planned))
 }
 
 /// Records of an output, both ends in it; up to the greatest number: all from the first on.

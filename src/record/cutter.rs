@@ -85,6 +85,17 @@ impl<R: Read> Cutter<R> {
         self
     }
 
+    /// Every line is a record, blank ones too: what is cut was written record by record.
+    #[must_use]
+    pub(crate) fn with_blank_records(mut self) -> Self {
+        match &mut self.cut {
+            Cut::Lines(framing) => framing.take_blank(),
+            Cut::Quotes(framing) => framing.take_blank(),
+            Cut::ByLength(_) => {}
+        }
+        self
+    }
+
     /// The size of a block changes nothing but the speed.
     #[cfg(any(test, fuzzing))]
     pub(super) fn with_block_bytes(mut self, block_bytes: usize) -> Self {

@@ -49,6 +49,11 @@ impl LineFraming {
     pub(super) fn new(separator: Separator, blank: Blank) -> Self {
         Self { marks: Marks::new(separator.last(), separator.last()), separator, blank }
     }
+
+    /// Every line is a record.
+    pub(super) fn take_blank(&mut self) {
+        self.blank = Blank::Record;
+    }
 }
 
 impl Framing for LineFraming {
@@ -109,6 +114,7 @@ pub(super) struct QuoteFraming {
     delimiter: u8,
     escape: Option<u8>,
     separator: Separator,
+    blank: Blank,
     marks: Marks,
     quotes: Quotes,
     /// Where the last quotes opened.
@@ -122,9 +128,15 @@ impl QuoteFraming {
             escape: csv.escape,
             marks: Marks::new(separator.last(), quote),
             separator,
+            blank: Blank::Empty,
             quotes: Quotes::Outside,
             opened: 0,
         }
+    }
+
+    /// Every line is a record.
+    pub(super) fn take_blank(&mut self) {
+        self.blank = Blank::Record;
     }
 
     /// A quote where none is open.
@@ -225,7 +237,7 @@ impl Framing for QuoteFraming {
 
     #[inline]
     fn is_blank(&self, line: &[u8]) -> bool {
-        line.is_empty()
+        self.blank.takes(line)
     }
 
     fn restart(&mut self, at: usize) {

@@ -94,7 +94,7 @@ impl<'a> Changes<'a> {
     /// Writes a job's row.
     pub fn job(&mut self, job: &Job) -> &mut Self {
         let unfinished = keys::of_job(keys::UNFINISHED, job.id);
-        self.put("job", keys::of_job(keys::JOB, job.id), job);
+        self.put("job", keys::of_job(keys::JOB, job.id), &*self.store.row_of(job));
         if let (Some(parent), Some(retries), true) = (job.parent, &job.retries, job.state.is_final()) {
             let retry = match job.state.get() {
                 JobState::Completed => Retry::Completed,
@@ -170,6 +170,11 @@ impl<'a> Changes<'a> {
             | LedgerOutcome::Aborted
             | LedgerOutcome::Adopted => self.remove(key),
         }
+    }
+
+    /// A job that ends is to be destroyed; see [`Store::destroy_ended`].
+    pub(crate) fn to_destroy(&mut self, job: JobId) -> &mut Self {
+        self.put_mark(keys::of_job(keys::DESTROY, job))
     }
 
     /// Writes a checkpoint.

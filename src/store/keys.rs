@@ -21,6 +21,7 @@ const CONTENT: u8 = b'h';
 const DELIVERY: u8 = b'd';
 const ARCHIVED: u8 = b'a';
 pub(super) const HOOK: u8 = b'g';
+pub(super) const DESTROY: u8 = b'x';
 /// Chunks of long values lie apart, so that walking over rows does not step over them.
 const CONTINUED: u8 = b'c';
 
@@ -231,6 +232,7 @@ pub(super) enum Place<'a> {
     Places,
     Job(JobId),
     Unfinished(JobId),
+    Destroy(JobId),
     Ledger(JobId),
     Kept,
     KeptAt,
@@ -280,6 +282,7 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     match *prefix {
         JOB => id().map(Place::Job),
         UNFINISHED => id().map(Place::Unfinished),
+        DESTROY => id().map(Place::Destroy),
         LEDGER => id().map(Place::Ledger),
         CHECKPOINT => id().map(Place::Checkpoint),
         INTENT => id().map(Place::Intent),
@@ -330,6 +333,7 @@ mod tests {
             (PLACES.to_vec(), Place::Places),
             (job.clone(), Place::Job(id)),
             (of_job(UNFINISHED, id), Place::Unfinished(id)),
+            (of_job(DESTROY, id), Place::Destroy(id)),
             (of_job(LEDGER, id), Place::Ledger(id)),
             (of_job(CHECKPOINT, id), Place::Checkpoint(id)),
             (of_job(INTENT, id), Place::Intent(id)),

@@ -18,6 +18,7 @@
 //! m "places"                       Places
 //! j job                            Job
 //! u job                            (index: the job is not in a final state)
+//! x job                            (index: the job is done, and its records are to be destroyed)
 //! l job                            LedgerRow
 //! h digest(rule, content) job      (index: the job published this content)
 //! d digest(rule, key) revision job (index: the job published this revision of the delivery's key)
@@ -54,6 +55,7 @@ mod changes;
 mod clock_steps;
 mod configuration;
 mod deliveries;
+mod destroyed;
 mod error;
 mod failed;
 mod feed;
@@ -69,6 +71,7 @@ mod mark;
 mod marked;
 mod memory;
 mod operator;
+mod placed;
 mod poison;
 mod retention;
 mod rows;
@@ -80,7 +83,7 @@ mod spool;
 mod value;
 mod verify;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -101,6 +104,7 @@ pub(crate) use marked::Marked;
 pub use memory::MemoryBudget;
 pub(crate) use memory::MemoryLease;
 pub(crate) use operator::Said;
+pub(crate) use placed::JobRow;
 pub(crate) use rows::OtherNames;
 pub(crate) use rows::{JobMatch, KeptFile};
 pub use rows::{LedgerOutcome, LedgerRow};
@@ -140,6 +144,7 @@ struct Inner {
     /// The same of files that the marker of their folder stood for.
     knows_marked: AtomicBool,
     /// None: there is no folder.
+    data_dir: Option<PathBuf>,
     _folder: Option<HeldFolder>,
 }
 
@@ -177,7 +182,7 @@ impl Store {
         let rows = Sled::open(data_dir)?;
         check_format(data_dir, &rows)?;
         rows.sync()?;
-        Ok(Self::over(Box::new(rows), spool, Some(held)))
+        Ok(Self::over(Box::new(rows), spool, Some((held, data_dir.to_owned()))))
     }
 
     /// An empty one, of which nothing outlives its last handle.
@@ -191,7 +196,8 @@ impl Store {
         Self::over(Box::<in_memory::InMemory>::default(), spool, None)
     }
 
-    fn over(rows: Box<dyn Backend>, spool: Arc<Spool>, folder: Option<HeldFolder>) -> Self {
+    fn over(rows: Box<dyn Backend>, spool: Arc<Spool>, folder: Option<(HeldFolder, PathBuf)>) -> Self {
+        let (folder, data_dir) = folder.unzip();
         let inner = Inner {
             rows,
             spool,
@@ -202,6 +208,7 @@ impl Store {
             keeps_files: AtomicBool::default(),
             knows_other_names: AtomicBool::default(),
             knows_marked: AtomicBool::default(),
+            data_dir,
             _folder: folder,
         };
         let store = Self { inner: Arc::new(inner) };

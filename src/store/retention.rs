@@ -168,7 +168,7 @@ impl Store {
 
     /// Whether no failed record of it is left, and none may come back. Where an operator ended it with nothing published, its records were given
     /// up with it: nobody can settle them.
-    fn has_settled(&self, job: &Job) -> Result<bool, StoreError> {
+    pub(super) fn has_settled(&self, job: &Job) -> Result<bool, StoreError> {
         let is_given_up = job.state == JobState::Aborted && job.outputs.is_empty();
         if job.account.records_failed == 0 || is_given_up {
             return Ok(true);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::backend::{self, KeyRange, Rows, Value};
 use super::error::StoreError;
 use super::keys::Key;
-use super::{Checkpoint, Store, keys, value};
+use super::{Checkpoint, JobRow, Store, keys, value};
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs};
 use crate::model::job::Job;
@@ -166,14 +166,15 @@ impl Store {
     }
 
     /// The same, of each row what `R` reads of it.
-    pub(crate) fn job_rows<R: DeserializeOwned>(
+    pub(crate) fn job_rows<R: JobRow>(
         &self,
     ) -> impl DoubleEndedIterator<Item = Result<R, StoreError>> + use<R> {
-        self.rows_of("job", keys::JOB)
+        let store = self.clone();
+        self.rows_of("job", keys::JOB).map(move |row| row.map(|row| store.placed(row)))
     }
 
     /// Those that are not in a final state, without reading the others.
-    pub(crate) fn unfinished_job_rows<R: DeserializeOwned>(
+    pub(crate) fn unfinished_job_rows<R: JobRow>(
         &self,
     ) -> impl DoubleEndedIterator<Item = Result<R, StoreError>> + use<R> {
         let store = self.clone();
@@ -181,8 +182,9 @@ impl Store {
         ids.filter_map(move |id| id.and_then(|id| store.job_row(id)).transpose())
     }
 
-    pub(crate) fn job_row<R: DeserializeOwned>(&self, id: JobId) -> Result<Option<R>, StoreError> {
-        self.row("job", &keys::of_job(keys::JOB, id))
+    pub(crate) fn job_row<R: JobRow>(&self, id: JobId) -> Result<Option<R>, StoreError> {
+        let row = self.row("job", &keys::of_job(keys::JOB, id))?;
+        Ok(row.map(|row| self.placed(row)))
     }
 
     pub(crate) fn jobs_newest_first(&self) -> impl Iterator<Item = Result<Job, StoreError>> + use<> {

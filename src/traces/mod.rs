@@ -150,6 +150,15 @@ impl Posts {
 
     fn post(&mut self, batch: &[JobId]) {
         let spans: Vec<_> = batch.iter().filter_map(|id| self.spans_of(*id)).collect();
+        let gone = batch.len() - spans.len();
+        if gone > 0 {
+            self.not_taken += gone as u64;
+            "jobs were taken up again, or are not listed any more, before their traces were made"
+                .clone_into(&mut self.error);
+        }
+        if spans.is_empty() {
+            return;
+        }
         let body = spans::request(&spans).to_string();
         let Collector { url, bearer_file } = &self.collector;
         let mut pauses = PAUSES.iter();

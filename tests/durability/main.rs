@@ -54,6 +54,9 @@ promises! {
     RUN_AGAIN: a_crash_before_any_step_of_a_rerun, a_power_cut_before_any_step_of_a_rerun, a_fault_at_any_step_of_a_rerun;
     RECORDS_RETRIED: a_crash_before_any_step_of_a_retry_of_records, a_power_cut_before_any_step_of_a_retry_of_records, a_fault_at_any_step_of_a_retry_of_records;
     HELD: a_crash_before_any_step_of_a_held_job, a_power_cut_before_any_step_of_a_held_job, a_fault_at_any_step_of_a_held_job;
+    STORED: a_crash_before_any_step_of_an_output_in_the_store, a_power_cut_before_any_step_of_an_output_in_the_store, a_fault_at_any_step_of_an_output_in_the_store;
+    DESTROYED: a_crash_before_any_step_of_a_destroyed_job, a_power_cut_before_any_step_of_a_destroyed_job, a_fault_at_any_step_of_a_destroyed_job;
+    FORGOTTEN: a_crash_before_any_step_of_a_forgotten_job, a_power_cut_before_any_step_of_a_forgotten_job, a_fault_at_any_step_of_a_forgotten_job;
     CONSUMED: a_crash_before_any_step_under_a_consumer, a_power_cut_before_any_step_under_a_consumer, a_fault_at_any_step_under_a_consumer;
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::scenario::Stage;
 
 /// Folders that are compared, files by their names and contents.
-const FOLDERS: &[&str] = &["in", "out", "archive", "elsewhere", "consumed"];
+const FOLDERS: &[&str] = &["in", "out", "archive", "elsewhere", "consumed", "stored"];
 
 /// Values of a job that differ between two runs that went equally well.
 const VOLATILE: &[&str] = &[
@@ -124,7 +124,15 @@ pub fn names(stage: &Stage) -> BTreeMap<String, std::path::PathBuf> {
             collect(folder, &path, &mut found);
         }
     }
-    found
+    found.into_iter().map(|(name, path)| (without_job(name), path)).collect()
+}
+
+/// What is in the store lies in a folder of its job's id.
+fn without_job(name: String) -> String {
+    match name.strip_prefix("stored/").and_then(|within| within.split_once('/')) {
+        Some((_, file)) => format!("stored/JOB/{file}"),
+        None => name,
+    }
 }
 
 fn collect(prefix: &str, folder: &Path, found: &mut BTreeMap<String, std::path::PathBuf>) {
@@ -150,9 +158,14 @@ fn is_of_the_folder(name: &str) -> bool {
 
 /// A file's bytes; an output that is packed, unpacked by the real tool, since a resumed one may be packed otherwise.
 fn content(name: &str, path: &Path) -> Vec<u8> {
-    let is_output = name.starts_with("out/") || name.starts_with("consumed/");
-    if is_output && path.extension().is_some_and(|extension| extension == "gz") {
-        let unpacked = Command::new("gzip").arg("-dc").arg(path).output().expect("gzip runs");
+    let is_output = ["out/", "consumed/", "stored/"].iter().any(|folder| name.starts_with(folder));
+    let packed_by = path.extension().and_then(|extension| match extension.to_str() {
+        Some("gz") => Some("gzip"),
+        Some("zst") => Some("zstd"),
+        _ => None,
+    });
+    if let Some(program) = packed_by.filter(|_| is_output) {
+        let unpacked = Command::new(program).arg("-dc").arg(path).output().expect("it runs");
         assert!(unpacked.status.success(), "{}: {unpacked:?}", path.display());
         return unpacked.stdout;
     }
@@ -190,6 +203,9 @@ fn stable(stage: &Stage, mut job: Value) -> String {
     for output in job["outputs"].as_array_mut().into_iter().flatten() {
         // How well it is packed depends on where it was resumed.
         output["bytes"] = Value::Null;
+        if let Some((store, name)) = output["path"].as_str().and_then(|path| path.split_once("/outputs/")) {
+            output["path"] = format!("{store}/{}", without_job(format!("stored/{name}"))).into();
+        }
     }
     stage.without_places(&serde_json::to_string_pretty(&job).expect("JSON can be written"))
 }

@@ -1,5 +1,6 @@
 //! The scenarios: each a rule, its sources, and how the service is run on them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +12,8 @@ use crate::support::{World, without_our_variables};
 pub struct Scenario {
     /// How it is called in the table.
     pub name: &'static str,
+    /// Keys of `[service]`.
+    service: &'static str,
     rule: &'static str,
     samples: fn(&World),
     /// What has happened before the first step that counts.
@@ -21,6 +24,8 @@ pub struct Scenario {
     pub ends: &'static [&'static str],
     /// How many jobs there are in the end, at least.
     pub jobs: usize,
+    /// Which files there are in the end, where jobs alone do not tell it.
+    pub over: fn(&BTreeMap<String, PathBuf>) -> bool,
     /// A consumer takes each output the moment it appears.
     pub consumer: bool,
     elsewhere: bool,
@@ -46,12 +51,14 @@ const ELSEWHERE: &str = "/dev/shm";
 
 const PLAIN: Scenario = Scenario {
     name: "",
+    service: SERVICE,
     rule: "",
     samples: |_| {},
     before: |_| {},
     script: "exec \"$LANDFALL\" run",
     ends: &["completed"],
     jobs: 1,
+    over: |_| true,
     consumer: false,
     elsewhere: false,
     shadow: false,
@@ -332,6 +339,69 @@ pub const HELD: Scenario = Scenario {
     ..PLAIN
 };
 
+/// One output goes to a folder, the other one to the store.
+macro_rules! stored {
+    ($source:literal) => {
+        concat!(
+            r#"
+    ready = { stable_for = "0s" }
+    publish = { marker = "out/{stem}.done" }
+    [[pipeline]]
+    step = "route"
+    when = [{ if = { matches = "7$" }, to = "sevens" }]
+    [output.main]
+    path = "out/{stem}.txt.gz"
+    [output.sevens]
+    keep_output = "store"
+    [source]
+    on_success = "archive"
+    archive_dir = "archive"
+"#,
+            $source
+        )
+    };
+}
+
+const SOON_FORGOTTEN: &str = "scan_every = \"100ms\"\nretention = \"1s\"";
+
+fn write_many(world: &World) {
+    world.sh("seq 20000 | gzip > in/pay.txt.gz");
+}
+
+fn has_none_stored(files: &BTreeMap<String, PathBuf>) -> bool {
+    files.contains_key("archive/pay.txt.gz") && !files.keys().any(|name| name.starts_with("stored/"))
+}
+
+pub const STORED: Scenario =
+    Scenario { name: "an output that is kept in the store", rule: stored!(""), samples: write_many, ..PLAIN };
+
+pub const DESTROYED: Scenario = Scenario {
+    name: "a job that is destroyed when it is done, with its output in the store",
+    service: SOON_FORGOTTEN,
+    rule: stored!("on_complete = \"destroy\""),
+    samples: write_many,
+    jobs: 0,
+    over: has_none_stored,
+    ..PLAIN
+};
+
+pub const FORGOTTEN: Scenario = Scenario {
+    name: "a job that is forgotten with its output in the store",
+    service: SOON_FORGOTTEN,
+    rule: stored!(""),
+    samples: write_many,
+    before: |world| {
+        let mut service = world.start();
+        service.wait_until("it is done", || (world.jobs().pop()?["state"] == "completed").then_some(()));
+        service.stop();
+        crate::support::remove(&world.path("landfall.log"));
+        std::thread::sleep(std::time::Duration::from_secs(1)); // it is to be that old
+    },
+    jobs: 0,
+    over: has_none_stored,
+    ..PLAIN
+};
+
 pub const CONSUMED: Scenario = Scenario {
     name: "a consumer that takes each output as it appears",
     rule: r#"
@@ -382,7 +452,7 @@ impl Scenario {
         if self.elsewhere && !is_another_file_system(Path::new(ELSEWHERE)) {
             return None;
         }
-        let world = World::with_service(SERVICE, self.rule);
+        let world = World::with_service(self.service, self.rule);
         (self.samples)(&world);
         Some(world)
     }
@@ -465,6 +535,7 @@ impl Stage {
     pub fn folder(&self, name: &str) -> Option<PathBuf> {
         match name {
             "consumed" => Some(self.consumed.path().to_owned()),
+            "stored" => Some(self.world.path("data/outputs")),
             "elsewhere" => self.elsewhere.as_ref().map(|folder| folder.path().to_owned()),
             _ => Some(self.world.path(name)),
         }

@@ -132,7 +132,11 @@ fn undisturbed(scenario: &Scenario, template: &World) -> Undisturbed {
         let ends: Vec<_> = ends.collect();
         let ended = |job: &String| ends.iter().any(|end| job.contains(end));
         let is_open = |job: &String| job.contains("\"not_there_yet\"");
-        jobs.len() >= scenario.jobs && jobs.iter().all(ended) && !jobs.iter().any(is_open) && !in_hand(&stage)
+        (scenario.over)(&names(&stage))
+            && jobs.len() >= scenario.jobs
+            && jobs.iter().all(ended)
+            && !jobs.iter().any(is_open)
+            && !in_hand(&stage)
     };
     let started = Instant::now();
     while !settled() {

@@ -125,6 +125,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             archive_dir: None,
             archive_keep: None,
             archive_owner: crate::model::rule::ArchiveOwner::Service,
+            on_complete: crate::model::rule::OnComplete::Keep,
             claim_dir: None,
             quarantine_dir: None,
         },

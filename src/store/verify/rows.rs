@@ -66,6 +66,8 @@ impl Judge<'_> {
             Some(Place::Job(id)) => self.job(id, key, value),
             // That its state agrees is judged with the job's row.
             Some(Place::Unfinished(id)) => self.job_must_be_there("index of unfinished jobs, entry", id),
+            // It outlives its job, by its outputs in the store.
+            Some(Place::Destroy(_)) => Ok(()),
             Some(Place::Ledger(id)) => self.ledger(id, key, value),
             Some(Place::Kept | Place::KeptAt) => self.kept(key, value),
             // It may outlive its job; whose the file is, is asked when it comes.
