@@ -69,3 +69,12 @@ fn a_missing_pair_of_brackets_is_told_once() {
         hint: write [[rule.pipeline]], with two brackets
     "#);
 }
+
+#[test]
+fn an_output_in_the_store_is_asked_for_no_path_whatever_else_is_wrong_with_it() {
+    let told = |keys: &str| rule_with("path = 'out/{stem}.csv'", keys).problems();
+    let misspelt = told("keep_output = 'stroe'");
+    assert!(misspelt.contains("keep_output") && !misspelt.contains("path"), "{misspelt}");
+    let sealed = told("keep_output = 'store'\nrecipients = ['age1xyz']");
+    assert!(sealed.contains("recipients") && !sealed.contains("path"), "{sealed}");
+}
