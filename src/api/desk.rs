@@ -174,7 +174,10 @@ impl Desk {
                 };
                 let (desk, route) = (Arc::clone(self), Arc::clone(route));
                 let content = route.content();
-                let (mut out, taker) = pipe();
+                let (mut out, taker) = match &route.work {
+                    Work::Output => self.outputs.pipe(),
+                    _ => pipe(),
+                };
                 let work = move || {
                     match desk.work(&route, &asked, &by, &mut out) {
                         Ok(()) => out.end(),

@@ -1,7 +1,8 @@
 //! `GET /v1/jobs/{job}/output`: what a job published, as long as its reader takes it.
 //!
-//! A reader may be slow, and a file system may not answer. Each of a few turns is held as long as its reader takes something. A thread that
-//! waits for a file system counts no more after a while, so that others have its turn; further ones for that file system are refused.
+//! A reader may be slow, and a file system may not answer. Each of a few turns is held as long as its reader takes something now and then;
+//! one that was silent for long gives it to whoever asks. A thread that waits for a file system counts no more after a while, so that others
+//! have its turn; further ones for that file system are refused.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 
 use super::params::Asked;
+use super::pipe::{Giver, OUTPUT_TAKEN_WITHIN, Taker, Watcher, pipe_within};
 use super::problem::Problem;
 use super::turns::{Turn, Turns};
 use crate::durable_fs::{self, Mounts};
@@ -23,24 +25,57 @@ use crate::published::{self, ReadError};
 const OUTPUTS_MAX: usize = 4;
 /// With those that wait for a file system.
 const THREADS_MAX: usize = 12;
+/// Who has taken nothing for so long gives his turn to who asks for one.
+const SILENT_MAX: Duration = Duration::from_secs(30);
 /// A busy disk may take so long.
 const HANGS_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) struct Outputs {
     turns: Arc<Turns>,
     reading: Mutex<Vec<ThreadId>>,
+    answers: Mutex<Vec<Watcher>>,
 }
 
 impl Outputs {
     pub(super) fn new() -> Self {
-        Self { turns: Turns::new(THREADS_MAX), reading: Mutex::default() }
+        Self { turns: Turns::new(THREADS_MAX), reading: Mutex::default(), answers: Mutex::default() }
     }
 
     pub(super) fn take(&self) -> Option<Turn> {
         let turn = self.turns.take()?;
         let taken = self.turns.taken();
-        let has_room = taken <= OUTPUTS_MAX || taken - self.hanging().len() <= OUTPUTS_MAX;
-        has_room.then_some(turn)
+        let counting = |taken: usize| taken.saturating_sub(self.hanging().len() + self.given_up(taken));
+        (taken <= OUTPUTS_MAX || counting(taken) <= OUTPUTS_MAX).then_some(turn)
+    }
+
+    /// For the answer of who took a turn.
+    pub(super) fn pipe(&self) -> (Giver, Taker) {
+        let (giver, taker) = pipe_within(OUTPUT_TAKEN_WITHIN);
+        self.lock_answers().push(giver.watcher());
+        (giver, taker)
+    }
+
+    /// How many are given up. Where all turns are taken, that is one more: whose reader was silent longest, if it was for long.
+    fn given_up(&self, taken: usize) -> usize {
+        let mut answers = self.lock_answers();
+        answers.retain(|answer| !answer.has_ended());
+        let given_up = answers.iter().filter(|answer| answer.is_given_up()).count();
+        if taken.saturating_sub(given_up) <= OUTPUTS_MAX {
+            return given_up;
+        }
+        let silent = answers.iter().filter(|answer| !answer.is_given_up());
+        let silent = silent.map(|answer| (answer.silent_for(), answer)).max_by_key(|(time, _)| *time);
+        match silent.filter(|(time, _)| *time >= SILENT_MAX) {
+            Some((_, answer)) => {
+                answer.give_up();
+                given_up + 1
+            }
+            None => given_up,
+        }
+    }
+
+    fn lock_answers(&self) -> MutexGuard<'_, Vec<Watcher>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn are_all_back(&self) -> bool {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use hyper::body::Frame;
@@ -19,8 +19,10 @@ use super::problem::Problem;
 const PIECE_BYTES: usize = 32 << 10;
 /// Pieces that wait for the reader.
 const PIECES_MAX: usize = 2;
-/// A reader that takes nothing for so long is given up. A slow one takes some 100 KB at a time, which the system holds for it.
-pub(super) const TAKEN_WITHIN: Duration = Duration::from_mins(1);
+/// A reader that takes nothing for so long is given up.
+const TAKEN_WITHIN: Duration = Duration::from_mins(1);
+/// The same of an output. A slow reader takes megabytes at a time, which the system holds for it: minutes may lie between two looks at them.
+pub(super) const OUTPUT_TAKEN_WITHIN: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
 pub(super) enum Piece {
@@ -34,8 +36,11 @@ struct State {
     pieces: VecDeque<Piece>,
     /// Of the taker.
     waker: Option<Waker>,
+    /// Since when the giver waits for the taker.
+    waits_since: Option<Instant>,
     giver_is_gone: bool,
     taker_is_gone: bool,
+    is_given_up: bool,
 }
 
 #[derive(Default)]
@@ -54,9 +59,33 @@ pub(super) fn pipe() -> (Giver, Taker) {
     pipe_within(TAKEN_WITHIN)
 }
 
-fn pipe_within(taken_within: Duration) -> (Giver, Taker) {
+pub(super) fn pipe_within(taken_within: Duration) -> (Giver, Taker) {
     let shared = Arc::new(Shared::default());
     (Giver { shared: Arc::clone(&shared), buffer: Vec::new(), taken_within }, Taker { shared })
+}
+
+/// Sees how a reader gets on.
+pub(super) struct Watcher(Arc<Shared>);
+
+impl Watcher {
+    /// How long its reader has taken nothing, though there is something.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.0.lock().waits_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Its answer breaks off.
+    pub(super) fn give_up(&self) {
+        self.0.lock().is_given_up = true;
+        self.0.room.notify_one();
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.0.lock().is_given_up
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.lock().giver_is_gone
+    }
 }
 
 /// What a thread writes its answer into.
@@ -67,6 +96,10 @@ pub(super) struct Giver {
 }
 
 impl Giver {
+    pub(super) fn watcher(&self) -> Watcher {
+        Watcher(Arc::clone(&self.shared))
+    }
+
     /// What was written so far goes on its way now.
     pub(super) fn send(&mut self) -> io::Result<()> {
         let bytes = std::mem::take(&mut self.buffer);
@@ -89,10 +122,15 @@ impl Giver {
     }
 
     fn give(&self, piece: Piece) -> io::Result<()> {
-        let is_full = |state: &mut State| state.pieces.len() >= PIECES_MAX && !state.taker_is_gone;
-        let waited = self.shared.room.wait_timeout_while(self.shared.lock(), self.taken_within, is_full);
+        let is_full = |state: &mut State| {
+            state.pieces.len() >= PIECES_MAX && !state.taker_is_gone && !state.is_given_up
+        };
+        let mut state = self.shared.lock();
+        state.waits_since = Some(Instant::now());
+        let waited = self.shared.room.wait_timeout_while(state, self.taken_within, is_full);
         let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.taker_is_gone || waited.timed_out() {
+        state.waits_since = None;
+        if state.taker_is_gone || state.is_given_up || waited.timed_out() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         state.pieces.push_back(piece);

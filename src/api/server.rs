@@ -27,7 +27,7 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::desk::{By, Desk};
-use super::pipe::TAKEN_WITHIN;
+use super::pipe::OUTPUT_TAKEN_WITHIN;
 use super::token::{self, Tokens};
 use super::turns::Turns;
 use super::{ApiError, tls};
@@ -42,7 +42,7 @@ const HANDSHAKE_TAKES: Duration = Duration::from_secs(10);
 /// A head is shorter.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// A reader that takes nothing for so long is cut off.
-const WRITE_TAKES: Duration = TAKEN_WITHIN;
+const WRITE_TAKES: Duration = OUTPUT_TAKEN_WITHIN;
 /// What the system holds for a reader: of more of it a slow one takes so little at a time that nothing goes on for long. It doubles this.
 const SEND_BUFFER_BYTES: u32 = 128 << 10;
 /// How long a stop waits for answers: they are cut off.
