@@ -90,4 +90,11 @@ fn a_collector_that_was_away_is_told_when_it_is_back_and_one_that_hangs_holds_up
     let begun = Instant::now();
     service.stop();
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed()); // a post may take 10 s, and is tried again
+    let log = world.text("landfall.log");
+    let told = log.lines().find(|line| line.contains("traces of jobs were dropped"));
+    let told = told.unwrap_or_else(|| panic!("it is not told: {log}"));
+    assert!(
+        told.contains("not_taken=1") && told.contains("did not answer before the service stopped"),
+        "{told}"
+    );
 }

@@ -6,9 +6,9 @@
 mod spans;
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -37,42 +37,115 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Who posts the traces of a service.
 pub(crate) struct Traces {
     stop: Arc<AtomicBool>,
+    tally: Arc<Mutex<Tally>>,
     posting: JoinHandle<()>,
+}
+
+/// What became of the jobs that ended, beside those that the collector took.
+#[derive(Default)]
+struct Tally {
+    /// They wait, or are being posted.
+    open: u64,
+    /// They found no room among those that wait.
+    no_room: u64,
+    /// The collector did not take their traces; and why it did not take the last ones.
+    not_taken: u64,
+    error: String,
+    /// When both were told last, and how many they were.
+    told: Option<(Instant, u64)>,
+    /// The service stopped: what is dropped was told for the last time.
+    is_closed: bool,
 }
 
 impl Traces {
     /// From now on the jobs of this engine are told to the collector as they end.
     pub(crate) fn start(engine: &Engine, collector: Collector) -> io::Result<Self> {
-        let (stop, no_room) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (stop, tally) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Tally>>::default());
         let (give, taken) = sync_channel(JOBS_MAX);
         let posts = Posts {
             engine: engine.clone(),
             collector,
             poster: Poster::default(),
             stop: Arc::clone(&stop),
-            no_room: Arc::clone(&no_room),
-            not_taken: 0,
-            error: String::new(),
-            told: None,
+            tally: Arc::clone(&tally),
         };
         let posting = Builder::new().name("traces-post".into()).spawn(move || posts.run(&taken))?;
-        let (engine, stops) = (engine.clone(), Arc::clone(&stop));
-        Builder::new().name("traces".into()).spawn(move || read_ended(&engine, &give, &no_room, &stops))?;
-        Ok(Self { stop, posting })
+        let (engine, stops, counts) = (engine.clone(), Arc::clone(&stop), Arc::clone(&tally));
+        Builder::new().name("traces".into()).spawn(move || read_ended(&engine, &give, &counts, &stops))?;
+        Ok(Self { stop, tally, posting })
     }
 
-    /// What is known is posted, if the collector takes it at once.
+    /// What is known is posted, if the collector takes it at once. What is dropped is told, also where the collector hangs: nobody waits for that.
     pub(crate) fn stop(self, within: Duration) {
         self.stop.store(true, Ordering::Release);
         let patience = Instant::now() + within.min(STOP_PATIENCE);
         while !self.posting.is_finished() && Instant::now() < patience {
             std::thread::sleep(LOOK_EVERY);
         }
+        with(&self.tally, Tally::close);
+    }
+}
+
+fn with<T>(tally: &Mutex<Tally>, act: impl FnOnce(&mut Tally) -> T) -> T {
+    act(&mut tally.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Tally {
+    /// So many were posted, or have nothing to be posted.
+    fn settle(&mut self, jobs: usize) {
+        self.open = self.open.saturating_sub(jobs as u64);
+    }
+
+    /// These were not taken.
+    fn drop_some(&mut self, jobs: usize, error: String) {
+        self.settle(jobs);
+        self.not_taken += jobs as u64;
+        self.error = error;
+    }
+
+    /// Whether more were dropped than were told, and that so long ago; then they count as told.
+    fn due(&mut self, now: Instant, after: Duration) -> bool {
+        let dropped = self.no_room + self.not_taken;
+        let (told_at, told) = self.told.unzip();
+        let is_due = told_at.is_none_or(|at| now.saturating_duration_since(at) >= after);
+        if self.is_closed || dropped <= told.unwrap_or(0) || !is_due {
+            return false;
+        }
+        self.told = Some((now, dropped));
+        true
+    }
+
+    fn tell_dropped(&mut self, after: Duration) {
+        if !self.due(Instant::now(), after) {
+            return;
+        }
+        tracing::warn!(
+            no_room = self.no_room,
+            not_taken = self.not_taken,
+            error = self.error,
+            hint = "look whether the collector of `service.traces` answers there; jobs are not affected",
+            "traces of jobs were dropped since the start: so many found no room among those that wait, so many were not taken"
+        );
+    }
+
+    /// All that is open is dropped, and all is told that was not, whenever some were told last.
+    fn close(&mut self) {
+        if let Ok(open @ 1..) = usize::try_from(self.open) {
+            let error = if self.error.is_empty() {
+                "it did not answer before the service stopped"
+            } else {
+                &self.error
+            };
+            let error = error.to_owned();
+            self.drop_some(open, error);
+        }
+        self.tell_dropped(Duration::ZERO);
+        self.is_closed = true;
     }
 }
 
 /// Ends with the engine, which tells that it does.
-fn read_ended(engine: &Engine, give: &SyncSender<JobId>, no_room: &AtomicU64, stop: &AtomicBool) {
+fn read_ended(engine: &Engine, give: &SyncSender<JobId>, tally: &Mutex<Tally>, stop: &AtomicBool) {
     for notice in engine.subscribe() {
         let Ok(notice) = notice else { return };
         let Notice::Changed(change) = notice else {
@@ -84,12 +157,14 @@ fn read_ended(engine: &Engine, give: &SyncSender<JobId>, no_room: &AtomicU64, st
         if !change.state.is_some_and(JobState::is_final) || change.before == change.state {
             continue;
         }
+        with(tally, |tally| tally.open += 1); // before it may be posted
         match give.try_send(change.job) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                no_room.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(TrySendError::Disconnected(_)) => return,
+            Err(TrySendError::Full(_)) => with(tally, |tally| {
+                tally.settle(1);
+                tally.no_room += 1;
+            }),
+            Err(TrySendError::Disconnected(_)) => return, // it stays open, and is told with the last ones
         }
     }
 }
@@ -99,13 +174,7 @@ struct Posts {
     collector: Collector,
     poster: Poster,
     stop: Arc<AtomicBool>,
-    /// Jobs that found no room among those that wait.
-    no_room: Arc<AtomicU64>,
-    /// Jobs whose traces were not taken, and why the last ones were not.
-    not_taken: u64,
-    error: String,
-    /// When that was told last, and how many both were.
-    told: Option<(Instant, u64)>,
+    tally: Arc<Mutex<Tally>>,
 }
 
 impl Posts {
@@ -114,12 +183,8 @@ impl Posts {
             if !batch.is_empty() {
                 self.post(&batch);
             }
-            self.tell_dropped();
+            with(&self.tally, |tally| tally.tell_dropped(TELL_EVERY));
         }
-        // At the end all of them, whenever some were told last.
-        self.not_taken += taken.try_iter().count() as u64;
-        self.told = self.told.and_then(|(at, dropped)| Some((at.checked_sub(TELL_EVERY)?, dropped)));
-        self.tell_dropped();
     }
 
     /// None where nothing more comes.
@@ -152,9 +217,8 @@ impl Posts {
         let spans: Vec<_> = batch.iter().filter_map(|id| self.spans_of(*id)).collect();
         let gone = batch.len() - spans.len();
         if gone > 0 {
-            self.not_taken += gone as u64;
-            "jobs were taken up again, or are not listed any more, before their traces were made"
-                .clone_into(&mut self.error);
+            let why = "jobs were taken up again, or are not listed any more, before their traces were made";
+            with(&self.tally, |tally| tally.drop_some(gone, why.to_owned()));
         }
         if spans.is_empty() {
             return;
@@ -164,12 +228,12 @@ impl Posts {
         let mut pauses = PAUSES.iter();
         loop {
             let posted = self.poster.post(url, bearer_file.as_deref(), body.as_bytes(), POST_TAKES);
-            let Err(error) = posted else { return };
+            let Err(error) = posted else {
+                return with(&self.tally, |tally| tally.settle(spans.len()));
+            };
             tracing::debug!(error, "the collector of traces did not take some");
             let Some(pause) = pauses.next().filter(|_| !self.stop.load(Ordering::Acquire)) else {
-                self.not_taken += spans.len() as u64;
-                self.error = error;
-                return;
+                return with(&self.tally, |tally| tally.drop_some(spans.len(), error));
             };
             let until = Instant::now() + *pause;
             while Instant::now() < until && !self.stop.load(Ordering::Acquire) {
@@ -177,20 +241,25 @@ impl Posts {
             }
         }
     }
+}
 
-    fn tell_dropped(&mut self) {
-        let no_room = self.no_room.load(Ordering::Relaxed);
-        let dropped = no_room + self.not_taken;
-        let (told_at, told) = self.told.unzip();
-        if dropped > told.unwrap_or(0) && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-            self.told = Some((Instant::now(), dropped));
-            tracing::warn!(
-                no_room,
-                not_taken = self.not_taken,
-                error = self.error,
-                hint = "look whether the collector of `service.traces` answers there; jobs are not affected",
-                "traces of jobs were dropped since the start: so many found no room among those that wait, so many were not taken"
-            );
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_told_once_in_a_while_and_all_of_it_at_the_end() {
+        let (mut tally, begun) = (Tally::default(), Instant::now());
+        let due = |tally: &mut Tally, periods: u32| tally.due(begun + periods * TELL_EVERY / 2, TELL_EVERY);
+        assert!(!due(&mut tally, 0), "nothing is");
+        tally.open = 5;
+        tally.drop_some(2, "answers 500".into());
+        assert!(due(&mut tally, 0) && !due(&mut tally, 4), "no more since");
+        tally.drop_some(1, "answers 500".into());
+        assert!(!due(&mut tally, 1) && due(&mut tally, 2));
+        tally.close();
+        assert_eq!((tally.open, tally.not_taken, tally.told.map(|(_, dropped)| dropped)), (0, 5, Some(5)));
+        tally.drop_some(1, "answers 500".into());
+        assert!(!due(&mut tally, 6), "the service is gone");
     }
 }
