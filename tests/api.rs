@@ -542,8 +542,7 @@ print(json.dumps([(s.name, json.dumps(s.labels, sort_keys=True), s.value) for f 
 
 #[test]
 fn what_prometheus_scrapes_is_well_formed_and_counts_what_was_done() {
-    let rule =
-        "pipeline = [{ step = 'filter', drop = { equals = 'b' } }, { step = 'exec', command = ['cat'] }]";
+    let rule = "pipeline = [{ step = 'filter', drop = { equals = 'b' } }, { step = 'exec', command = ['cat'] }]\nexpect_every = '24h'";
     let world = World::with_service(SOCKET, rule);
     let mut service = world.start();
     service.wait_until_it_watches();
@@ -578,6 +577,9 @@ fn what_prometheus_scrapes_is_well_formed_and_counts_what_was_done() {
         ("landfall_slices_worked_total", "payments", 1.0),
         ("landfall_workers_busy", "", 0.0),
         ("landfall_files_waiting", "", 0.0),
+        ("landfall_files_late", "", 0.0),
+        ("landfall_files_unreadable", "", 0.0),
+        ("landfall_senders_overdue", "payments", 0.0),
         ("landfall_configuration_problems", "", 0.0),
         ("landfall_watch_events_lost_total", "", 0.0),
         ("landfall_watch_folders", "", 1.0),

@@ -109,6 +109,36 @@ fn what_could_not_be_told_is_told_after_a_kill_with_the_same_id_and_status_tells
     service.stop();
 }
 
+/// Goal: that an event is owed which its hook does not take is told steadily, not only between events that it takes.
+/// Method: a program refuses the event of one file, and takes those of others, which keep coming.
+#[test]
+fn a_hook_that_refuses_one_event_and_takes_others_needs_attention_until_that_is_told_and_is_logged_once() {
+    let hooks = "[[hook]]\nname = \"ops\"\nevents = [\"completed\"]\ncommand = [\"./picky\"]\n";
+    let world = with_hooks("", RULE, hooks);
+    world.write("picky", "#!/bin/sh\ncase $LANDFALL_PATH in\n*odd*) test -e mended || { echo odd >> refused; exit 1; };;\nesac\n\
+                          echo \"$LANDFALL_PATH\" >> noted\n");
+    world.sh("chmod +x picky");
+    let mut service = world.start();
+    good(&world, "odd.jsonl");
+    let lines = |file: &str| if world.has(file) { world.text(file).lines().count() } else { 0 };
+    for more in 1..=4 {
+        service.wait_until("it is refused again", || (lines("refused") >= more).then_some(()));
+        good(&world, &format!("{more}.jsonl"));
+        service.wait_until("another is taken", || (lines("noted") == more).then_some(()));
+        if more >= 3 {
+            world.landfall(&["status"]).ends_with(1).says(&["hook \"ops\" cannot be told an event since"]);
+        }
+    }
+    world.write("mended", "");
+    service.wait_until("it is told", || (lines("noted") == 5).then_some(()));
+    service.wait_for_log("nothing is owed any more that this hook could not be told");
+    world.landfall(&["status"]).done().says(&["nothing needs attention"]);
+    service.stop();
+    let log = world.text("landfall.log");
+    let times = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!((times("this hook cannot be told"), times("nothing is owed any more")), (1, 1), "{log}");
+}
+
 /// Goal: each completed job is told at least once.
 /// Method: files keep coming while the service is killed again and again, at random moments; the receiver refuses now and then.
 #[test]
@@ -203,13 +233,25 @@ fn rules_that_stop_files_that_are_late_or_do_not_come_and_disks_that_run_full_ar
     );
     let rule = format!("{rule}\nexpect_every = \"1s\"")
         .replace("failed_max = 0", "failed_max = 0, stop_after = { failures = 1 }");
-    let world = with_hooks("", &rule, &url_hook(&receiver, events));
+    let world = with_hooks("listen = \"socket\"", &rule, &url_hook(&receiver, events));
     let mut service = world.start();
     good(&world, "lonely.jsonl");
     let late = wait_for_event(&mut service, &receiver, "late");
     assert!(late["path"].as_str().is_some_and(|path| path.ends_with("in/lonely.jsonl")), "{late:#}");
     let nothing = wait_for_event(&mut service, &receiver, "nothing_came");
     assert!(nothing["message"].as_str().is_some_and(|told| told.contains("no file came")), "{nothing:#}");
+    wait_until("status tells of both", || {
+        let status = world.landfall(&["status"]).ends_with(1);
+        let told = ["no file came under rule", "one is expected every 1s", "a file is late: "];
+        told.iter().all(|told| status.stdout.contains(told)).then_some(())
+    });
+    let status = world.landfall(&["status", "--json"]).ends_with(1).stdout;
+    let status: Value = serde_json::from_str(&status).expect("is JSON");
+    assert_eq!((&status["senders_overdue"], &status["files_late"]), (&1.into(), &1.into()), "{status:#}");
+    let metrics = world.sh("curl -s --unix-socket data/api.sock http://landfall/metrics");
+    for metric in ["landfall_senders_overdue{rule=\"payments\"} 1", "landfall_files_late 1"] {
+        assert!(metrics.contains(metric), "{metric}: {metrics}");
+    }
     bad(&world, "bad.jsonl");
     world.sh("cd in && sha256sum bad.jsonl > ../sum && mv ../sum bad.jsonl.sha256");
     let stopped = wait_for_event(&mut service, &receiver, "rule_stopped");

@@ -42,6 +42,11 @@ struct OfMount {
     mount: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
+struct OfRule {
+    rule: String,
+}
+
 #[derive(Default)]
 struct Counted {
     jobs: BTreeMap<OfState, u64>,
@@ -132,6 +137,12 @@ fn register_halts(door: &dyn Door, to: &mut Registry) -> Result<(), Stop> {
 fn register_files(door: &dyn Door, to: &mut Registry) -> Result<(), Stop> {
     let files = door.files_in_view()?;
     to.register("files_waiting", "Files that wait to become jobs", gauge(files.waiting));
+    to.register("files_late", "Of these, those that wait longer than `ready.late_after`", gauge(files.late));
+    to.register("files_unreadable", "Of these, those that cannot be read", gauge(files.unreadable));
+    let overdue = door.overdue()?.into_iter().map(|of| (OfRule { rule: of.rule }, of.count)).collect();
+    let about =
+        "Senders, or rules as a whole, of which no file came for as long as `expect_every` says, by rule";
+    to.register("senders_overdue", about, family(&overdue));
     let problems = door.configuration()?.map_or(0, |state| state.problems.len());
     to.register(
         "configuration_problems",

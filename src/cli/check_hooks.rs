@@ -8,7 +8,7 @@ use super::check_warnings::{lack_of_file, lack_of_program};
 use crate::config::Places;
 use crate::model::hook::{Hook, HookEvent, HookTarget};
 use crate::model::post_url::PostUrl;
-use crate::model::rule::{Rule, Settings};
+use crate::model::rule::{OnRecordError, Rule, Settings};
 use crate::model::traces::Collector;
 
 pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
@@ -80,6 +80,12 @@ fn never_told<'a>(
         rules.iter().filter(is_of_hook).any(has)
     };
     let lacks = [
+        (
+            HookEvent::SetAside,
+            any(|rule| rule.errors.on_record_error != OnRecordError::Fail),
+            "with `errors.on_record_error = \"fail\"` no failed record is set aside",
+            "ask for \"failed\", or take the event out",
+        ),
         (
             HookEvent::RuleStopped,
             any(|rule| rule.errors.stop_after.is_some()),

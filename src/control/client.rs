@@ -15,6 +15,7 @@ use super::protocol::{
 use crate::durable_fs;
 use crate::engine::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
+use crate::model::expected::Overdue;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::file_known::FileKnown;
 use crate::model::files_in_view::{FileWaiting, FilesInView};
@@ -300,6 +301,10 @@ impl Door for Client {
 
     fn watch_counts(&self) -> Result<Option<WatchCounts>, Refusal> {
         self.one(Command::WatchCounts)
+    }
+
+    fn overdue(&self) -> Result<Vec<Overdue>, Refusal> {
+        self.one(Command::Overdue)
     }
 
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal> {

@@ -122,6 +122,7 @@ pub(super) enum Command {
         reader: String,
         jobs: Vec<JobId>,
     },
+    Overdue,
     KeptConfiguration,
 }
 

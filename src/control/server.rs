@@ -218,6 +218,7 @@ impl Desk {
             Command::Reload => reply.one(self.door.reload()),
             Command::Configuration => reply.one(self.door.configuration()),
             Command::Reads { reader, jobs } => reply.one(self.door.note_reader(&reader, &jobs)),
+            Command::Overdue => reply.one(self.door.overdue()),
             Command::WatchCounts => reply.one(self.door.watch_counts()),
             Command::KeptConfiguration => reply.one(self.door.kept_configuration()),
         }

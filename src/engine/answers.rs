@@ -7,6 +7,7 @@ use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
 use super::{abandon, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
+use crate::model::expected::Overdue;
 use crate::model::file_known::FileKnown;
 use crate::model::files_in_view::{FileWaiting, FilesInView};
 use crate::model::halts::{Halting, Halts};
@@ -335,6 +336,12 @@ impl Door for Engine {
     fn watch_counts(&self) -> Result<Option<WatchCounts>, Refusal> {
         let claims = self.service().and_then(|_| self.stages()).map(|stages| &stages.claims);
         Ok(claims.map(|claims| claims.watches.counts()))
+    }
+
+    fn overdue(&self) -> Result<Vec<Overdue>, Refusal> {
+        let Some(shared) = self.service().and_then(|_| self.stages()) else { return Ok(Vec::new()) };
+        let old_before = |age| shared.resources.wall_clock.old_before(&shared.store, age);
+        Ok(shared.operator.expected.told(old_before))
     }
 
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal> {

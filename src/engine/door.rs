@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable_fs;
 use crate::model::account::RecordBytes;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
+use crate::model::expected::Overdue;
 use crate::model::fault::{Fault, JobError};
 use crate::model::file_known::FileKnown;
 use crate::model::files_in_view::{FileWaiting, FilesInView};
@@ -368,6 +369,8 @@ pub(crate) trait Door: Send + Sync {
     fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal>;
     /// How the service sees the files that come; none without a service.
     fn watch_counts(&self) -> Result<Option<WatchCounts>, Refusal>;
+    /// Each rule of which files are expected (`expect_every`), and from how many none came for too long; none without a service.
+    fn overdue(&self) -> Result<Vec<Overdue>, Refusal>;
     /// The configuration that the service goes by, whole.
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal>;
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::rule_book::Rules;
 use crate::clock;
-use crate::model::expected::{Expect, Expected, NothingCame};
+use crate::model::expected::{Expect, Expected, NothingCame, Overdue};
 use crate::model::job::Job;
 use crate::model::rule::Mode;
 use crate::store::{Store, StoreError};
@@ -72,6 +72,11 @@ impl Expectations {
     /// That is told.
     pub(super) fn note_told(&self, nothing: &NothingCame) {
         self.with(|state| state.seen.note_told(nothing));
+    }
+
+    /// Each rule of which files are expected, with what was told of it and is still so.
+    pub(super) fn told(&self, old_before: impl Fn(Duration) -> Option<Timestamp>) -> Vec<Overdue> {
+        self.with(|state| state.seen.told(&state.of_rules, old_before))
     }
 
     /// What is to be kept in place of what was given before; none: the same.

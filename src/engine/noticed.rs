@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use super::shared::Shared;
 use super::trouble::Trouble;
-use crate::model::expected::NothingCame;
 use crate::model::hook::HookEvent;
 use crate::model::os_text::OsText;
 use crate::telemetry::events;
@@ -47,7 +46,7 @@ fn tell_silence(shared: &Shared) -> Result<(), Trouble> {
     let expectations = &shared.operator.expected;
     let overdue = expectations.overdue(|age| shared.resources.wall_clock.old_before(&shared.store, age));
     for nothing in &overdue {
-        let message = told_of(nothing);
+        let message = nothing.told();
         let rule = Some(nothing.rule.as_str());
         shared
             .store
@@ -60,16 +59,6 @@ fn tell_silence(shared: &Shared) -> Result<(), Trouble> {
         shared.store.change().said(&seen).apply()?;
     }
     Ok(())
-}
-
-fn told_of(nothing: &NothingCame) -> String {
-    let NothingCame { rule, sender, since, every } = nothing;
-    let from = sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
-    let every = match every.as_secs() {
-        seconds if seconds > 0 && seconds % 3600 == 0 => format!("{} h", seconds / 3600),
-        _ => format!("{every:?}"),
-    };
-    format!("no file came{from} under rule \"{rule}\" since {since}: one is expected every {every}")
 }
 
 #[cfg(test)]

@@ -30,10 +30,14 @@ const GIVEN_UP_AFTER: Duration = Duration::from_hours(24);
 /// How often who waits for nothing looks whether it was asked to stop.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
-/// How a hook fares.
+/// How a hook fares: from an event that it does not take until none is owed to it that it did not take.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fare {
     pub failures: u32,
+    /// Events that it did not take and is owed.
+    pub refused: u64,
+    /// Of those that it did not take, so many were given up.
+    pub given_up: u64,
     pub failing_since: Option<Timestamp>,
     pub error: Option<String>,
 }
@@ -86,10 +90,12 @@ struct Line {
     /// When what was tried is tried again; none: there is nothing.
     again_at: Option<Instant>,
     round: Round,
-    /// Since when those are tried that could not be told.
+    /// Since when those are tried that could not be told, and are owed.
     since: HashMap<u64, Instant>,
     /// The newest one could not be told.
     is_away: bool,
+    /// So many tries failed one after another.
+    failures: u32,
 }
 
 /// What was tried and not told is tried again, from the oldest.
@@ -188,23 +194,45 @@ impl Courier {
         }
         let Err(error) = told else {
             METRICS.hook(&self.hook.name, "told");
-            self.note_told();
-            line.since.remove(&number);
-            self.store.forget_event(&self.hook.name, number, false)?;
+            line.failures = 0;
+            self.forget(line, number, false)?;
             return Ok(Tried::Told);
         };
         METRICS.hook(&self.hook.name, "failed");
-        let failures = self.note_failed(happened, &error);
-        if line.is_given_up(number, begun) {
+        line.failures = line.failures.saturating_add(1);
+        let is_given_up = line.is_given_up(number, begun);
+        self.note_failed(line, happened, &error);
+        if is_given_up {
             METRICS.hook(&self.hook.name, "lost");
             tracing::error!(
                 hook = self.hook.name, event = %happened.event, at = %happened.at, job = happened.job.map(tracing::field::display), error,
                 "an event is lost: this hook could not be told it for a day"
             );
-            line.since.remove(&number);
-            self.store.forget_event(&self.hook.name, number, true)?;
+            self.forget(line, number, true)?;
         }
-        Ok(Tried::Failed(failures))
+        Ok(Tried::Failed(line.failures))
+    }
+
+    /// It was told that, or never will be.
+    fn forget(&self, line: &mut Line, number: u64, is_lost: bool) -> Result<(), StoreError> {
+        self.store.forget_event(&self.hook.name, number, is_lost)?;
+        if line.since.remove(&number).is_none() {
+            return Ok(()); // told at its first try: that says nothing of those that it did not take
+        }
+        let mut fare = lock(&self.fare);
+        fare.refused = line.since.len() as u64;
+        fare.given_up += u64::from(is_lost);
+        if fare.refused == 0 {
+            let Fare { failures, given_up, .. } = std::mem::take(&mut *fare);
+            drop(fare);
+            tracing::info!(
+                hook = self.hook.name,
+                failures,
+                given_up,
+                "nothing is owed any more that this hook could not be told"
+            );
+        }
+        Ok(())
     }
 
     fn tell(&mut self, number: u64, happened: &Happened) -> Result<(), String> {
@@ -230,21 +258,17 @@ impl Courier {
         }
     }
 
-    fn note_told(&self) {
-        let before = std::mem::take(&mut *lock(&self.fare));
-        if before.failures > 0 {
-            tracing::info!(hook = self.hook.name, failures = before.failures, "this hook can be told again");
-        }
-    }
-
-    fn note_failed(&self, happened: &Happened, error: &str) -> u32 {
+    /// Logged once, until nothing is owed any more that could not be told.
+    fn note_failed(&self, line: &Line, happened: &Happened, error: &str) {
         let mut fare = lock(&self.fare);
+        let is_first = fare.failures == 0;
         fare.failures = fare.failures.saturating_add(1);
+        fare.refused = line.since.len() as u64;
         fare.failing_since.get_or_insert_with(clock::now);
         fare.error = Some(error.to_owned());
         let failures = fare.failures;
         drop(fare);
-        if failures == 1 {
+        if is_first {
             tracing::warn!(
                 hook = self.hook.name, event = %happened.event, error,
                 "this hook cannot be told; it is tried again, for a day at most"
@@ -252,7 +276,6 @@ impl Courier {
         } else {
             tracing::debug!(hook = self.hook.name, event = %happened.event, failures, error, "this hook cannot be told");
         }
-        failures
     }
 
     /// Unless it is asked to stop.
@@ -375,6 +398,8 @@ mod tests {
         let tried = go_on(&mut courier, &mut line, folder.path(), 5);
         assert_eq!(tried[3..], ["good-2", "good-3"]);
         assert_eq!((line.again_at, courier.store.hook_counts()[0].waiting), (Some(later), 1));
+        let fare = lock(&courier.fare).clone();
+        assert!(fare.refused == 1 && fare.failures == 2 && fare.failing_since.is_some(), "{fare:?}");
     }
 
     #[cfg(unix)]
@@ -403,5 +428,7 @@ mod tests {
             courier.step(&mut line).expect("goes on");
         }
         assert_eq!((courier.store.hook_counts()[0].waiting, line.tried, line.since.len()), (0, 0, 0));
+        let fare = lock(&courier.fare).clone();
+        assert!(fare.refused == 0 && fare.failures == 0 && fare.failing_since.is_none(), "{fare:?}");
     }
 }

@@ -87,8 +87,8 @@ impl Hooks {
             let counts = counts.iter().find(|counts| counts.hook == *name);
             let (waiting, lost) = counts.map_or((0, 0), |counts| (counts.waiting, counts.lost));
             let lost_at = counts.and_then(|counts| counts.lost_at);
-            let Fare { failures, failing_since, error } = lock(&running.fare).clone();
-            HookState { name: name.clone(), waiting, failures, failing_since, error, lost, lost_at }
+            let Fare { failures, refused, failing_since, error, .. } = lock(&running.fare).clone();
+            HookState { name: name.clone(), waiting, refused, failures, failing_since, error, lost, lost_at }
         };
         lock(&self.running).iter().map(state).collect()
     }

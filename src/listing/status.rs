@@ -14,6 +14,7 @@ use crate::engine::{Door, JobFilter};
 use crate::model::amount;
 use crate::model::configuration::ConfigurationState;
 use crate::model::deadline::{DeadlineReport, DeadlineState};
+use crate::model::expected::Overdue;
 use crate::model::fault::WaitsFor;
 use crate::model::files_in_view::{FileWaiting, FilesInView};
 use crate::model::halts::Pause;
@@ -46,6 +47,10 @@ pub(crate) struct Status {
     pub(crate) files_waiting: u64,
     /// Files that found no room among them at the last scan.
     pub(crate) files_out_of_view: u64,
+    /// Of those that wait: for longer than their rule's `ready.late_after`.
+    pub(crate) files_late: u64,
+    /// Rules and senders of which nothing came for as long as `expect_every` says.
+    pub(crate) senders_overdue: u64,
     /// The folders are looked through for the first time: more files may wait.
     pub(crate) files_first_look: bool,
     /// What an operator paused as a whole. It was asked for, and needs no attention.
@@ -59,7 +64,7 @@ pub(crate) struct Status {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Attention {
     /// In a word: `service`, `configuration`, `hook`, `disk`, `folder`, `of_no_rule`, `rule_stopped`, `sequence_stopped`, `late` (files),
-    /// `unreadable` (files),
+    /// `unreadable` (files), `nothing_came`,
     /// `failed`, `refused`, `deadline_at_risk`, `deadline_passed`, or what jobs wait for.
     pub(crate) about: &'static str,
     pub(crate) message: String,
@@ -118,6 +123,8 @@ fn of_showing(
         jobs_with_failed_records: 0,
         files_waiting: 0,
         files_out_of_view: 0,
+        files_late: 0,
+        senders_overdue: 0,
         files_first_look: false,
         paused: Vec::new(),
         disks: disks::look(settings),
@@ -129,7 +136,7 @@ fn of_showing(
     }
     if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
         status.attention.extend(of_configuration(&state));
-        status.attention.extend(state.hooks.iter().filter_map(|hook| of_hook(hook, clock::now())));
+        status.attention.extend(state.hooks.iter().flat_map(|hook| of_hook(hook, clock::now())));
     }
     status.attention.extend(status.disks.iter().filter_map(of_disk));
     if let Some(door) = door {
@@ -155,6 +162,7 @@ fn of_showing(
         }));
         status.paused = halts.pauses;
         count_files(&mut status, &door.files_in_view()?);
+        count_overdue(&mut status, &door.overdue()?);
         count_jobs(&mut status, door, since, show)?;
     }
     Ok(status)
@@ -162,6 +170,7 @@ fn of_showing(
 
 fn count_files(status: &mut Status, files: &FilesInView) {
     (status.files_waiting, status.files_out_of_view) = (files.waiting, files.out_of_view);
+    status.files_late = files.late;
     status.files_first_look = files.is_first_look;
     for FileWaiting { path, reason } in files.folders.iter().filter(|it| !watch::is_mere_note(&it.reason)) {
         let message = format!("{path}: {reason}");
@@ -181,22 +190,45 @@ fn count_files(status: &mut Status, files: &FilesInView) {
     }
 }
 
+fn count_overdue(status: &mut Status, of_rules: &[Overdue]) {
+    for Overdue { count, longest, .. } in of_rules {
+        status.senders_overdue += count;
+        let Some(longest) = longest else { continue };
+        let told = longest.told();
+        let message =
+            if *count > 1 { format!("{count} senders are overdue, the longest: {told}") } else { told };
+        let hint = "ask whoever sends it; or change `expect_every`, if it is not to be expected so often";
+        status.attention.push(Attention::new("nothing_came", message, hint));
+    }
+}
+
 fn of_configuration(state: &ConfigurationState) -> Option<Attention> {
     let first = state.problems.first()?;
     let message = format!("the configuration is wrong: {}", first.message);
     Some(Attention::new("configuration", message, "`landfall check` shows every problem"))
 }
 
-/// One that was told at the next try needs nobody.
-fn of_hook(hook: &HookState, now: Timestamp) -> Option<Attention> {
-    let HookState { name, waiting, failures, failing_since, error, lost, lost_at } = hook;
-    let since = failing_since.filter(|_| *failures >= HOOK_FAILURES_MIN);
-    if let (Some(since), Some(error)) = (since, error) {
-        let wait = if *waiting == 1 { "an event waits".to_owned() } else { format!("{waiting} events wait") };
-        let message = format!("hook \"{name}\" cannot be told since {since:.0}, and {wait} for it: {error}");
-        let hint = "mend what it is told by; what waits is told then, for a day at most";
-        return Some(Attention::new("hook", message, hint));
-    }
+/// What it could not be told, and what it never will be: one may hide the other no more than one hook another.
+fn of_hook(hook: &HookState, now: Timestamp) -> impl Iterator<Item = Attention> {
+    [owed_to_hook(hook), lost_to_hook(hook, now)].into_iter().flatten()
+}
+
+/// From a few failed tries on (one that was told at the next try needs nobody), until nothing is owed that it could not be told.
+fn owed_to_hook(hook: &HookState) -> Option<Attention> {
+    let HookState { name, waiting, refused, failures, failing_since, error, .. } = hook;
+    let (since, error) = failing_since.filter(|_| *failures >= HOOK_FAILURES_MIN).zip(error.as_ref())?;
+    let events = if *refused == 1 { "an event".to_owned() } else { format!("{refused} events") };
+    let behind = match waiting.saturating_sub(*refused) {
+        0 => String::new(),
+        more => format!(", and {more} more wait for it"),
+    };
+    let message = format!("hook \"{name}\" cannot be told {events} since {since:.0}{behind}: {error}");
+    let hint = "mend what it is told by; what waits is told then, for a day at most";
+    Some(Attention::new("hook", message, hint))
+}
+
+fn lost_to_hook(hook: &HookState, now: Timestamp) -> Option<Attention> {
+    let HookState { name, lost, lost_at, .. } = hook;
     let lost_at = lost_at.filter(|at| is_recent(*at, now))?;
     let events = if *lost == 1 { "an event".to_owned() } else { format!("{lost} events") };
     let message = format!(
@@ -321,24 +353,45 @@ fn trouble_of(job: &JobLine) -> Option<(&'static str, &str)> {
 mod tests {
     use super::*;
 
+    fn hook(lost: u64, lost_at: Option<Timestamp>) -> HookState {
+        let (name, error) = ("ops".into(), None);
+        HookState { name, waiting: 0, refused: 0, failures: 0, failing_since: None, error, lost, lost_at }
+    }
+
     #[test]
     fn what_a_hook_was_never_told_needs_attention_for_an_hour_after_the_last() {
         let now = Timestamp::UNIX_EPOCH + Duration::from_hours(100);
-        let hook = |lost, ago: u64| HookState {
-            name: "ops".into(),
-            waiting: 0,
-            failures: 0,
-            failing_since: None,
-            error: None,
-            lost,
-            lost_at: Some(now - Duration::from_mins(ago)),
+        let of = |lost, ago, now: Timestamp| {
+            let lost_at = Timestamp::UNIX_EPOCH + Duration::from_hours(100) - Duration::from_mins(ago);
+            of_hook(&hook(lost, Some(lost_at)), now).next()
         };
-        let told = of_hook(&hook(1, 59), now).expect("needs attention");
+        let told = of(1, 59, now).expect("needs attention");
         assert!(told.message.contains("was never told an event since"), "{}", told.message);
         assert!(told.hint.contains("the log says which"), "{}", told.hint);
-        let told = of_hook(&hook(2, 0), now).expect("needs attention");
+        let told = of(2, 0, now).expect("needs attention");
         assert!(told.message.contains("2 events"), "{}", told.message);
-        assert_eq!(of_hook(&hook(2, 61), now), None);
-        assert_eq!(of_hook(&hook(2, 0), now - Duration::from_hours(30)), None, "a clock that was set back");
+        assert_eq!(of(2, 61, now), None);
+        assert_eq!(of(2, 0, now - Duration::from_hours(30)), None, "a clock that was set back");
+    }
+
+    #[test]
+    fn what_a_hook_could_not_be_told_needs_attention_beside_what_it_never_will_be() {
+        let now = Timestamp::UNIX_EPOCH + Duration::from_hours(100);
+        let owing = |failures, lost_at| HookState {
+            waiting: 5,
+            refused: 2,
+            failures,
+            failing_since: Some(now),
+            error: Some("answers 400".into()),
+            ..hook(1, lost_at)
+        };
+        assert_eq!(of_hook(&owing(2, None), now).count(), 0, "it may be told at the next try");
+        let told = of_hook(&owing(3, Some(now)), now).map(|told| told.message).collect::<Vec<_>>();
+        assert!(
+            told[0].contains("cannot be told 2 events since")
+                && told[0].ends_with(", and 3 more wait for it: answers 400"),
+            "{told:?}"
+        );
+        assert!(told.len() == 2 && told[1].contains("was never told an event"), "{told:?}");
     }
 }

@@ -42,7 +42,7 @@ struct Seen {
 }
 
 /// Nothing came for too long.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NothingCame {
     /// Under which rule.
     pub rule: String,
@@ -52,6 +52,30 @@ pub struct NothingCame {
     pub since: Timestamp,
     /// How often something was expected.
     pub every: Duration,
+}
+
+impl NothingCame {
+    /// In a sentence.
+    pub fn told(&self) -> String {
+        let Self { rule, sender, since, every } = self;
+        let from = sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
+        let every = match every.as_secs() {
+            seconds if seconds > 0 && seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+            _ => format!("{every:?}"),
+        };
+        format!("no file came{from} under rule \"{rule}\" since {since:.0}: one is expected every {every}")
+    }
+}
+
+/// A rule of which files are expected, and of how many of those who should send nothing came for too long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overdue {
+    /// The rule.
+    pub rule: String,
+    /// So many: senders, or the rule as a whole.
+    pub count: u64,
+    /// Of which nothing came for the longest time.
+    pub longest: Option<NothingCame>,
 }
 
 impl Expected {
@@ -86,15 +110,33 @@ impl Expected {
             }
             let Some(before) = old_before(expect.every) else { continue };
             for (sender, seen) in seen.iter().filter(|(_, seen)| !seen.is_told && seen.since < before) {
-                overdue.push(NothingCame {
-                    rule: rule.clone(),
-                    sender: Some(sender.clone()).filter(|sender| !sender.is_empty()),
-                    since: seen.since,
-                    every: expect.every,
-                });
+                overdue.push(nothing_came(rule, sender, *seen, *expect));
             }
         }
         overdue
+    }
+
+    /// Each of these rules, with what was told of it and is still so.
+    pub fn told(
+        &self,
+        rules: &BTreeMap<String, Expect>,
+        old_before: impl Fn(Duration) -> Option<Timestamp>,
+    ) -> Vec<Overdue> {
+        let of_rule = |(rule, expect): (&String, &Expect)| {
+            let before = old_before(expect.every); // it may be expected less often by now
+            let seen = self.0.get(rule).into_iter().flatten();
+            let overdue: Vec<_> = seen
+                .filter(|(sender, _)| sender.is_empty() == (expect.of == ExpectOf::Rule))
+                .filter(|(_, seen)| seen.is_told && before.is_none_or(|before| seen.since < before))
+                .collect();
+            let longest = overdue.iter().min_by_key(|(_, seen)| seen.since);
+            Overdue {
+                rule: rule.clone(),
+                count: overdue.len() as u64,
+                longest: longest.map(|(sender, seen)| nothing_came(rule, sender, **seen, *expect)),
+            }
+        };
+        rules.iter().map(of_rule).collect()
     }
 
     /// That was told, unless something came since.
@@ -105,6 +147,11 @@ impl Expected {
             seen.is_told = true;
         }
     }
+}
+
+fn nothing_came(rule: &str, sender: &str, seen: Seen, expect: Expect) -> NothingCame {
+    let sender = Some(sender).filter(|sender| !sender.is_empty()).map(str::to_owned);
+    NothingCame { rule: rule.to_owned(), sender, since: seen.since, every: expect.every }
 }
 
 #[cfg(test)]
@@ -141,6 +188,24 @@ mod tests {
         expected.note("pay", ExpectOf::Rule, Some("acme"), at(30));
         assert_eq!(tell(&mut expected, &rules, 54), []);
         assert_eq!(tell(&mut expected, &rules, 55).len(), 1);
+    }
+
+    #[test]
+    fn what_was_told_is_overdue_until_something_comes_or_it_is_expected_less_often() {
+        let (mut expected, rules) = (Expected::default(), rules(ExpectOf::Sender));
+        let overdue = |expected: &Expected, rules: &BTreeMap<_, _>, hours| {
+            let of_rules = expected.told(rules, |age| at(hours).checked_sub(age).ok());
+            (of_rules[0].count, of_rules[0].longest.as_ref().and_then(|longest| longest.sender.clone()))
+        };
+        expected.note("pay", ExpectOf::Sender, Some("acme"), at(10));
+        expected.note("pay", ExpectOf::Sender, Some("globex"), at(5));
+        assert_eq!(overdue(&expected, &rules, 50), (0, None), "nobody was told");
+        tell(&mut expected, &rules, 50);
+        assert_eq!(overdue(&expected, &rules, 50), (2, Some("globex".into())));
+        expected.note("pay", ExpectOf::Sender, Some("globex"), at(51));
+        assert_eq!(overdue(&expected, &rules, 51), (1, Some("acme".into())));
+        let seldom = BTreeMap::from([("pay".to_owned(), Expect { every: 48 * HOUR, of: ExpectOf::Sender })]);
+        assert_eq!(overdue(&expected, &seldom, 51), (0, None));
     }
 
     #[test]

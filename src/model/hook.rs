@@ -18,6 +18,8 @@ use super::post_url::PostUrl;
 pub enum HookEvent {
     /// A job is completed.
     Completed,
+    /// A job is completed, and records of it failed and are kept, beside what it published.
+    SetAside,
     /// A job failed.
     Failed,
     /// A job was refused.
@@ -38,8 +40,9 @@ pub enum HookEvent {
 
 impl HookEvent {
     /// All of them, with the words of the configuration.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("completed", Self::Completed),
+        ("set_aside", Self::SetAside),
         ("failed", Self::Failed),
         ("refused", Self::Refused),
         ("held", Self::Held),
@@ -55,14 +58,14 @@ impl HookEvent {
         Self::ALL.iter().find(|(_, event)| *event == self).map_or("", |(word, _)| word)
     }
 
-    /// What it is that a job came to this state.
-    pub fn of_state(state: JobState) -> Option<Self> {
+    /// What it may be that a job came to this state.
+    pub fn of_state(state: JobState) -> &'static [Self] {
         match state {
-            JobState::Completed => Some(Self::Completed),
-            JobState::Failed => Some(Self::Failed),
-            JobState::Refused => Some(Self::Refused),
-            JobState::Held => Some(Self::Held),
-            _ => None,
+            JobState::Completed => &[Self::Completed, Self::SetAside],
+            JobState::Failed => &[Self::Failed],
+            JobState::Refused => &[Self::Refused],
+            JobState::Held => &[Self::Held],
+            _ => &[],
         }
     }
 }
@@ -146,12 +149,15 @@ pub struct HookState {
     pub name: String,
     /// How many events it was not told yet.
     pub waiting: u64,
-    /// Tries that failed since the last one that did not.
+    /// Of these, so many it did not take when they were tried.
+    #[serde(default)]
+    pub refused: u64,
+    /// Tries that failed since it is owed such an event.
     pub failures: u32,
-    /// Since when they fail.
+    /// Since when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
-    /// Why the last one did.
+    /// Why the last one failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How many events it was never told, since the service started.

@@ -131,10 +131,12 @@ impl Hooks {
             return Ok(staged);
         }
         for change in feed::changes_of(store, batch) {
-            let event = change.state.filter(|_| change.before != change.state).and_then(HookEvent::of_state);
-            let Some(event) = event else { continue };
+            let Some(state) = change.state.filter(|_| change.before != change.state) else { continue };
             let asking = self.asking();
-            if !asking.iter().any(|asking| asking.hook.wants(event, Some(&change.rule))) {
+            let wants =
+                |event: HookEvent| asking.iter().any(|asking| asking.hook.wants(event, Some(&change.rule)));
+            let wanted = || HookEvent::of_state(state).iter().copied().filter(|event| wants(*event));
+            if wanted().next().is_none() {
                 continue;
             }
             let key = keys::of_job(keys::JOB, change.job);
@@ -142,7 +144,11 @@ impl Hooks {
             if was_held_for_this(store, &job)? {
                 continue;
             }
-            self.add(&happened_to(&job, event), batch, &mut staged)?;
+            for event in wanted() {
+                if event != HookEvent::SetAside || job.account.records_failed > 0 {
+                    self.add(&happened_to(&job, event), batch, &mut staged)?;
+                }
+            }
         }
         Ok(staged)
     }
@@ -228,6 +234,18 @@ fn happened_to(job: &Job, event: HookEvent) -> Happened {
     let (message, hint) = match (&job.error, &job.waiting) {
         (_, Some(waiting)) if event == HookEvent::Held => {
             (waiting.detail.clone(), job.error.as_ref().and_then(|error| error.hint.clone()))
+        }
+        _ if event == HookEvent::SetAside => {
+            let (read, failed) = (job.account.records_in, job.account.records_failed);
+            let records = if read == 1 { "record" } else { "records" };
+            let hint = format!(
+                "`landfall records {}` lists them, and why each failed; there they are settled",
+                job.id
+            );
+            (
+                format!("{failed} of {read} {records} failed, and are kept beside what was published"),
+                Some(hint),
+            )
         }
         (Some(error), _) if event != HookEvent::Completed => (error.message.clone(), error.hint.clone()),
         _ => {
@@ -411,6 +429,29 @@ mod tests {
         assert_eq!((happened.job, happened.rule), (Some(job.id), Some(job.rule)));
         store.forget_event("a", number, false).expect("is told");
         assert_eq!((told(&store, "a"), store.hook_counts()[0].waiting), (vec![], 0));
+    }
+
+    #[test]
+    fn a_job_that_sets_failed_records_aside_is_told_beside_its_end_and_one_without_is_not() {
+        let store = Store::in_memory();
+        let both = [HookEvent::Completed, HookEvent::SetAside];
+        store.take_hooks(&[hook("both", &both), hook("aside", &both[1..])]).expect("takes them");
+        for failed in [0, 2] {
+            let mut job = running_job();
+            (job.account.records_in, job.account.records_failed) = (3, failed);
+            store.change().job(&job).apply().expect("writes");
+            for event in [JobEvent::AccountBalanced, JobEvent::Published, JobEvent::Retired] {
+                job.take(event, clock::now(), "").expect("goes on");
+            }
+            store.change().job(&job).apply().expect("writes");
+        }
+        assert_eq!(told(&store, "both"), [both[0], both[0], both[1]]);
+        assert_eq!(told(&store, "aside"), both[1..]);
+        let (_, happened) = store.event_after("aside", 0).expect("reads").expect("is there");
+        assert!(
+            happened.message.starts_with("2 of 3 records failed") && happened.hint.is_some(),
+            "{happened:?}"
+        );
     }
 
     #[test]
