@@ -2,7 +2,8 @@
 //!
 //! Method: run a scenario undisturbed and number each system call of the whole process that changes the disk; then run it again for
 //! each of them with a crash before it (`SIGKILL`), a power cut (only what was synced is left, or that and some of the rest), or an
-//! error returned in its place; restart, and compare outputs, archive, quarantine, ledger and account with the undisturbed run.
+//! error returned in its place; restart, and compare outputs, archive, quarantine, ledger and account, and what hooks were told, with the
+//! undisturbed run.
 //!
 //! A usual run tries a few steps of each scenario. `LANDFALL_TEST_TRIES=all` tries each step, a number so many a scenario and kind;
 //! `tests/run crash` does so and prints the table. `LANDFALL_TEST_SEED` repeats a choice.
@@ -57,6 +58,7 @@ promises! {
     STORED: a_crash_before_any_step_of_an_output_in_the_store, a_power_cut_before_any_step_of_an_output_in_the_store, a_fault_at_any_step_of_an_output_in_the_store;
     DESTROYED: a_crash_before_any_step_of_a_destroyed_job, a_power_cut_before_any_step_of_a_destroyed_job, a_fault_at_any_step_of_a_destroyed_job;
     FORGOTTEN: a_crash_before_any_step_of_a_forgotten_job, a_power_cut_before_any_step_of_a_forgotten_job, a_fault_at_any_step_of_a_forgotten_job;
+    TOLD: a_crash_before_any_step_of_telling_hooks, a_power_cut_before_any_step_of_telling_hooks, a_fault_at_any_step_of_telling_hooks;
     CONSUMED: a_crash_before_any_step_under_a_consumer, a_power_cut_before_any_step_under_a_consumer, a_fault_at_any_step_under_a_consumer;
 }
 

@@ -1,6 +1,6 @@
 //! What a run left behind, in a form in which two runs can be compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -46,7 +46,11 @@ impl Outcome {
             .into_iter()
             .map(|(name, path)| {
                 let content = content(&name, &path);
-                let content = if is_report(&name) { report(stage, &content) } else { content };
+                let content = match () {
+                    () if is_report(&name) => report(stage, &content),
+                    () if stage.is_told && name.starts_with("consumed/") => events_told(&content),
+                    () => content,
+                };
                 (name, content)
             })
             .collect();
@@ -170,6 +174,12 @@ fn content(name: &str, path: &Path) -> Vec<u8> {
         return unpacked.stdout;
     }
     fs::read(path).unwrap_or_default()
+}
+
+/// How many events a receiver was told, of which it knows by their numbers which are the same.
+fn events_told(numbers: &[u8]) -> Vec<u8> {
+    let numbers = String::from_utf8_lossy(numbers);
+    format!("{} events", numbers.lines().collect::<BTreeSet<_>>().len()).into_bytes()
 }
 
 /// Manifests and error reports hold a job's JSON.

@@ -15,6 +15,10 @@ pub struct Scenario {
     /// Keys of `[service]`.
     service: &'static str,
     rule: &'static str,
+    /// Who is told what, beside the rule; `RECEIVER` stands for a folder that no power cut touches.
+    hooks: &'static str,
+    /// What is told, by the names of the receiver's files.
+    pub told: &'static [&'static str],
     samples: fn(&World),
     /// What has happened before the first step that counts.
     before: fn(&World),
@@ -40,6 +44,8 @@ pub struct Stage {
     elsewhere: Option<TempDir>,
     consumed: TempDir,
     script: &'static str,
+    /// The folder beside is a receiver's: each file has the numbers of what it was told.
+    pub is_told: bool,
     /// All that is told of files that nothing may touch, as they were before the first run.
     untouched: Option<String>,
 }
@@ -53,6 +59,8 @@ const PLAIN: Scenario = Scenario {
     name: "",
     service: SERVICE,
     rule: "",
+    hooks: "",
+    told: &[],
     samples: |_| {},
     before: |_| {},
     script: "exec \"$LANDFALL\" run",
@@ -402,6 +410,34 @@ pub const FORGOTTEN: Scenario = Scenario {
     ..PLAIN
 };
 
+pub const TOLD: Scenario = Scenario {
+    name: "hooks that are told of an end, of failed records and of a failed job",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        records = { format = "lines", record_max = "100" }
+        errors = { failed_max = "1%" }
+    "#,
+    hooks: r#"
+        [[hook]]
+        name = "operators"
+        events = ["completed", "set_aside", "failed"]
+        command = ["./note", "RECEIVER"]
+    "#,
+    told: &["completed-pay.txt", "failed-bad.txt", "set_aside-pay.txt"],
+    samples: |world| {
+        world.sh("seq 2000 > pay.txt; printf '%0200d\\n' 7 >> pay.txt; mv pay.txt in/pay.txt
+            printf '%0200d\\n' 7 > in/bad.txt");
+        world.write(
+            "note",
+            "#!/bin/sh\necho \"$LANDFALL_EVENT_ID\" >> \"$1/$LANDFALL_EVENT-${LANDFALL_PATH##*/}\"\n",
+        );
+        world.sh("chmod +x note");
+    },
+    ends: &["completed", "failed"],
+    jobs: 2,
+    ..PLAIN
+};
+
 pub const CONSUMED: Scenario = Scenario {
     name: "a consumer that takes each output as it appears",
     rule: r#"
@@ -453,6 +489,7 @@ impl Scenario {
             return None;
         }
         let world = World::with_service(self.service, self.rule);
+        world.write("landfall.toml", world.text("landfall.toml") + self.hooks);
         (self.samples)(&world);
         Some(world)
     }
@@ -468,10 +505,13 @@ impl Scenario {
             let config = world.text("landfall.toml");
             world.write("landfall.toml", config.replace("ELSEWHERE", &folder.path().display().to_string()));
         }
-        (self.before)(&world);
         let consumed = TempDir::with_prefix("landfall-test-").expect("a temporary folder can be made");
+        let config = world.text("landfall.toml");
+        world.write("landfall.toml", config.replace("RECEIVER", &consumed.path().display().to_string()));
+        (self.before)(&world);
         let untouched = self.shadow.then(|| all_but_data(&world));
-        Stage { world, elsewhere, consumed, script: self.script, untouched }
+        let is_told = !self.told.is_empty();
+        Stage { world, elsewhere, consumed, script: self.script, is_told, untouched }
     }
 }
 

@@ -132,11 +132,10 @@ fn undisturbed(scenario: &Scenario, template: &World) -> Undisturbed {
         let ends: Vec<_> = ends.collect();
         let ended = |job: &String| ends.iter().any(|end| job.contains(end));
         let is_open = |job: &String| job.contains("\"not_there_yet\"");
-        (scenario.over)(&names(&stage))
-            && jobs.len() >= scenario.jobs
-            && jobs.iter().all(ended)
-            && !jobs.iter().any(is_open)
-            && !in_hand(&stage)
+        let all_ended = jobs.len() >= scenario.jobs && jobs.iter().all(ended) && !jobs.iter().any(is_open);
+        let names = names(&stage);
+        let all_told = scenario.told.iter().all(|told| names.contains_key(&format!("consumed/{told}")));
+        all_ended && all_told && (scenario.over)(&names) && !in_hand(&stage)
     };
     let started = Instant::now();
     while !settled() {
