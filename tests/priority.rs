@@ -102,7 +102,10 @@ fn all_jobs_of_a_rule_can_be_set_and_what_is_no_priority_is_refused() {
     }
     let mut service = world.start();
     service.wait_until("all are claimed", || (world.jobs().len() == 3).then_some(()));
-    world.landfall(&["set", "--rule", "slow", "--priority", "70"]).done();
+    world
+        .landfall(&["set", "--rule", "slow", "--priority", "70"])
+        .done()
+        .says(&["files that come under rule \"slow\""]);
     let waiting = |job: &&Value| job["state"] == "queued";
     assert!(world.jobs().iter().filter(waiting).all(|job| job["priority"] == 70), "{:#?}", world.jobs());
     for wrong in ["0", "101", "first"] {

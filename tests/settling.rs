@@ -82,7 +82,10 @@ fn user(world: &World) -> String {
 fn failed_records_are_dropped_with_a_reason_that_account_and_history_keep() {
     let (world, id) = with_failed();
     let ran = world.landfall(&["records", &id, "drop", "2", "4-5", "--reason", "test data"]).done();
-    assert_eq!(ran.stdout, format!("3 failed records dropped\n2 left: `landfall records {id}` lists them\n"));
+    let which =
+        "  2: record 4, line 5: 4,even\n  4: record 8, line 9: 8,even\n  5: record 10, line 11: 10,even\n";
+    let left = format!("2 left: `landfall records {id}` lists them\n");
+    assert_eq!(ran.stdout, format!("3 failed records dropped\n{which}{left}"));
     let job = shown(&world, &id);
     assert_eq!(job["dropped_by"]["failed records: test data"], 3, "{job:#}");
     assert_eq!((&job["records_failed"], &job["records_dropped"]), (&2.into(), &3.into()), "{job:#}");
@@ -274,12 +277,30 @@ fn edit(world: &World, arguments: &[&str], script: &str) -> (bool, String) {
 }
 
 #[test]
+fn no_editor_opens_for_a_record_that_could_not_be_taken_again() {
+    let world = World::new(&RULE.replace("100%", "0"));
+    world.write("tool", TOOL);
+    world.sh("chmod +x tool");
+    world.write("bad", "even");
+    world.write("pay.csv", "id,kind\n1,odd\n2,even\n");
+    world.ingest(&["pay.csv"]).ends_with(1);
+    let id = world.job()["id"].as_str().expect("an id is text").to_owned();
+    let (done, said) = edit(&world, &[&id, "edit", "1"], "touch never");
+    assert!(!done && said.contains("nothing of it was published") && !world.has("never"), "{said}");
+    let (world, id) = with_failed();
+    world.configure("", &["name = \"others\"\npaths = [\"others/*\"]"]);
+    let (done, said) = edit(&world, &[&id, "edit", "1"], "touch never");
+    assert!(!done && !world.has("never") && said.contains("payments"), "{said}");
+}
+
+#[test]
 fn a_record_is_edited_and_taken_again_so_and_both_are_kept() {
     for has_service in [false, true] {
         let (world, id) = with_failed();
         let mut service = has_service.then(|| world.start());
         let (done, said) = edit(&world, &[&id, "edit", "2"], "sed -i s/even/odd/ $1");
         assert!(done && said.contains("1 failed record edited, and retried as job"), "{said}");
+        assert!(said.contains("  2: record 4, line 5: 4,even"), "{said}");
         let mut service = service.take().unwrap_or_else(|| world.start());
         service.wait_for(&world, "out/pay-retry1.done");
         assert_eq!(text(&world, "out/pay-retry1.csv.gz"), "id,kind\n4,odd\n");

@@ -25,6 +25,8 @@ use crate::model::shown_json;
 
 const LINE_BYTES_MAX: usize = 60;
 const ERROR_BYTES_MAX: usize = 200;
+/// Of those that were named and acted on, so many are told one by one.
+const TOLD_MAX: usize = 10;
 /// Of a record that is no text, shown in a line.
 const HEX_BYTES: usize = 16;
 
@@ -144,11 +146,13 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
         Some(RecordsAction::Drop { which, reason }) => {
             let act =
                 Act::DropRecords { job: job.to_owned(), records: which.chosen(), reason: reason.clone() };
-            Ok(act_on(door, job, &act, args.json, |_| "dropped".to_owned()))
+            let named = which.numbers().unwrap_or_default();
+            Ok(act_on(door, job, &act, (&named, args.json), |_| "dropped".to_owned()))
         }
         Some(RecordsAction::Retry { which }) => {
             let act = Act::RetryRecords { job: job.to_owned(), records: which.chosen() };
-            Ok(retry(door, job, &act, args.json, "retried"))
+            let named = which.numbers().unwrap_or_default();
+            Ok(retry(door, job, &act, (&named, args.json), "retried"))
         }
         Some(RecordsAction::Edit { number }) => edit_one(door, job, *number, args.json),
         Some(RecordsAction::List { settled: true }) if args.json => {
@@ -162,14 +166,14 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
     }
 }
 
-fn retry(door: &dyn Door, job: &str, act: &Act, json: bool, what: &str) -> ExitCode {
+fn retry(door: &dyn Door, job: &str, act: &Act, told: (&Numbers, bool), what: &str) -> ExitCode {
     // The rule may have been mended a moment ago.
     if door.is_service() {
         door.reload().ok();
     }
     // Where it waits for them, they are taken with it.
     let own = door.show(job).ok().filter(Job::waits_for_records).map(|job| job.id.to_string());
-    act_on(door, job, act, json, |child| {
+    act_on(door, job, act, told, |child| {
         if own.is_some_and(|own| own == child) {
             return format!("{what} with their job, once each is decided on");
         }
@@ -198,6 +202,10 @@ fn edit_one(door: &dyn Door, job: &str, number: u64, json: bool) -> anyhow::Resu
         complain(&format!("failed record {number} {why}, and is not edited"), Some(&hint));
         return Ok(ExitCode::from(super::exit::FAILED));
     }
+    let edit_to = |bytes| Act::EditRecord { job: job.to_owned(), number, data_bytes: RecordBytes(bytes) };
+    if let Err(refusal) = door.would(&edit_to(Vec::new())) {
+        return Ok(view::refuse(&refusal)); // before anybody writes what nobody takes
+    }
     let was = edited.map_or(record.bytes, |edited| edited.0);
     let edited = edit::edit(&was)?;
     if edited.bytes == was {
@@ -213,9 +221,8 @@ fn edit_one(door: &dyn Door, job: &str, number: u64, json: bool) -> anyhow::Resu
         complain(&message, Some("have the record sent again, and drop this one"));
         ExitCode::from(super::exit::FAILED)
     } else {
-        let data_bytes = RecordBytes(edited.bytes.clone());
-        let act = Act::EditRecord { job: job.to_owned(), number, data_bytes };
-        retry(door, job, &act, json, "edited, and retried")
+        let named = Numbers::of([(number, number)]);
+        retry(door, job, &edit_to(edited.bytes.clone()), (&named, json), "edited, and retried")
     };
     if code != ExitCode::SUCCESS {
         complain(&format!("what was written is kept in {}", edited.keep().display()), None);
@@ -223,12 +230,12 @@ fn edit_one(door: &dyn Door, job: &str, number: u64, json: bool) -> anyhow::Resu
     Ok(code)
 }
 
-/// Does it, and says how many failed records are left.
+/// Does it, and says which failed records that were, if they were named, and how many are left.
 fn act_on(
     door: &dyn Door,
     job: &str,
     act: &Act,
-    json: bool,
+    (named, json): (&Numbers, bool),
     told: impl FnOnce(String) -> String,
 ) -> ExitCode {
     let failed = |door: &dyn Door| door.show(job).map(|job| job.account.records_failed);
@@ -245,6 +252,11 @@ fn act_on(
             }
             let s = if count == 1 { "" } else { "s" };
             say!("{count} failed record{s} {}", told(id));
+            for number in named.ranges().iter().flat_map(|(first, last)| *first..=*last).take(TOLD_MAX) {
+                if let Ok(found) = door.record(job, number) {
+                    say!("  {number}: {}", in_a_line(&found.record));
+                }
+            }
             if left > 0 {
                 say!("{left} left: `landfall records {job}` lists them");
             }
@@ -252,6 +264,16 @@ fn act_on(
         }
         Err(refusal) => view::refuse(&refusal),
     }
+}
+
+/// Where it stood, and how it begins, as the list shows it.
+fn in_a_line(record: &FailedRecord) -> String {
+    let FailedRecord { record, line, bytes, entry_name, .. } = record;
+    let of_entry = match entry_name.as_str() {
+        "" => String::new(),
+        name => format!(" (in {})", view::printable(name.as_bytes(), ERROR_BYTES_MAX)),
+    };
+    format!("record {record}, line {line}{of_entry}: {}", view::printable(bytes, LINE_BYTES_MAX))
 }
 
 fn list(out: &mut dyn Write, door: &dyn Door, job: &str, settled: bool) -> Result<(), Stop> {

@@ -19,8 +19,8 @@ use crate::model::rule::Settings;
 #[derive(clap::Args)]
 #[command(
     after_help = "A job of a lower priority gets the next thread that is free, whatever else waits; what has begun goes on where it was. \
-                  --priority is of jobs: of those that are named, or of all of the rule that are not done; for jobs to come, set `priority` \
-                  in the rule. Limits are of a job, of a rule with all its jobs, or of the rules that name a throttle. What is set counts at \
+                  --priority is of jobs that are there: of those that are named, or of all of the rule that are not done; files that come \
+                  have the `priority` of the rule, which is set in the configuration. Limits are of a job, of a rule with all its jobs, also those that come, or of the rules that name a throttle. What is set counts at \
                   once, over restarts and reloads, and in place of the configuration; `default` takes it back.",
     group = clap::ArgGroup::new("which").required(true).args(["jobs", "rule", "throttle"]),
     group = clap::ArgGroup::new("what").required(true).multiple(true).args(["priority", "workers_max", "records_per_second"])
@@ -29,7 +29,7 @@ pub(super) struct SetArgs {
     /// The jobs' ids, or at least four characters of their ends
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
-    /// This rule; with --priority: every job of it that is not done
+    /// This rule; with --priority: every job of it that is there and not done, and no file that comes
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
     /// The rules that name this throttle, together
@@ -125,6 +125,11 @@ fn set_jobs(args: &SetArgs, settings: &Settings, door: &dyn Door) -> anyhow::Res
     if let (true, Some(rule)) = (jobs.is_empty(), &args.rule) {
         view::know_rule(settings, rule, || false)?;
         say!("no job of rule \"{rule}\" waits or runs");
+    }
+    if let (Some(rule), Some(_)) = (&args.rule, args.priority) {
+        say_aside!(
+            "files that come under rule \"{rule}\" are jobs of the priority that the rule has: set `priority` there"
+        );
     }
     let mut all_done = true;
     let mut held_back = BTreeSet::new();

@@ -81,6 +81,8 @@ struct Told {
     waiting: Option<String>,
     records: u64,
     worked: u64,
+    /// The most records of before: it may have been put down since.
+    most: u64,
 }
 
 impl Told {
@@ -90,11 +92,12 @@ impl Told {
             waiting: job.waiting.as_ref().map(|waiting| waiting.detail.clone()),
             records: job.account.records_in,
             worked: job.bytes_worked,
+            most: 0,
         }
     }
 
     fn is_news(&mut self, job: &Job) -> bool {
-        let now = Self::of(job);
+        let now = Self { most: self.most, ..Self::of(job) };
         let is_news = now != *self;
         *self = now;
         is_news
@@ -114,12 +117,20 @@ impl Told {
         {
             writeln!(out, "{now}  {state:10}  waits: {}", printable(waiting))?;
         }
-        if (self.records, self.worked) != (before.records, before.worked) {
-            let (worked, size) = (view::bytes(self.worked), view::bytes(job.source.identity.size));
-            writeln!(out, "{now}  {state:10}  {} records, about {worked} of {size} worked", self.records)?;
+        self.most = before.most.max(before.records);
+        if !goes_on(state) || (self.records, self.worked) <= (before.records, before.worked) {
+            return Ok(());
         }
+        let again = if self.records < self.most { ", worked again" } else { "" };
+        let (worked, size) = (view::bytes(self.worked), view::bytes(job.source.identity.size));
+        writeln!(out, "{now}  {state:10}  {} records{again}, about {worked} of {size} worked", self.records)?;
         Ok(())
     }
+}
+
+/// Else what is told of its records is on its way to the last checkpoint, and it goes on from there.
+fn goes_on(state: JobState) -> bool {
+    !matches!(state, JobState::Queued | JobState::Paused | JobState::Held)
 }
 
 /// The moments that are not among those before, each as often as it is there.
@@ -155,6 +166,16 @@ mod tests {
         assert!(waits.starts_with("  running     waits: a mount"), "{waits}");
         assert_eq!(*goes, "  running     12 records, about 1 B of 3 B worked");
         assert_eq!(printed(|out| told.tell(out, &job)), "");
+        job.waiting = None;
+        let mut counts = |state: JobState, records, worked| {
+            (job.state, job.account.records_in, job.bytes_worked) = (state.into(), records, worked);
+            printed(|out| told.tell(out, &job)).get(20..).unwrap_or_default().trim().to_owned()
+        };
+        assert_eq!(counts(JobState::Paused, 5, 0), "", "it goes on from there");
+        assert_eq!(counts(JobState::Running, 5, 0), "");
+        let again = "running     7 records, worked again, about 1 B of 3 B worked";
+        assert_eq!(counts(JobState::Running, 7, 1), again);
+        assert_eq!(counts(JobState::Running, 13, 3), "running     13 records, about 3 B of 3 B worked");
     }
 
     #[test]

@@ -140,11 +140,14 @@ impl Door for Engine {
                 retry::known(store, self.id_of(job)?).and_then(|job| abandon::check(&job))
             }
             Act::Rerun { job, .. } => rerun::check(store, self.id_of(job)?),
+            Act::DropRecords { job, .. } | Act::RetryRecords { job, .. } => {
+                settle::would(store, self.rules(), self.id_of(job)?, None)
+            }
+            Act::EditRecord { job, number, .. } => {
+                settle::would(store, self.rules(), self.id_of(job)?, Some(*number))
+            }
             Act::AcceptMissing { .. }
             | Act::Set { .. }
-            | Act::DropRecords { .. }
-            | Act::RetryRecords { .. }
-            | Act::EditRecord { .. }
             | Act::SetWorkers { .. }
             | Act::Ingest { .. }
             | Act::HandOver { .. }

@@ -102,6 +102,20 @@ pub(super) fn retry(
     child::begin(store, stages, rules, |rules, ids| new_job(store, rules, ids, id, asked))
 }
 
+/// Whether failed records of a job could be decided on now, as far as that is told without doing it; and whether this one could be edited, whatever
+/// comes of it.
+pub(super) fn would(store: &Store, rules: &[Rule], id: JobId, edited: Option<u64>) -> Result<(), Trouble> {
+    let job = known(store, id)?;
+    check(&job)?;
+    let Some(number) = edited else { return Ok(()) };
+    if !job.waits_for_records() {
+        current_rule(rules.iter(), &job)?;
+    }
+    chosen(store, id, &store.settlements(id)?, Some(&Numbers::of([(number, number)])))?;
+    let record = store.failed_record(id, number.saturating_sub(1))?;
+    record.map_or(Ok(()), |record| shape_of(store, id, record.entry).map(drop))
+}
+
 /// By the rule that cut them: the job goes on by that.
 fn take_again(store: &Store, job: &Job, &Asked { numbers, edited, by }: &Asked<'_>) -> Result<(), Trouble> {
     let _deciding = store.settling();
