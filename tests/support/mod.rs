@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -52,6 +53,8 @@ free_min = "0"
 /// A temporary folder with `landfall.toml`, `in/`, and whatever a test makes of them.
 pub struct World {
     folder: TempDir,
+    /// The service that was started last, until it is seen to answer.
+    starting: Mutex<Option<service::Starting>>,
 }
 
 impl World {
@@ -78,7 +81,8 @@ impl World {
 
     /// An empty folder.
     pub fn bare() -> Self {
-        Self { folder: TempDir::with_prefix("landfall-test-").expect("a temporary folder can be made") }
+        let folder = TempDir::with_prefix("landfall-test-").expect("a temporary folder can be made");
+        Self { folder, starting: Mutex::default() }
     }
 
     /// Writes `landfall.toml` anew, with these rules.
@@ -177,6 +181,9 @@ for line in sys.stdin:
     /// Runs a script of real tools in the world's folder and returns what it printed.
     #[track_caller]
     pub fn sh(&self, script: &str) -> String {
+        if script.contains("api.sock") {
+            self.wait_for_start();
+        }
         let mut bash = Command::new("bash");
         bash.args(["-euo", "pipefail", "-c", script]).current_dir(self.folder.path()).stdin(Stdio::null());
         without_our_variables(&mut bash);
@@ -195,8 +202,18 @@ for line in sys.stdin:
         self.sh(&format!("age-keygen -o {file} 2>/dev/null; age-keygen -y {file}")).trim().to_owned()
     }
 
-    /// A command line that runs the binary in the world's folder.
+    /// Until the service that a test has started answers, or has ended. Who asks before has the store opened beside it, is refused, or is
+    /// told what counts without a service: another answer each time.
+    pub fn wait_for_start(&self) {
+        let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(starting) = starting.take() {
+            starting.wait();
+        }
+    }
+
+    /// A command line that runs the binary in the world's folder, beside a service only once that answers.
     pub fn command(&self) -> Command {
+        self.wait_for_start();
         let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         without_our_variables(&mut command);
@@ -206,6 +223,7 @@ for line in sys.stdin:
     /// Runs `landfall ARGUMENTS` to its end, which it must come to.
     #[track_caller]
     pub fn landfall<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ran {
+        self.wait_for_start();
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=5", "60", env!("CARGO_BIN_EXE_landfall")])

@@ -1,12 +1,46 @@
 //! A running `landfall run`.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{World, wait_until};
+
+/// One that hangs as it starts is asked all the same after this.
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// A service that was started, and of which nobody knows yet whether it answers.
+pub(super) struct Starting {
+    pid: u32,
+    log: PathBuf,
+    began: usize,
+}
+
+impl Starting {
+    /// Until it watches, or has ended.
+    pub(super) fn wait(&self) {
+        let begun = Instant::now();
+        while !watches(&self.log, self.began) && runs(self.pid) && begun.elapsed() < START_MAX {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Whether the log, behind what was in it before, says that the service watches: then it answers commands.
+fn watches(log: &Path, began: usize) -> bool {
+    let text = fs::read(log).unwrap_or_default();
+    text.get(began..).is_some_and(|text| String::from_utf8_lossy(text).contains("watching"))
+}
+
+/// One that has ended is a zombie until its test has seen that.
+fn runs(pid: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+}
 
 /// The real service, killed when a test is done with it.
 pub struct Service {
@@ -80,6 +114,8 @@ impl Service {
         let stream = || File::options().create(true).append(true).open(&log).expect("the log can be opened");
         let began = fs::read(&log).map_or(0, |text| text.len());
         let child = command.stdout(stream()).stderr(stream()).spawn().expect("the binary runs");
+        let starting = Starting { pid: child.id(), log: log.clone(), began };
+        *world.starting.lock().unwrap_or_else(PoisonError::into_inner) = Some(starting);
         Self { child, log, began }
     }
 
@@ -130,10 +166,7 @@ impl Service {
     #[track_caller]
     pub fn wait_until_it_watches(&mut self) {
         let (log, began) = (self.log.clone(), self.began);
-        self.wait_until("it watches", || {
-            let text = fs::read(&log).ok()?;
-            String::from_utf8_lossy(text.get(began..)?).contains("watching").then_some(())
-        });
+        self.wait_until("it watches", || watches(&log, began).then_some(()));
     }
 
     /// Waits for a word in the log.
