@@ -344,11 +344,17 @@ pub(crate) fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>>
 fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<bool, OutputError> {
     let listing = |e| OutputError::fs("list", folder, e);
     let Some(entries) = hidden_in(folder, job).map_err(listing)? else { return Ok(false) };
+    let mut is_changed = false;
     for path in entries {
         let path = path.map_err(listing)?;
         if !kept.contains(path.as_path()) {
             durable_fs::remove_file(&path)?;
+            is_changed = true;
         }
+    }
+    if is_changed {
+        // They are gone for good before a row says that their job has ended: nobody looks for them after that.
+        durable_fs::sync_folder(folder)?;
     }
     Ok(true)
 }
