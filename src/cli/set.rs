@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::exit::{FAILED, USAGE};
 use super::say::{complain, say, say_aside};
-use super::{pause, view};
+use super::{complete, pause, view};
 use crate::control;
 use crate::engine::{Act, Door, JobFilter, Refusal};
 use crate::model::fault::{FaultKind, JobError};
@@ -19,18 +19,19 @@ use crate::model::rule::Settings;
 #[derive(clap::Args)]
 #[command(
     after_help = "A job of a lower priority gets the next thread that is free, whatever else waits; what has begun goes on where it was. \
-                  --priority is of jobs that are there: of those that are named, or of all of the rule that are not done; files that come \
-                  have the `priority` of the rule, which is set in the configuration. Limits are of a job, of a rule with all its jobs, also those that come, or of the rules that name a throttle. What is set counts at \
-                  once, over restarts and reloads, and in place of the configuration; `default` takes it back.",
+                  --priority is of jobs that are there: of those that are named, or of all of the rule that are not done; files that \
+                  come have the `priority` of the rule, which is set in the configuration. Limits are of a job, of a rule with all \
+                  its jobs, also those that come, or of the rules that name a throttle. What is set counts at once, over restarts \
+                  and reloads, and in place of the configuration; `default` takes it back.",
     group = clap::ArgGroup::new("which").required(true).args(["jobs", "rule", "throttle"]),
     group = clap::ArgGroup::new("what").required(true).multiple(true).args(["priority", "workers_max", "records_per_second"])
 )]
 pub(super) struct SetArgs {
     /// The jobs' ids, or at least four characters of their ends
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::of_jobs())]
     jobs: Vec<String>,
     /// This rule; with --priority: every job of it that is there and not done, and no file that comes
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::of_rules())]
     rule: Option<String>,
     /// The rules that name this throttle, together
     #[arg(long, value_name = "NAME", conflicts_with = "priority")]
@@ -139,6 +140,10 @@ fn set_jobs(args: &SetArgs, settings: &Settings, door: &dyn Door) -> anyhow::Res
             match door.act(&act) {
                 Ok(id) if to == was => say!("{id}: {what} {to} (as it was)  {}", job.source.path),
                 Ok(id) => say!("{id}: {what} {to} (was {was})  {}", job.source.path),
+                // It was chosen because it was not done, and is done by now.
+                Err(_)
+                    if args.rule.is_some()
+                        && door.show(&job.id.to_string()).is_ok_and(|job| !waits(&job)) => {}
                 Err(refusal) => {
                     complain(&refusal.to_string(), refusal.hint().as_deref());
                     all_done = false;
@@ -178,6 +183,10 @@ fn chosen(args: &SetArgs, door: &dyn Door) -> Result<Vec<Job>, Refusal> {
     };
     let of_rule = JobFilter { rule: Some(rule.clone()), ..JobFilter::default() };
     let jobs: Result<Vec<_>, _> = door.list(&of_rule).collect();
-    let waits = |job: &Job| !job.state.is_final() && !job.state.is_past_intent();
     Ok(jobs?.into_iter().filter(waits).collect())
+}
+
+/// Whether it is not done, so far that what is set counts.
+fn waits(job: &Job) -> bool {
+    !job.state.is_final() && !job.state.is_past_intent()
 }
