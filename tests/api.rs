@@ -47,6 +47,7 @@ impl Answer {
 
 /// By curl, as an operator would.
 fn curl(world: &World, arguments: &[&str]) -> Answer {
+    world.wait_for_start();
     let mut command = Command::new("curl");
     command
         .args(["-sS", "--max-time", "30", "-w", "\n%{http_code}"])
