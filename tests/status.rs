@@ -112,31 +112,85 @@ fn a_pause_is_told_with_what_ends_it_and_a_late_file_needs_somebody() {
     service.stop();
 }
 
-#[test]
-fn completions_and_manual_pages_know_every_command() {
-    let world = World::new("");
+/// The commands that `--help` tells.
+fn commands(world: &World) -> Vec<String> {
     let help = world.landfall(&["--help"]).done().stdout;
-    let commands: Vec<&str> = help
-        .lines()
-        .skip_while(|line| !line.starts_with("Commands:"))
-        .skip(1)
-        .take_while(|line| line.starts_with("  "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help")
-        .collect();
+    let lines = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    let lines = lines.take_while(|line| line.starts_with("  "));
+    let names = lines.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let commands: Vec<_> = names.map(str::to_owned).collect();
     assert!(commands.len() > 20, "{commands:?}");
+    commands
+}
+
+/// What a shell offers for the last of these words, one a line: bash by its script, others by what theirs ask.
+fn offered(world: &World, shell: &str, words: &[&str]) -> String {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_landfall"));
+    let folder = binary.parent().expect("it lies in a folder").display();
+    let words: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+    let (last, at, words) = (words.last().expect("there is one"), words.len() - 1, words.join(" "));
+    let ask = match shell {
+        "bash" => format!(
+            "landfall completions bash > script; . ./script; COMP_WORDS=({words}) COMP_CWORD={at} COMP_TYPE=9
+             _clap_complete_landfall landfall {last}; [ -z \"${{COMPREPLY-}}\" ] || printf '%s\n' \"${{COMPREPLY[@]}}\""
+        ),
+        _ => format!("export LANDFALL_COMPLETE={shell} _CLAP_COMPLETE_INDEX={at} _CLAP_IFS=$'\\n'; landfall -- {words}"),
+    };
+    world.sh(&format!("export PATH='{folder}':$PATH; {ask}"))
+}
+
+#[test]
+fn a_shell_completes_every_command_and_the_names_of_rules_and_jobs_as_they_are() {
+    let world = World::new("");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = world.landfall(&["completions", shell]).done().stdout;
-        assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
+        assert!(script.contains("LANDFALL_COMPLETE"), "{shell}: {script}");
+        let told = offered(&world, shell, &["landfall", ""]);
+        for command in commands(&world) {
+            assert!(told.lines().any(|line| line.trim().starts_with(&command)), "{shell}, {command}: {told}");
+        }
+        let rules = offered(&world, shell, &["landfall", "set", "--rule", "pay"]);
+        assert!(rules.starts_with(support::RULE), "{shell}: {rules}");
+        assert_eq!(offered(&world, shell, &["landfall", "show", "0"]).trim(), "", "{shell}: no service runs");
     }
-    world.sh(&format!(
-        "'{}' completions bash > script; . ./script; COMP_WORDS=(landfall stat) COMP_CWORD=1; _landfall landfall stat landfall; [ \"${{COMPREPLY[*]}}\" = status ]",
-        env!("CARGO_BIN_EXE_landfall")
-    ));
+    assert_eq!(offered(&world, "bash", &["landfall", "stat"]).trim(), "status");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "a\n");
+    service.wait_for(&world, "archive/pay.txt");
+    let id = world.job()["id"].as_str().expect("an id is text").to_owned();
+    for command in ["show", "records", "retry", "pause", "rerun"] {
+        for typed in ["", &id[..9], &id[id.len() - 4..]] {
+            let told = offered(&world, "bash", &["landfall", command, typed]);
+            assert!(told.lines().any(|line| line.trim() == id), "{command} {typed}: {told}");
+        }
+    }
+    let elsewhere = World::bare();
+    let config = world.path("landfall.toml").display().to_string();
+    let told = offered(&elsewhere, "bash", &["landfall", "--config", &config, "show", &id[..9]]);
+    assert_eq!(told.trim(), id);
+    service.stop();
+}
+
+#[test]
+fn each_command_has_a_manual_page_and_that_of_the_program_says_more_than_its_help() {
+    let world = World::new("");
     world.landfall(&["man", "--dir", "man"]).done();
-    for command in commands {
+    let commands = commands(&world);
+    for command in &commands {
         let page = world.text(format!("man/landfall-{command}.1"));
-        assert!(page.contains(".TH"), "{command}");
+        assert!(page.contains(".TH") && page.contains("EXIT STATUS"), "{command}");
     }
-    assert!(world.landfall(&["man"]).done().stdout.contains(".TH"));
+    let page = world.landfall(&["man"]).done().stdout;
+    for section in ["EXIT STATUS", "FILES", "ENVIRONMENT", "EXAMPLES"] {
+        let is_it =
+            |line: &&str| line.strip_prefix(".SH ").is_some_and(|title| title.trim_matches('"') == section);
+        assert_eq!(page.lines().filter(is_it).count(), 1, "{section}: {page}");
+    }
+    let examples = page.split("EXAMPLES").nth(1).expect("it has some");
+    let called: Vec<_> =
+        examples.split("landfall ").skip(1).filter_map(|rest| rest.split_whitespace().next()).collect();
+    assert!(
+        called.len() > 5 && called.iter().all(|name| commands.iter().any(|known| known == name)),
+        "{called:?}"
+    );
 }

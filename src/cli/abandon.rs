@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::complete;
 use super::say::{complain, say};
 use super::view;
 use crate::control;
@@ -21,7 +22,7 @@ use crate::model::rule::Settings;
 )]
 pub(super) struct AbandonArgs {
     /// The job's id, or at least four characters of its end
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::of_jobs())]
     job: String,
     /// Why; it is kept in the job's history
     #[arg(long, value_name = "TEXT")]

@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 
 use super::check::counted;
+use super::complete;
 use super::exit::FAILED;
 use super::jobs::parse_since;
 use super::say::complain;
@@ -36,7 +37,7 @@ pub(super) struct FindArgs {
     #[arg(long, value_name = "HASH", group = "sought", value_parser = hash_sought)]
     hash: Option<HashSought>,
     /// Only what this rule took
-    #[arg(long, value_name = "NAME", group = "sought")]
+    #[arg(long, value_name = "NAME", group = "sought", add = complete::of_rules())]
     rule: Option<String>,
     /// Claimed then or later: a date or time (UTC), or how long ago, like 2h or 7d
     #[arg(long, value_name = "TIME", value_parser = parse_since, group = "sought")]

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::check::counted;
+use super::complete;
 use super::dry_run::DryRun;
 use super::exit::FAILED;
 use super::explain::explain;
@@ -41,7 +42,7 @@ pub(super) struct IngestArgs {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The rule to ingest them under
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::of_rules())]
     rule: String,
     /// Claim, archive or delete the files as the rule says; without it they stay as they are
     #[arg(long)]

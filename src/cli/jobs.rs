@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::complete;
 use super::say::complain;
 use super::view::{self, Stop};
 use crate::engine::{Door, JobFilter};
@@ -34,7 +35,7 @@ pub(super) struct JobsArgs {
     #[arg(long, value_name = "STATE", value_parser = parse_state)]
     pub state: Option<JobState>,
     /// Only jobs of this rule
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::of_rules())]
     pub rule: Option<String>,
     /// Only jobs of this sender: the value of `{sender}` in the rule's pattern, or the folder of the file
     #[arg(long, value_name = "NAME")]

@@ -12,6 +12,7 @@ mod check_leases;
 mod check_rights;
 mod check_store;
 mod check_warnings;
+mod complete;
 mod demo;
 mod dry_run;
 mod edit;
@@ -25,6 +26,7 @@ mod ingest;
 mod ingest_mode;
 mod init;
 mod jobs;
+mod man;
 mod named_path;
 mod output;
 mod pause;
@@ -157,7 +159,7 @@ enum Command {
     /// Print a script that completes command lines
     Completions(generate::CompletionsArgs),
     /// Print the manual page, or write one for each command
-    Man(generate::ManArgs),
+    Man(man::ManArgs),
 }
 
 /// The whole `landfall` program with the steps of this registry: parses the process's arguments, runs the command, says what went
@@ -173,6 +175,7 @@ enum Command {
 pub fn main(registry: Registry) -> ExitCode {
     allocator::bound_arenas();
     crate::durable_fs::narrow_umask();
+    complete::answer(Cli::command);
     let cli = parse();
     let level = cli.common.log_level.as_deref().unwrap_or(match &cli.command {
         Command::Run(_) => "info",
@@ -221,8 +224,8 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Reload(args) => reload::run(&args, config),
         Command::Status(args) => settings(config).and_then(|settings| status::run(&args, &settings)),
         Command::Top(args) => top::run(&args, config),
-        Command::Completions(args) => generate::completions(&args, Cli::command()),
-        Command::Man(args) => generate::man(&args, Cli::command()),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => man::man(&args, Cli::command()),
         Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
     };

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::complete;
 use super::exit::FAILED;
 use super::say::{complain, say_aside};
 use super::view;
@@ -20,7 +21,7 @@ use crate::published::{self, Keys, Range, ReadError};
 #[derive(Args, Clone, Debug)]
 pub(super) struct OutputArgs {
     /// The job's id, or at least four characters of its end
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::of_jobs())]
     job: String,
     /// Only this category, like main or invalid
     #[arg(long, value_name = "NAME")]

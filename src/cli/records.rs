@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::complete;
 use super::edit;
 use super::pause::{Patience, goes_on};
 use super::private;
@@ -34,7 +35,7 @@ const HEX_BYTES: usize = 16;
 #[derive(Args, Clone, Debug)]
 pub(super) struct RecordsArgs {
     /// The job's id, or at least four characters of its end
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::of_jobs())]
     pub job: String,
     /// What to do with them: list them, if nothing is said
     #[command(subcommand)]

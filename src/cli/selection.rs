@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use super::check::counted;
+use super::complete;
 use super::exit::FAILED;
 use super::jobs::{parse_since, parse_state};
 use super::say::{complain, say, say_aside};
@@ -19,10 +20,10 @@ use crate::model::rule::Settings;
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(super) struct Selection {
     /// The jobs' ids, or at least four characters of their ends
-    #[arg(value_name = "JOB", conflicts_with_all = ["rule", "sender", "state", "since"])]
+    #[arg(value_name = "JOB", add = complete::of_jobs(), conflicts_with_all = ["rule", "sender", "state", "since"])]
     pub jobs: Vec<String>,
     /// Of this rule
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::of_rules())]
     pub rule: Option<String>,
     /// Of this sender: the value of `{sender}` in the rule's pattern, or the folder of the file
     #[arg(long, value_name = "NAME")]

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::check::counted;
+use super::complete;
 use super::exit::FAILED;
 use super::say::complain;
 use super::shadow_theirs::Theirs;
@@ -34,6 +35,7 @@ use crate::watch;
 )]
 pub(super) struct ShadowArgs {
     /// A rule with `mode = "shadow"`
+    #[arg(add = complete::of_rules())]
     rule: String,
     /// Print JSON
     #[arg(long)]

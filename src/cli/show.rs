@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::check::counted;
+use super::complete;
 use super::view::{self, Stop};
 use crate::engine::Refusal;
 use crate::model::account::Account;
@@ -26,7 +27,7 @@ const LISTED_MAX: usize = 20;
 #[derive(Args, Clone, Debug)]
 pub(super) struct ShowArgs {
     /// The job's id, or at least four characters of its end
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::of_jobs())]
     pub job: String,
     /// Then say what becomes of it, until it has ended
     #[arg(long)]

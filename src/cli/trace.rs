@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::complete;
 use super::view::{self, Stop};
 use crate::engine::{self, Refusal, TraceAsked, TraceDecisions, TraceEnd};
 use crate::listing::trace::Traced;
@@ -19,7 +20,7 @@ use crate::pipeline::{Registry, StepOutcome, StepTrace};
 #[derive(Args, Clone, Debug)]
 pub(super) struct TraceArgs {
     /// The job's id, or at least four characters of its end
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::of_jobs())]
     job: String,
     /// The record's number within its entry: 1 is the first one behind the header
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
