@@ -283,7 +283,8 @@ for line in sys.stdin:
     /// The newest job, which must be completed.
     #[track_caller]
     pub fn completed(&self) -> Value {
-        let job = self.job();
+        // Its source lies in the archive a moment before its row says so.
+        let job = wait_until("the job's end", || Some(self.job()).filter(|job| job["state"] != "retiring"));
         assert_eq!(job["state"], "completed", "{job:#}");
         assert_balanced(&job);
         job
