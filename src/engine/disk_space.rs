@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::goals::{self, Goal};
+use super::goals::Goal;
 use super::lock;
 use super::places::{self, Away, KnownPlaces, LetThrough};
 use super::rule_book::ReadyRule;
@@ -94,7 +94,7 @@ impl DiskSpace {
     pub(super) fn check_claim(&self, rule: &ReadyRule, offer: &Offer) -> Result<(), Trouble> {
         let renames = rule.rule.source.on_success != OnSuccess::Keep;
         let beside = renames.then(|| durable_fs::parent_of(&offer.path));
-        let goals = || goals::of_offer(&rule.rule, offer);
+        let goals = || rule.goals.of_offer(&rule.rule, offer);
         self.check(rule, goals, rule.folders.iter().map(PathBuf::as_path).chain(beside))
     }
 
@@ -111,7 +111,7 @@ impl DiskSpace {
     pub(super) fn check_publish(&self, rule: &ReadyRule, job: &Job, intent: &Intent) -> Result<(), Trouble> {
         let own = || intent.final_names().map(durable_fs::parent_of);
         let goals = || {
-            let goals = goals::of_job(&rule.rule, job).into_iter().map(Goal::settled);
+            let goals = rule.goals.of_job(&rule.rule, job).into_iter().map(Goal::settled);
             goals.chain(own().map(Goal::at)).collect()
         };
         self.check(rule, goals, rule.folders.iter().map(PathBuf::as_path).chain(own()))

@@ -121,7 +121,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         sync_moved(&job)?;
     }
     if shared.publishing.aside.is_none() && job.retired_to.is_some() {
-        shared.resources.disk_space.places.learn(&shared.store, &rule.rule, &job)?;
+        shared.resources.disk_space.places.learn(&shared.store, &rule, &job)?;
     }
     job.end_failing(clock::now())?;
     sequence::note_end(shared, &mut job)?;

@@ -1,7 +1,8 @@
 //! Which folders the files of one job go to, as far as that is known before its source is read.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::clock;
 use crate::model::job::Job;
@@ -13,7 +14,7 @@ use crate::watch::Offer;
 /// A folder that files of a job go to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Goal {
-    folder: PathBuf,
+    folder: Arc<Path>,
     /// Whether they go there, and not to folders in it that the source's content names.
     is_whole: bool,
 }
@@ -21,7 +22,7 @@ pub(super) struct Goal {
 impl Goal {
     /// One that is known.
     pub(super) fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), is_whole: true }
+        Self { folder: folder.into(), is_whole: true }
     }
 
     /// Where files go to folders in it, those are known by now.
@@ -40,40 +41,64 @@ impl Goal {
     }
 }
 
-pub(super) fn of_job(rule: &Rule, job: &Job) -> Vec<Goal> {
-    of(rule, &Variables::of(rule, job))
+/// Where files of a rule's jobs go; its templates are parsed once.
+#[derive(Debug)]
+pub(super) struct Goals {
+    /// What is the same for each job.
+    same: Vec<Goal>,
+    /// The others, each with the folder that is spelled out in it.
+    each: Vec<(Template, Goal)>,
 }
 
-/// Those of the job that a file would become now.
-pub(super) fn of_offer(rule: &Rule, offer: &Offer) -> Vec<Goal> {
-    let variables = Variables {
-        rule: &rule.name,
-        source: &offer.path,
-        claimed_at: clock::now(),
-        timezone: &rule.timezone,
-        job: JobId::from_parts(0, 0),
-        category: None,
-        entry: None,
-        revision: 1,
-        vars: &offer.vars,
-    };
-    of(rule, &variables)
-}
+impl Goals {
+    pub(super) fn of(rule: &Rule) -> Self {
+        let names: BTreeSet<String> =
+            rule.paths.good().flat_map(|pattern| pattern.names().iter().cloned()).collect();
+        let outputs = rule.outputs.values().map(|output| output.path.clone());
+        let signals = [&rule.publish.marker, &rule.publish.manifest].into_iter().flatten().cloned();
+        let archive = rule.source.archive_dir.as_ref().map(|folder| format!("{folder}/"));
+        let paths: BTreeSet<String> = outputs.chain(signals).chain(archive).collect();
+        let own = [&rule.source.claim_dir, &rule.source.quarantine_dir].into_iter().flatten();
+        let mut same: BTreeSet<_> = own.map(|folder| Goal::at(folder)).collect();
+        let mut each = Vec::new();
+        for path in paths {
+            let spelled_out = Goal::at(&fixed_folder(&path));
+            match Template::parse(&path, &names) {
+                Ok(template) if !template.has_one_folder() => each.push((template, spelled_out)),
+                // What cannot be rendered holds its job by itself.
+                Ok(_) | Err(_) => drop(same.insert(spelled_out)),
+            }
+        }
+        Self { same: same.into_iter().collect(), each }
+    }
 
-fn of(rule: &Rule, variables: &Variables<'_>) -> Vec<Goal> {
-    let names: BTreeSet<String> = variables.vars.keys().cloned().collect();
-    let of_path = |path: &str| {
-        let known = Template::parse(path, &names).and_then(|template| template.known_folder(variables));
-        // What cannot be rendered holds its job by itself.
-        let (folder, is_whole) = known.unwrap_or_else(|_| (fixed_folder(path), true));
-        Goal { folder, is_whole }
-    };
-    let outputs = rule.outputs.values().map(|output| of_path(&output.path));
-    let signals = [&rule.publish.marker, &rule.publish.manifest].into_iter().flatten();
-    let archive = rule.source.archive_dir.as_ref().map(|folder| of_path(&format!("{folder}/")));
-    let own = [&rule.source.claim_dir, &rule.source.quarantine_dir].into_iter().flatten();
-    let goals = outputs.chain(signals.map(|path| of_path(path))).chain(archive);
-    goals.chain(own.map(|folder| Goal::at(folder))).collect::<BTreeSet<_>>().into_iter().collect()
+    pub(super) fn of_job(&self, rule: &Rule, job: &Job) -> Vec<Goal> {
+        self.filled(&Variables::of(rule, job))
+    }
+
+    /// Those of the job that a file would become now.
+    pub(super) fn of_offer(&self, rule: &Rule, offer: &Offer) -> Vec<Goal> {
+        self.filled(&Variables {
+            rule: &rule.name,
+            source: &offer.path,
+            claimed_at: clock::now(),
+            timezone: &rule.timezone,
+            job: JobId::from_parts(0, 0),
+            category: None,
+            entry: None,
+            revision: 1,
+            vars: &offer.vars,
+        })
+    }
+
+    fn filled(&self, variables: &Variables<'_>) -> Vec<Goal> {
+        let filled = |(template, spelled_out): &(Template, Goal)| {
+            let known = template.known_folder(variables);
+            known.map_or_else(|_| spelled_out.clone(), |(folder, is_whole)| Goal { folder: folder.into(), is_whole })
+        };
+        let goals = self.same.iter().cloned().chain(self.each.iter().map(filled));
+        goals.collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 #[cfg(all(test, unix))]
@@ -101,8 +126,8 @@ mod tests {
         rule.source.archive_dir = Some(path("ar/{sender}"));
         rule.source.quarantine_dir = Some(world.path("aside"));
         job.vars.insert("sender".to_owned(), "acme".into());
-        let goals = of_job(&rule, &job);
-        let told = |path: &str, is_whole| Goal { folder: world.path(path), is_whole };
+        let goals = Goals::of(&rule).of_job(&rule, &job);
+        let told = |path: &str, is_whole| Goal { folder: world.path(path).into(), is_whole };
         let wanted = [
             told("aside", true),
             told("by", false),
@@ -118,7 +143,7 @@ mod tests {
 
     #[test]
     fn files_reach_a_folder_that_lies_above_where_they_go_and_one_below_only_where_that_is_open() {
-        let open = |is_whole| Goal { folder: "/out/acme".into(), is_whole };
+        let open = |is_whole| Goal { folder: Path::new("/out/acme").into(), is_whole };
         for is_whole in [false, true] {
             let reaches = |folder: &str| open(is_whole).may_reach(Path::new(folder));
             assert!(reaches("/out") && reaches("/out/acme"));

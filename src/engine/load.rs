@@ -20,7 +20,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{delivery, goals, held_records, hours, order, resend, retrieval, sequence, totals};
+use super::{delivery, held_records, hours, order, resend, retrieval, sequence, totals};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
@@ -166,7 +166,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         sequence::put_down(shared, id); // the earlier one may be behind it
         return Ok(None);
     }
-    let goals = || goals::of_job(&rule.rule, &job);
+    let goals = || rule.goals.of_job(&rule.rule, &job);
     shared.resources.disk_space.check_start(&rule, goals)?; // before its partials, which would land beside a mount that is away
     if let Some(left) = left {
         go_over(shared, &mut job, &left, &rule)?;

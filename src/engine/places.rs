@@ -11,16 +11,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::file_systems::folders_of;
-use super::goals::{self, Goal};
+use super::goals::Goal;
 use super::lock;
 use super::operator::Kept;
+use super::rule_book::ReadyRule;
 use crate::clock;
 use crate::durable_fs::{self, Mounts};
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
 use crate::model::places::{Lies, PLACES_BELOW_MAX, Places};
-use crate::model::rule::Rule;
 use crate::store::{Store, StoreError};
 
 /// Where a folder lies is looked at again after so long.
@@ -63,15 +62,16 @@ impl KnownPlaces {
     }
 
     /// Notes on which mounts the folders lie to which files of a job went just now.
-    pub(super) fn learn(&self, store: &Store, rule: &Rule, job: &Job) -> Result<(), StoreError> {
-        let roots = folders_of(rule);
-        let due = self.take_due(used_by(rule, job, &roots), Instant::now());
+    pub(super) fn learn(&self, store: &Store, rule: &ReadyRule, job: &Job) -> Result<(), StoreError> {
+        let roots = &rule.folders;
+        let goals = rule.goals.of_job(&rule.rule, job);
+        let due = self.take_due(used_by(&goals, job, roots), Instant::now());
         if due.is_empty() {
             return Ok(());
         }
         let mounts = Mounts::now();
         let on_mount = |folder: &Path| mounts.of_folder(folder);
-        let found: Vec<_> = due.iter().filter_map(|folder| lies(folder, &roots, &on_mount)).collect();
+        let found: Vec<_> = due.iter().filter_map(|folder| lies(folder, roots, &on_mount)).collect();
         let now = clock::now();
         let learn = |places: &mut Places| {
             let mut left_out = None;
@@ -93,11 +93,11 @@ impl KnownPlaces {
         Ok(())
     }
 
-    fn take_due(&self, folders: BTreeSet<PathBuf>, now: Instant) -> Vec<PathBuf> {
+    fn take_due(&self, folders: BTreeSet<&Path>, now: Instant) -> Vec<PathBuf> {
         let mut looked = lock(&self.looked);
         let is_fresh = |at: &Instant| now.saturating_duration_since(*at) < LOOK_LASTS;
-        let due: Vec<_> =
-            folders.into_iter().filter(|folder| !looked.get(folder).is_some_and(is_fresh)).collect();
+        let is_due = |folder: &&Path| !looked.get(*folder).is_some_and(is_fresh);
+        let due: Vec<_> = folders.into_iter().filter(is_due).map(Path::to_owned).collect();
         if looked.len() + due.len() > LOOKS_MAX {
             looked.retain(|_, at| is_fresh(at));
         }
@@ -137,14 +137,13 @@ pub(super) fn concerns(place: &Path, folders: &[PathBuf]) -> bool {
 }
 
 /// The folders that files of this job went to, or would have, as far as they lie below what the rule spells out.
-fn used_by(rule: &Rule, job: &Job, roots: &[PathBuf]) -> BTreeSet<PathBuf> {
-    let goals = goals::of_job(rule, job);
+fn used_by<'f>(goals: &'f [Goal], job: &'f Job, roots: &'f [PathBuf]) -> BTreeSet<&'f Path> {
     let outputs = job.outputs.iter().map(|output| &output.path);
     let moved = job.source.claimed.as_ref().and(job.retired_to.as_ref());
     let files = outputs.chain(moved).map(|path| durable_fs::parent_of(path.as_path()));
     let used = goals.iter().filter_map(Goal::whole).chain(files);
     let used = used.filter(|folder| roots.iter().any(|root| folder.starts_with(root)));
-    used.chain(roots.iter().map(PathBuf::as_path)).map(Path::to_owned).collect()
+    used.chain(roots.iter().map(PathBuf::as_path)).collect()
 }
 
 /// The topmost folder above this one, or itself, that lies on its mount, no higher than what the rule spells out; that mount; and whether it
@@ -172,16 +171,20 @@ mod tests {
     fn a_folder_is_looked_at_once_a_minute_and_only_so_many_are_remembered() {
         let places = KnownPlaces::default();
         let folders = |range: std::ops::Range<usize>| {
-            range.map(|number| PathBuf::from(format!("/mnt/ar/{number}"))).collect::<BTreeSet<_>>()
+            range.map(|number| PathBuf::from(format!("/mnt/ar/{number}"))).collect::<Vec<_>>()
+        };
+        let take_due = |range, now| {
+            let folders = folders(range);
+            places.take_due(folders.iter().map(PathBuf::as_path).collect(), now)
         };
         let now = Instant::now();
-        assert_eq!(places.take_due(folders(0..1), now).len(), 1);
-        assert!(places.take_due(folders(0..1), now).is_empty());
-        assert_eq!(places.take_due(folders(0..1), now + LOOK_LASTS).len(), 1);
+        assert_eq!(take_due(0..1, now).len(), 1);
+        assert!(take_due(0..1, now).is_empty());
+        assert_eq!(take_due(0..1, now + LOOK_LASTS).len(), 1);
         let later = now + LOOK_LASTS * 2;
-        assert_eq!(places.take_due(folders(0..LOOKS_MAX + 9), later).len(), LOOKS_MAX + 9);
+        assert_eq!(take_due(0..LOOKS_MAX + 9, later).len(), LOOKS_MAX + 9);
         assert_eq!(lock(&places.looked).len(), LOOKS_MAX);
-        assert_eq!(places.take_due(folders(0..1), later + LOOK_LASTS).len(), 1);
+        assert_eq!(take_due(0..1, later + LOOK_LASTS).len(), 1);
     }
 
     /// Goal: what is kept are mounts, however many folders are used below them.

@@ -129,7 +129,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     shared.operator.halts.note_completed(&shared.store, &job)?;
     sequence::note_end(shared, &mut job)?;
     if shared.publishing.aside.is_none() {
-        shared.resources.disk_space.places.learn(&shared.store, &rule.rule, &job)?;
+        shared.resources.disk_space.places.learn(&shared.store, rule, &job)?;
     }
     let row = LedgerRow::of(&job, LedgerOutcome::Completed);
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::file_systems::{folders_of, group_of};
 use super::fit::Fit;
+use super::goals::Goals;
 use super::lock;
 use super::trouble::Trouble;
 use crate::durable_fs::Mounts;
@@ -28,6 +29,7 @@ pub(super) struct ReadyRule {
     pub outputs: Arc<OutputPlan>,
     /// The folders that its files are written to, as far as they are known before.
     pub folders: Vec<PathBuf>,
+    pub goals: Goals,
     /// A name of all file systems that it uses.
     pub group: Arc<str>,
     /// Whether its column names fit the files.
@@ -46,6 +48,7 @@ impl ReadyRule {
         Ok(Self {
             hash: rule.hash(),
             folders: folders_of(rule),
+            goals: Goals::of(rule),
             group: group_of(rule, &Mounts::now()),
             rule: Arc::clone(rule),
             pipeline: Arc::new(pipeline),

@@ -17,7 +17,7 @@ use super::collect::{CheckpointOrder, Collector, WorkedSlice};
 use super::content::ContentHash;
 use super::dispatch::Workable;
 use super::entries::Entries;
-use super::goals::{self, Goal};
+use super::goals::Goal;
 use super::large::{LargePermit, LargeSlices};
 use super::lock;
 use super::memory::Memory;
@@ -114,7 +114,7 @@ impl Run {
             id: job.id,
             recent,
             owner: Owner::of(&job),
-            goals: goals::of_job(&rule.rule, &job),
+            goals: rule.goals.of_job(&rule.rule, &job),
             rule,
             queue,
             progress: Arc::default(),

@@ -169,6 +169,12 @@ impl Template {
         self.check_inside(path)
     }
 
+    /// Whether the rendered path lies in [`Self::fixed_folder`] itself, whatever the variables stand for.
+    pub(crate) fn has_one_folder(&self) -> bool {
+        let is_text = |segment: &&Segment| matches!(segment, Segment::Text(_));
+        !self.segments.iter().skip_while(is_text).any(Segment::has_separator)
+    }
+
     /// The folder of the rendered path as far as it can be told before the source is read, and whether that is all of it.
     pub(crate) fn known_folder(&self, variables: &Variables<'_>) -> Result<(PathBuf, bool), Mistake> {
         let known = self.segments.iter().take_while(|segment| !segment.is_told_by_content()).count();
