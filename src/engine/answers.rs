@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
+use super::read_ahead::read_ahead;
 use super::{abandon, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::expected::Overdue;
@@ -21,7 +22,7 @@ use crate::model::pace::{PaceSetting, PacesSet};
 use crate::model::rule::Rule;
 use crate::model::settling::{self, NumberedRecord, Numbers, Settlement};
 use crate::model::watch_counts::WatchCounts;
-use crate::store::{JobMatch, JobRow, Published, StoreError, Verified};
+use crate::store::{JobMatch, JobRow, Published, Store, StoreError, Verified};
 
 /// A subscriber hears something within this.
 const QUIET_MAX: Duration = Duration::from_millis(100);
@@ -40,56 +41,22 @@ impl Engine {
         }
     }
 
-    /// The jobs that pass the filter, in its order; of each row what `R` reads of it.
-    fn chosen<R: JobRow + Into<Job> + 'static>(&self, filter: &JobFilter) -> Answers<'_, Job> {
-        let jobs: Answers<'_, Job> = match (filter.limit, filter.newest_first) {
-            (None, false) => Box::new(passing(self.rows::<R>(filter), filter)),
-            (limit, true) => {
-                Box::new(passing(self.rows::<R>(filter).rev(), filter).take(limit.unwrap_or(usize::MAX)))
-            }
-            (Some(limit), false) => match self.newest::<R>(filter, limit) {
-                Ok(jobs) => jobs,
-                Err(refusal) => Box::new(std::iter::once(Err(refusal))),
-            },
-        };
+    /// Jobs, told of what stands beside their rows.
+    fn told<'a>(&'a self, jobs: impl Iterator<Item = Result<Job, Refusal>> + 'a) -> Answers<'a, Job> {
         let known = self.known_beside_rows();
         Box::new(jobs.map(move |job| job.map(|job| self.with_progress(&known, job))))
     }
-
-    /// The rows that may pass the filter: of jobs that ended there may be very many, and they are not read where none is wanted.
-    fn rows<R: JobRow + 'static>(&self, filter: &JobFilter) -> RowsOfJobs<'_, R> {
-        if !filter.jobs.is_empty() {
-            let ids: Vec<JobId> = filter.jobs.iter().copied().collect();
-            Box::new(ids.into_iter().filter_map(|id| self.store().job_row(id).transpose()))
-        } else if filter.takes_unfinished_alone() {
-            Box::new(self.store().unfinished_job_rows())
-        } else {
-            Box::new(self.store().job_rows())
-        }
-    }
-
-    /// The newest jobs, oldest first. Their ids are kept, not their rows, which would take much memory.
-    fn newest<R: JobRow + Into<Job> + 'static>(
-        &self,
-        filter: &JobFilter,
-        limit: usize,
-    ) -> Result<Answers<'_, Job>, Refusal> {
-        let newest = passing(self.rows::<R>(filter).rev(), filter).take(limit);
-        let ids = newest.map(|job| job.map(|job| job.id)).collect::<Result<Vec<JobId>, _>>()?;
-        let rows = ids.into_iter().rev().filter_map(|id| self.store().job_row::<R>(id).transpose());
-        Ok(Box::new(rows.map(|row| row.map(Into::into).map_err(refused))))
-    }
 }
-
-type RowsOfJobs<'a, R> = Box<dyn DoubleEndedIterator<Item = Result<R, StoreError>> + 'a>;
 
 impl Door for Engine {
     fn list(&self, filter: &JobFilter) -> Answers<'_, Job> {
-        self.chosen::<Job>(filter)
+        self.told(chosen::<Job>(self.store(), filter))
     }
 
     fn lines(&self, filter: &JobFilter) -> Answers<'_, JobLine> {
-        let lines = self.chosen::<JobRowBrief>(filter).map(|job| {
+        let (store, filter) = (self.store().clone(), filter.clone());
+        let jobs = read_ahead(move || chosen::<JobRowBrief>(&store, &filter));
+        let lines = self.told(jobs).map(|job| {
             let mut line = JobLine::of(job?);
             if let Some(stages) = self.stages().filter(|_| line.state == JobState::Running) {
                 line.workers = stages.dispatch.at_work(line.id).0;
@@ -350,6 +317,47 @@ impl Door for Engine {
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal> {
         Ok(self.service().ok_or(Refusal::NotRunning)?.kept())
     }
+}
+
+/// The jobs that pass the filter, in its order; of each row what `R` reads of it.
+fn chosen<R: JobRow + Into<Job> + 'static>(
+    store: &Store,
+    filter: &JobFilter,
+) -> Answers<'static, Job> {
+    let rows = rows::<R>(store, filter);
+    match (filter.limit, filter.newest_first) {
+        (None, false) => Box::new(passing(rows, filter)),
+        (limit, true) => Box::new(passing(rows.rev(), filter).take(limit.unwrap_or(usize::MAX))),
+        (Some(limit), false) => newest::<R>(store, filter, limit)
+            .unwrap_or_else(|refusal| Box::new(std::iter::once(Err(refusal)))),
+    }
+}
+
+/// The rows that may pass the filter: of jobs that ended there may be very many, and they are not read where none is wanted.
+fn rows<R: JobRow + 'static>(store: &Store, filter: &JobFilter) -> RowsOfJobs<R> {
+    if !filter.jobs.is_empty() {
+        let (store, ids) = (store.clone(), Vec::from_iter(filter.jobs.iter().copied()));
+        Box::new(ids.into_iter().filter_map(move |id| store.job_row(id).transpose()))
+    } else if filter.takes_unfinished_alone() {
+        Box::new(store.unfinished_job_rows())
+    } else {
+        Box::new(store.job_rows())
+    }
+}
+
+type RowsOfJobs<R> = Box<dyn DoubleEndedIterator<Item = Result<R, StoreError>>>;
+
+/// The newest jobs, oldest first. Their ids are kept, not their rows, which would take much memory.
+fn newest<R: JobRow + Into<Job> + 'static>(
+    store: &Store,
+    filter: &JobFilter,
+    limit: usize,
+) -> Result<Answers<'static, Job>, Refusal> {
+    let newest = passing(rows::<R>(store, filter).rev(), filter).take(limit);
+    let ids = newest.map(|job| job.map(|job| job.id)).collect::<Result<Vec<JobId>, _>>()?;
+    let store = store.clone();
+    let rows = ids.into_iter().rev().filter_map(move |id| store.job_row::<R>(id).transpose());
+    Ok(Box::new(rows.map(|row| row.map(Into::into).map_err(refused))))
 }
 
 /// The jobs that pass the filter, in the order of the rows.

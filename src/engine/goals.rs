@@ -94,7 +94,10 @@ impl Goals {
     fn filled(&self, variables: &Variables<'_>) -> Vec<Goal> {
         let filled = |(template, spelled_out): &(Template, Goal)| {
             let known = template.known_folder(variables);
-            known.map_or_else(|_| spelled_out.clone(), |(folder, is_whole)| Goal { folder: folder.into(), is_whole })
+            known.map_or_else(
+                |_| spelled_out.clone(),
+                |(folder, is_whole)| Goal { folder: folder.into(), is_whole },
+            )
         };
         let goals = self.same.iter().cloned().chain(self.each.iter().map(filled));
         goals.collect::<BTreeSet<_>>().into_iter().collect()
@@ -114,6 +117,7 @@ mod tests {
         let (mut rule, mut job) = (Rule::clone(&world.rule()), world.job());
         let path = |path: &str| format!("{}/{path}", world.path("").display());
         let main = rule.outputs.values().next().expect("there is one").clone();
+        rule.paths = vec![path("in/{sender}/*")].into();
         rule.outputs.clear();
         for (category, to) in [
             ("main", "out/{sender}/{name}"),

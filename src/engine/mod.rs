@@ -84,6 +84,7 @@ mod places;
 mod publish;
 mod quarantine;
 mod reach;
+mod read_ahead;
 mod readers;
 mod recent_pace;
 mod recover;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::{SeqAccess, Visitor};
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::complete_by::CompleteBy;
@@ -198,10 +198,13 @@ struct LastMoment {
 
 impl<'de> Deserialize<'de> for LastMoment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Read for the last one alone: those before it are passed over as they stand.
         #[derive(Deserialize)]
-        struct BriefMoment {
-            at: Timestamp,
-            detail: String,
+        struct BriefMoment<'m> {
+            #[serde(borrow)]
+            at: Cow<'m, str>,
+            #[serde(borrow)]
+            detail: Cow<'m, str>,
         }
         struct Last;
         impl<'de> Visitor<'de> for Last {
@@ -212,11 +215,12 @@ impl<'de> Deserialize<'de> for LastMoment {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut moments: A) -> Result<LastMoment, A::Error> {
-                let mut last = LastMoment::default();
-                while let Some(BriefMoment { at, detail }) = moments.next_element()? {
-                    last = LastMoment { at, detail };
+                let mut last = None;
+                while let Some(moment) = moments.next_element::<BriefMoment<'_>>()? {
+                    last = Some(moment);
                 }
-                Ok(last)
+                let Some(BriefMoment { at, detail }) = last else { return Ok(LastMoment::default()) };
+                Ok(LastMoment { at: at.parse().map_err(A::Error::custom)?, detail: detail.into_owned() })
             }
         }
         deserializer.deserialize_seq(Last)

@@ -100,8 +100,11 @@ pub(super) fn decode<T: DeserializeOwned, V: AsRef<[u8]>>(
     head: &Head<'_>,
     mut next: impl FnMut(u32) -> Result<Option<V>, StoreError>,
 ) -> Result<T, StoreError> {
+    // Whether it is UTF-8 is looked at once for all, and not for each text in it.
     let parse = |json: &[u8]| {
-        serde_json::from_slice(json).map_err(|error| StoreError::corrupt(what, error.to_string()))
+        let corrupt = |detail: String| StoreError::corrupt(what, detail);
+        let json = str::from_utf8(json).map_err(|error| corrupt(error.to_string()))?;
+        serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))
     };
     let mut payload = std::borrow::Cow::Borrowed(head.payload);
     for index in 1..head.chunks {
