@@ -35,6 +35,7 @@ const LEDGER_ROWS_MAX: usize = 100_000;
 pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) {
     let mut care = Care::new(threads);
     let mut last_look: Option<Instant> = None;
+    let mut outputs_wait = false;
     // A dry run's store is its own, and a command's handed over by nobody who would read it later.
     let mut destroying = destroy::Looks::new(shared, purpose.takes_up(), Instant::now());
     loop {
@@ -43,6 +44,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
             let is_first = last_look.replace(Instant::now()).is_none();
             // In this order: a ledger row outlives its job, and a file in quarantine whose row is gone would be told as a stray.
             forget_finished(shared);
+            outputs_wait = true;
             forget_places(shared);
             let looks = Arc::new(());
             if purpose != Purpose::Rehearse {
@@ -54,6 +56,8 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
                 tracing::warn!(%error, "kept files that are gone stay known");
             }
         }
+        // Behind the rows; what could not be removed is tried again at once, and not in an hour.
+        outputs_wait = outputs_wait && !forget_outputs(shared);
         care.tell_partials(shared, &mounts);
         care.forget_left(shared, &mounts);
         if purpose.takes_up() {
@@ -258,14 +262,21 @@ fn forget_finished(shared: &Shared) {
         ),
         Err(error) => tracing::warn!(%error, "old finished jobs could not be removed from the list"),
     }
-    if let Err(error) = stored_outputs::forget(shared, before) {
-        tracing::warn!(error = %error.error, "outputs in the store whose jobs are no longer listed could not be removed");
-    }
     match shared.store.forget_rules(|| shared.rules.known_hashes()) {
         Ok(0) => {}
         Ok(rules) => tracing::debug!(rules, "snapshots of rules that no job refers to any more are removed"),
         Err(error) => tracing::warn!(%error, "unused snapshots of rules could not be removed"),
     }
+}
+
+/// Whether no output in the store is left whose job is no longer listed.
+fn forget_outputs(shared: &Shared) -> bool {
+    let Some(before) = old_before(shared, shared.service.retention) else { return true };
+    let forgotten = stored_outputs::forget(shared, before);
+    if let Err(trouble) = &forgotten {
+        tracing::warn!(error = %trouble.error, "outputs in the store whose jobs are no longer listed could not be removed; it is tried again");
+    }
+    forgotten.is_ok()
 }
 
 /// See [`super::places`].
