@@ -16,6 +16,7 @@
 mod allocator;
 mod allowance;
 mod api;
+mod at_rest;
 mod cli;
 mod clock;
 pub mod config;

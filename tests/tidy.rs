@@ -22,20 +22,22 @@ const DIRECTION: &[(&str, &[&str])] = &[
     // Syncs are timed where they are.
     ("durable_fs", &["model", "clock", "group_sync", "telemetry"]),
     ("watch", &["model", "clock", "durable_fs", "telemetry"]),
-    ("decode", &["model", "allowance", "clock", "durable_fs", "telemetry"]),
+    // A program that prints keys is started and ended as those of steps are.
+    ("at_rest", &["model", "durable_fs", "pipeline"]),
+    ("decode", &["model", "allowance", "at_rest", "clock", "durable_fs", "telemetry"]),
     ("format", &["model"]),
     ("record", &["model", "allowance", "format", "clock", "durable_fs", "telemetry"]),
     // Steps split and quote values by the rules of the format that the records were cut by.
     ("pipeline", &["model", "clock", "durable_fs", "telemetry", "format", "record"]),
     ("output", &["model", "clock", "durable_fs", "telemetry"]),
     // A checkpoint names partials and the framing's version, an intent names outputs: the store keeps them.
-    ("store", &["model", "clock", "group_sync", "durable_fs", "telemetry", "output", "record"]),
+    ("store", &["model", "clock", "group_sync", "durable_fs", "telemetry", "output", "record", "at_rest"]),
     // Checking a rule means parsing its patterns, building its pipeline and its templates.
     ("config", &["model", "clock", "durable_fs", "telemetry", "format", "watch", "pipeline", "output"]),
     ("posting", &["model", "durable_fs"]),
     // A program is started and ended as those of steps are.
     ("hooks", &["model", "clock", "telemetry", "pipeline", "posting", "store"]),
-    ("published", &["model", "allowance", "durable_fs", "decode", "record"]),
+    ("published", &["model", "allowance", "at_rest", "durable_fs", "decode", "record"]),
     (
         "engine",
         &[
@@ -43,6 +45,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "clock",
             "allocator",
             "allowance",
+            "at_rest",
             "durable_fs",
             "telemetry",
             "watch",
@@ -61,7 +64,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("lz4_flex", &["store"]),
     ("notify", &["watch"]),
     ("glob", &["model/pattern", "decode"]),
-    ("age", &["decode", "output"]),
+    ("age", &["decode", "output", "at_rest"]),
+    ("chacha20poly1305", &["at_rest"]),
+    ("zeroize", &["at_rest"]),
     ("age_core", &["decode"]),
     ("async_compression", &["decode", "output"]),
     ("flate2", &["decode", "output"]),

@@ -106,7 +106,7 @@ impl Outputs {
         self.check_answers(path)?;
         let reader = Reader::begin(self, path);
         let mut out = Noted { out, path };
-        let printed = published::print_alone(output, &rule, range, &mut out);
+        let printed = published::print_alone(output, &rule, range, door.keys(), &mut out);
         drop(reader);
         printed.map_err(problem_of)
     }

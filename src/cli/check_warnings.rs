@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::check_about::{About, Finding, Level};
+use super::check_at_rest;
 use super::check_folders::Landing;
 use super::check_leases::Leases;
 use super::check_rights::{self, Rights};
@@ -28,6 +29,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         problem: places.of_service("data_dir", lack, &hint),
     }));
     findings.extend(api_turned_off(settings, places));
+    findings.extend(check_at_rest::find(settings, places));
     let rights = Rights::of(settings);
     findings.extend(not_tried(rights, settings, places));
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();

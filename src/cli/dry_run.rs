@@ -9,6 +9,7 @@ use super::say::say;
 use super::view;
 use crate::control;
 use crate::engine::{Refusal, Rehearsal};
+use crate::model::at_rest::KeysFrom;
 use crate::model::fault::JobError;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
@@ -45,10 +46,14 @@ impl DryRun {
     pub(super) fn settings(&self, mut settings: Settings) -> Settings {
         settings.service.data_dir = self.scratch.path().join("data");
         settings.service.free_min = FreeMin::Bytes(0); // nothing of it is to stay
+        settings.service.at_rest.keys = KeysFrom::DataFolder; // its own
         for output in settings.rules.iter_mut().flat_map(|rule| rule.outputs.values_mut()) {
             let folder = template::escaped(&self.outputs().to_string_lossy());
             let scratched = Path::new(&folder).join(without_root(Path::new(&output.path)));
             output.path = scratched.to_string_lossy().into_owned();
+            if std::mem::take(&mut output.is_sealed) {
+                output.path.truncate(output.path.len() - ".age".len());
+            }
         }
         for rule in &mut settings.rules {
             rule.publish = Publish::default();

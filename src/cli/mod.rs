@@ -6,6 +6,7 @@ mod abandon;
 mod adopt;
 mod check;
 mod check_about;
+mod check_at_rest;
 mod check_folders;
 mod check_hooks;
 mod check_leases;
@@ -33,6 +34,7 @@ mod pause;
 mod private;
 mod records;
 mod recover;
+mod rekey;
 mod reload;
 mod rerun;
 mod retry;
@@ -138,6 +140,8 @@ enum Command {
     Find(find::FindArgs),
     /// Read a record of a job again: what each step makes of it, and where it went
     Trace(trace::TraceArgs),
+    /// Have the store written anew by the key that encrypts now (`service.at_rest`)
+    Rekey,
     /// Take failed, refused or aborted jobs from their sources again, under the current rule
     Retry(retry::RetryArgs),
     /// Stop jobs, a rule, a sender or everything until they are resumed
@@ -221,6 +225,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Abort(args) => settings(config).and_then(|settings| pause::abort(&args, &settings)),
         Command::Abandon(args) => settings(config).and_then(|settings| abandon::run(&args, &settings)),
         Command::Rerun(args) => settings(config).and_then(|settings| rerun::run(&args, &settings)),
+        Command::Rekey => settings(config).and_then(|settings| rekey::run(&settings)),
         Command::Reload(args) => reload::run(&args, config),
         Command::Status(args) => settings(config).and_then(|settings| status::run(&args, &settings)),
         Command::Top(args) => top::run(&args, config),

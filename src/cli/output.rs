@@ -12,7 +12,7 @@ use super::exit::FAILED;
 use super::say::{complain, say_aside};
 use super::view;
 use crate::engine::Refusal;
-use crate::model::fault::Fault as _;
+use crate::model::fault::{Fault as _, JobError};
 use crate::model::job::PublishedOutput;
 use crate::model::rule::Settings;
 use crate::published::{self, Keys, Range, ReadError};
@@ -76,7 +76,17 @@ pub(super) fn run(args: &OutputArgs, settings: &Settings) -> anyhow::Result<Exit
         }
     };
     let scratch = published::scratch()?;
-    let keys = Keys { identities: &args.identity, scratch: scratch.path() };
+    let own = match door
+        .keys()
+        .map_or_else(|| published::own_keys(&rule, &settings.service), |keys| Ok(Some(keys)))
+    {
+        Ok(own) => own,
+        Err(error) => {
+            complain(&JobError::from_fault(&error).message, error.hint().as_deref());
+            return Ok(ExitCode::from(FAILED));
+        }
+    };
+    let keys = Keys { identities: &args.identity, own, scratch: scratch.path() };
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut not_shown = Vec::new();
     for output in &chosen {

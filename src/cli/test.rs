@@ -18,6 +18,7 @@ use crate::config::{self, Content, Dropped, Expected, Problem, Problems, RuleTes
 use crate::durable_fs;
 use crate::engine::{Act, Door as _, Engine, Follower, Rehearsal};
 use crate::model::account::FailedRecord;
+use crate::model::at_rest::KeysFrom;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
@@ -201,6 +202,7 @@ fn rehearse(
     let mut service = settings.service.clone();
     service.data_dir = scratch.join("data");
     service.free_min = FreeMin::Bytes(0); // nothing of it is to stay
+    service.at_rest.keys = KeysFrom::DataFolder; // its own
     let settings =
         Settings { service, hooks: Vec::new(), rules: vec![rule.clone()], file: settings.file.clone() };
     let alone =
@@ -240,6 +242,7 @@ fn rule_within(rule: &Rule, scratch: &Path) -> Rule {
         output.path = within(template::escaped(&scratched) + "/out", path);
         output.recipients.clear();
         output.recipients_file = None;
+        output.is_sealed = false;
         output.max = output.max.filter(|limit| matches!(limit, Limit::Count(_)));
     }
     if matches!(rule.errors.failed_max, Limit::Percent(_)) {

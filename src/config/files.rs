@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::at_rest;
 use super::fit::{self, ReadRule};
 use super::hook;
 use super::layers::{self, Layers};
@@ -17,6 +18,7 @@ use super::rule_test::{self, RuleTest};
 use super::section::Section;
 use super::service::{self, RulesDir};
 use super::texts::{Reader, Shelf, Texts, is_test_file};
+use crate::model::at_rest::AtRest;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Service, Settings};
 use crate::pipeline::Registry;
@@ -67,6 +69,8 @@ pub(super) struct Read {
     pub rules_dir: Option<PathBuf>,
     /// `service.data_dir`, as far as it can be told.
     pub data_dir: Option<PathBuf>,
+    /// `service.at_rest`, as it is written.
+    pub at_rest: AtRest,
     pub texts: Texts,
 }
 
@@ -96,12 +100,13 @@ struct File {
 pub(super) fn read(inputs: &Inputs<'_>) -> Read {
     let main = absolute_file(inputs.main, inputs.working_folder);
     let disk = Reader::new(inputs.shelf);
-    let (mut rules_dir, mut data_dir) = (None, None);
+    let (mut rules_dir, mut data_dir, mut at_rest) = (None, None, AtRest::default());
     let loaded = load_from(inputs, &main, &disk, |folder, service| {
         rules_dir = Some(folder.absolute.clone());
         data_dir = Some(service.data_dir.clone());
+        at_rest = service.at_rest.clone();
     });
-    Read { loaded, main, rules_dir, data_dir, texts: disk.into_texts() }
+    Read { loaded, main, rules_dir, data_dir, at_rest, texts: disk.into_texts() }
 }
 
 /// What the main file and the environment say of `[service]`, as far as it can be told; nothing is judged, and no other file is read.
@@ -135,7 +140,7 @@ fn load_from(
     let heard = if main.broken { &unheard } else { &report };
     let section = Section::new(&layers.service, "service", main.broken, heard);
     let rules_dir = service::rules_dir(&section, inputs.main, absolute.parent().unwrap_or(Path::new("")));
-    let service = service::read(&section, inputs.variables);
+    let mut service = service::read(&section, inputs.variables);
     told(&rules_dir, &service);
     let mut nodes = read_top(&main, true, heard);
     check_defaults(&layers, &service, heard);
@@ -144,6 +149,7 @@ fn load_from(
         nodes.extend(read_top(&file, false, &report));
     }
     let mut rules = read_rules(&nodes, &layers, &service, main.broken, &report);
+    at_rest::settle(&mut service.at_rest, &mut rules, &section);
     pace::join_throttles(&mut rules, &pace::read_throttles(&main.root, main.broken, heard), heard);
     let names = rules.iter().map(|read| read.rule.name.as_str()).collect();
     let hooks = hook::read(&main.root, main.broken, &names, heard);

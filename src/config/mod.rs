@@ -14,12 +14,14 @@ use std::path::{Path, PathBuf};
 pub(crate) use files::ServiceSaid;
 use files::{Loaded, Read, TestFiles};
 
+use crate::model::at_rest::AtRest;
 use crate::model::configuration::KeptConfiguration;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 use texts::Shelf;
 
 mod api;
+mod at_rest;
 mod belonging;
 mod decode;
 mod delivery;
@@ -58,6 +60,7 @@ mod reference_tests;
 #[cfg(all(test, unix))]
 mod tests;
 
+pub(crate) use at_rest::resolved;
 pub(crate) use places::Places;
 pub use problem::{Problem, Problems};
 pub use rule_test::{Content, Dropped, Expected, ExpectedFailure, RuleTest};
@@ -107,6 +110,8 @@ pub(crate) struct Reading {
     pub rules_dir: Option<PathBuf>,
     /// `service.data_dir`, as far as it can be told.
     pub data_dir: Option<PathBuf>,
+    /// `service.at_rest`, likewise.
+    pub at_rest: AtRest,
     /// What was read.
     pub texts: Texts,
 }
@@ -132,8 +137,8 @@ pub(crate) fn read_service(file: &Path) -> Result<ServiceSaid, Problems> {
 }
 
 fn reading_of(read: Read) -> Reading {
-    let Read { loaded, main, rules_dir, data_dir, texts } = read;
-    Reading { settings: loaded.map(|loaded| loaded.settings), main, rules_dir, data_dir, texts }
+    let Read { loaded, main, rules_dir, data_dir, at_rest, texts } = read;
+    Reading { settings: loaded.map(|loaded| loaded.settings), main, rules_dir, data_dir, at_rest, texts }
 }
 
 /// Tells of variables that look like configuration and are none.

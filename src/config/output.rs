@@ -78,6 +78,7 @@ fn output(
             table.template("path").unwrap_or_default()
         },
         is_in_store,
+        is_sealed: false, // where the data folder is encrypted
         on_exists: table.choice("on_exists", &exists, &[]).unwrap_or(OnExists::Number),
         write_empty: write_empty.unwrap_or(category == Category::MAIN),
         max: table.limit("max").or(validates.then_some(INVALID_MAX)),

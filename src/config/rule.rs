@@ -85,6 +85,7 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
         order,
         sequence,
         follow_links: section.boolean("follow_links").unwrap_or(false),
+        encrypt_at_rest: section.boolean("encrypt_at_rest").unwrap_or(false),
         window: window(section),
         deadline: deadline(section),
         expect,

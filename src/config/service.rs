@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::api;
+use super::at_rest;
 use super::paths;
 use super::raw::Variables;
 use super::section::Section;
 use super::traces;
+use crate::model::at_rest::{AtRest, Encrypt};
 use crate::model::rule::{FreeMin, Service};
 
 /// Keys of this version.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "data_dir",
     "workers",
     "memory_max",
@@ -28,9 +30,10 @@ pub(super) const KEYS: [&str; 16] = [
     "socket",
     "socket_group",
     "traces",
+    "at_rest",
 ];
 /// Keys that later versions bring.
-const LATER: &[&str] = &["sharing", "at_rest", "confine"];
+const LATER: &[&str] = &["sharing", "confine"];
 
 /// Where further rules lie.
 pub(super) struct RulesDir {
@@ -62,6 +65,7 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
         timezone: timezone(section).unwrap_or_else(|| "UTC".to_owned()),
         api: api::read(section),
         traces: traces::read(section),
+        at_rest: at_rest::read(section),
     };
     section.finish(LATER);
     service
@@ -84,6 +88,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         timezone: _,
         api,
         traces,
+        at_rest,
     } = started_with;
     let differs = [
         ("data_dir", *data_dir != now.data_dir),
@@ -100,8 +105,15 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         ("socket", api.socket != now.api.socket),
         ("socket_group", api.socket_group != now.api.socket_group),
         ("traces", *traces != now.traces),
+        ("at_rest", needs_restart(at_rest, &now.at_rest)),
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+/// What begins to be encrypted is at once.
+fn needs_restart(started_with: &AtRest, now: &AtRest) -> bool {
+    let ends = started_with.encrypt != Encrypt::No && now.encrypt == Encrypt::No;
+    started_with.keys != now.keys || ends
 }
 
 /// A job that is listed has its ledger row.

@@ -17,7 +17,7 @@ mod server;
 
 pub(crate) use client::Client;
 pub(crate) use protocol::new_secret;
-pub(crate) use reach::{Reached, check_owner, open, open_or_make, reach_service};
+pub(crate) use reach::{Reached, check_owner, open, open_existing, open_or_make, reach_service};
 pub(crate) use server::{ControlError, Server};
 
 #[cfg(test)]

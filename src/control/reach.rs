@@ -1,12 +1,11 @@
 //! Who has the jobs: the running service, or the engine of this process.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
 use crate::config;
 use crate::engine::{Door, Engine};
-use crate::model::rule::Settings;
+use crate::model::rule::{Service, Settings};
 use crate::store::{Store, StoreError};
 
 /// A service that starts, or another command, lets go of the store or answers within this.
@@ -15,7 +14,7 @@ const STARTING_PAUSE: Duration = Duration::from_millis(50);
 
 /// The running service, if there is one; else the engine over the store, opened as its owner.
 pub(crate) fn open(settings: &Settings) -> Result<Box<dyn Door>, StoreError> {
-    Ok(match reach(settings, Store::open_as_owner)? {
+    Ok(match reach(settings, |service| Store::open_as_owner(&service.data_dir, &service.at_rest))? {
         Reached::Service(client) => Box::new(client),
         Reached::Engine(engine) => Box::new(engine),
     })
@@ -23,15 +22,20 @@ pub(crate) fn open(settings: &Settings) -> Result<Box<dyn Door>, StoreError> {
 
 /// The same for a command that does the service's work: a store is made where none is.
 pub(crate) fn open_or_make(settings: &Settings) -> Result<Reached, StoreError> {
-    reach(settings, |data_dir| match Store::open_as_owner(data_dir) {
-        Err(StoreError::NoStore { .. }) => Store::open(data_dir),
+    reach(settings, |Service { data_dir, at_rest, .. }| match Store::open_as_owner(data_dir, at_rest) {
+        Err(StoreError::NoStore { .. }) => Store::open_with(data_dir, at_rest),
         opened => opened,
     })
 }
 
+/// The running service, or the engine over the store, which must be there.
+pub(crate) fn open_existing(settings: &Settings) -> Result<Reached, StoreError> {
+    reach(settings, |service| Store::open_as_owner(&service.data_dir, &service.at_rest))
+}
+
 /// The running service; none where none runs, of which the store is a sign: it is opened, and closed again.
 pub(crate) fn reach_service(settings: &Settings) -> Result<Option<Client>, StoreError> {
-    match reach(settings, Store::open_as_owner) {
+    match reach(settings, |service| Store::open_as_owner(&service.data_dir, &service.at_rest)) {
         Ok(Reached::Service(client)) => Ok(Some(client)),
         Ok(Reached::Engine(_)) | Err(StoreError::NoStore { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -57,7 +61,7 @@ fn elsewhere(settings: &Settings) -> Option<Client> {
 
 fn reach(
     settings: &Settings,
-    open_store: impl Fn(&Path) -> Result<Store, StoreError>,
+    open_store: impl Fn(&Service) -> Result<Store, StoreError>,
 ) -> Result<Reached, StoreError> {
     let begun = Instant::now();
     let data_dir = &settings.service.data_dir;
@@ -68,7 +72,7 @@ fn reach(
         if let Some(client) = Client::connect(data_dir) {
             return Ok(Reached::Service(client));
         }
-        match open_store(data_dir) {
+        match open_store(&settings.service) {
             Ok(store) => return Ok(Reached::Engine(Engine::over(store, &settings.rules))),
             // It starts, or stops, or another command has it for a moment.
             Err(StoreError::InUse { .. }) if begun.elapsed() < STARTING_PATIENCE => {

@@ -9,6 +9,7 @@ use super::error::DecodeError;
 use super::hash::ContentHasher;
 use super::request::{DecodeRequest, Progress};
 use crate::allowance::{Allowance, Permit, Refusal};
+use crate::at_rest::KeyRing;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Decode, OnBadEncoding};
 
@@ -36,6 +37,8 @@ pub(super) struct Context {
     pub decode: Decode,
     pub identities: Vec<PathBuf>,
     pub passphrase_file: Option<PathBuf>,
+    /// Those of the data folder, for what lies there.
+    pub own_keys: Option<Arc<KeyRing>>,
     pub spool_dir: PathBuf,
     pub progress: Arc<Progress>,
     pub allowance: Arc<Allowance>,
@@ -52,13 +55,14 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(request: &DecodeRequest<'_>) -> Arc<Self> {
+    pub(super) fn new(request: &DecodeRequest<'_>, own_keys: Option<Arc<KeyRing>>) -> Arc<Self> {
         let layers = request.decode.layers.len().max(request.decode.depth_max as usize).min(64);
         Arc::new(Self {
             path: request.shown_path.to_owned(),
             decode: request.decode.clone(),
             identities: request.identities.to_vec(),
             passphrase_file: request.passphrase_file.map(ToOwned::to_owned),
+            own_keys,
             spool_dir: request.spool_dir.to_owned(),
             progress: Arc::clone(&request.progress),
             allowance: Arc::clone(&request.allowance),
@@ -79,6 +83,7 @@ impl Context {
             decode: self.decode.clone(),
             identities: self.identities.clone(),
             passphrase_file: self.passphrase_file.clone(),
+            own_keys: self.own_keys.clone(),
             spool_dir: self.spool_dir.clone(),
             progress: Arc::default(),
             allowance: Arc::clone(&self.allowance),

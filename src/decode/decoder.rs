@@ -18,6 +18,7 @@ use super::tar_links::{Linked, Links, input_of};
 use super::text::{TextReader, encoding_for};
 use super::zip_end;
 use super::zip_layer::{ZipItem, ZipLayer};
+use crate::at_rest::KeyRing;
 use crate::model::os_text::OsText;
 
 /// A source being decoded: its entries, one after another.
@@ -92,7 +93,16 @@ enum Step {
 impl Decoder {
     /// Looks at the first bytes and sets up the layers. `file` is a fresh descriptor at offset 0.
     pub fn open(file: std::fs::File, request: &DecodeRequest<'_>) -> Result<Self, DecodeError> {
-        let context = Context::new(request);
+        Self::open_own(file, request, None)
+    }
+
+    /// The same of a file that may be encrypted to the keys of the data folder.
+    pub(crate) fn open_own(
+        file: std::fs::File,
+        request: &DecodeRequest<'_>,
+        own_keys: Option<Arc<KeyRing>>,
+    ) -> Result<Self, DecodeError> {
+        let context = Context::new(request, own_keys);
         let patterns = Patterns::new(&request.decode.entries)?;
         let encoding = encoding_for(&request.decode.encoding)?;
         let length = file.metadata().map_or(u64::MAX, |metadata| metadata.len());

@@ -26,11 +26,13 @@ pub(super) fn keys(context: &Context, scrypt: bool, place: &str) -> Result<Keys,
     if scrypt {
         return Ok(Keys { identities: passphrase(context, place)?, unusable: None });
     }
-    if context.identities.is_empty() {
+    let mut keys = Keys { identities: Vec::new(), unusable: None };
+    let own = context.own_keys.iter().flat_map(|ring| ring.identities());
+    keys.identities.extend(own.map(|(_, identity)| Box::new(identity.clone()) as Box<dyn age::Identity>));
+    if context.identities.is_empty() && keys.identities.is_empty() {
         let detail = "it is encrypted, and `decode.identities` names no key file";
         return Err(DecodeError::Key { place: place.to_owned(), detail });
     }
-    let mut keys = Keys { identities: Vec::new(), unusable: None };
     for file in &context.identities {
         match read_identities(file) {
             Ok(identities) => keys.identities.extend(identities),

@@ -1,12 +1,14 @@
 //! The engine's answers: from its store, and from its stages where they run.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
 use super::read_ahead::read_ahead;
 use super::{abandon, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side};
+use crate::at_rest::KeyRing;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::expected::Overdue;
 use crate::model::file_known::FileKnown;
@@ -51,6 +53,10 @@ impl Engine {
 impl Door for Engine {
     fn list(&self, filter: &JobFilter) -> Answers<'_, Job> {
         self.told(chosen::<Job>(self.store(), filter))
+    }
+
+    fn keys(&self) -> Option<Arc<KeyRing>> {
+        self.store().keys()
     }
 
     fn lines(&self, filter: &JobFilter) -> Answers<'_, JobLine> {

@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::thin::Thinning;
 use super::threads::Threads;
 use super::tick::TICK;
-use super::{destroy, late_writes, removed, stored_outputs, strays};
+use super::{destroy, late_writes, rekey, removed, stored_outputs, strays};
 use crate::clock;
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::places::Places;
@@ -62,6 +62,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
         care.forget_left(shared, &mounts);
         if purpose.takes_up() {
             care.thin(shared, &mounts);
+            rekey::look(shared);
         }
         if destroy_until(shared, &mut destroying, Instant::now() + TICK) {
             return;

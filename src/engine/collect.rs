@@ -97,6 +97,7 @@ impl Collector {
         restarted: bool,
         checkpoint: Option<Checkpoint>,
     ) -> Result<Self, Trouble> {
+        let own_key = store.recipient();
         let checkpoint = checkpoint
             .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable())
             .and_then(|point| ContentHash::from_text(&point.content).map(|content| (point, content)));
@@ -117,6 +118,7 @@ impl Collector {
             None if restarted => (start_over(store, plan, source_rule, job)?, from_first()),
             None => (Partials::start(plan, source_rule, job), from_first()),
         };
+        let partials = partials.sealed_to(own_key.as_deref())?;
         let reenters = !checkpoint.entries.is_empty();
         if restarted {
             // Failed records past the checkpoint come again.

@@ -1,11 +1,13 @@
 //! What is asked of the engine, and why there may be no answer: by commands now; the HTTP API and the dashboard come in by the same door.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::at_rest::KeyRing;
 use crate::durable_fs;
 use crate::model::account::RecordBytes;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
@@ -295,6 +297,10 @@ pub(crate) trait Door: Send + Sync {
     fn lines(&self, filter: &JobFilter) -> Answers<'_, JobLine>;
     /// One job: named by its id, or by at least four characters of the id's beginning or end.
     fn show(&self, job: &str) -> Result<Job, Refusal>;
+    /// The keys of the data folder, where it is encrypted and this process has them. They never go from one process to another.
+    fn keys(&self) -> Option<Arc<KeyRing>> {
+        None
+    }
     /// The rule that a job goes by, or went by, as it was then.
     fn rule_of(&self, job: &str) -> Result<Rule, Refusal>;
     /// The sources that were ever claimed and fit, as long as the ledger remembers them, oldest first.

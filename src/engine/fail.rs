@@ -125,7 +125,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     }
     job.end_failing(clock::now())?;
     sequence::note_end(shared, &mut job)?;
-    quarantine::write_reason(&job)?;
+    quarantine::write_reason(&shared.store, &job, None)?;
     let outcome = match job.state.get() {
         JobState::Refused => LedgerOutcome::Refused,
         JobState::Aborted => LedgerOutcome::Aborted,

@@ -57,7 +57,8 @@ struct Inner {
 impl Engine {
     /// Opens the data folder, or makes it.
     pub(crate) fn open(settings: &Settings) -> Result<Self, StoreError> {
-        Ok(Self::over(Store::open(&settings.service.data_dir)?, &settings.rules))
+        let service = &settings.service;
+        Ok(Self::over(Store::open_with(&service.data_dir, &service.at_rest)?, &settings.rules))
     }
 
     /// For a command: its stages run only where it starts them.

@@ -6,11 +6,12 @@ use super::claim_names::{REASON_SUFFIX, claim_folder, reason_of};
 use super::free_name::free_name;
 use super::trouble::Trouble;
 use crate::durable_fs;
-use crate::model::fault::FaultKind;
+use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_view::job_json;
 use crate::model::rule::Rule;
 use crate::model::shown_json;
+use crate::store::Store;
 
 /// The quarantine of a rule, for a source of this job.
 pub(super) fn folder(rule: &Rule, job: &Job) -> PathBuf {
@@ -33,11 +34,31 @@ pub(super) fn name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
     free_name(&folder(rule, job), job.source.path.as_path(), REASON_SUFFIX.len())
 }
 
-/// Writes the job's JSON beside a source that went to quarantine.
-pub(super) fn write_reason(job: &Job) -> Result<(), Trouble> {
+/// Writes the job's JSON beside a source that went to quarantine. Where the data folder is encrypted, without the texts that may quote a record.
+/// `because`: an error in words of our own, which the job's row does not have.
+pub(super) fn write_reason(store: &Store, job: &Job, because: Option<JobError>) -> Result<(), Trouble> {
     let Some(target) = &job.retired_to else { return Ok(()) };
-    durable_fs::write_file(&reason_of(target.as_path()), &document(job)?, true, 0o640)?;
+    let mut told = if store.is_encrypted() { without_texts(job) } else { job.clone() };
+    told.error = because.or(told.error);
+    durable_fs::write_file(&reason_of(target.as_path()), &document(&told)?, true, 0o640)?;
     Ok(())
+}
+
+/// Which job it was, and what kind of error it met; the rest is told by who has the key.
+fn without_texts(job: &Job) -> Job {
+    let mut job = job.clone();
+    let asks =
+        format!("`landfall show {}` tells it: what is kept of it is encrypted (`service.at_rest`)", job.id);
+    if let Some(error) = &mut job.error {
+        *error = JobError { kind: error.kind, message: "it is not told here".to_owned(), hint: Some(asks) };
+    }
+    job.waiting = None;
+    job.account.reasons.clear();
+    job.account.dropped_by.clear();
+    for moment in &mut job.timeline {
+        moment.detail.clear();
+    }
+    job
 }
 
 /// The job's JSON, as a manifest and a reason hold it.
@@ -60,9 +81,9 @@ mod tests {
         let rule = &*world.rule();
         let folder = make(rule, &job).expect("makes");
         assert_eq!(folder, world.path("in/.landfall/quarantine"));
-        write_reason(&job).expect("it went nowhere");
+        write_reason(&world.shared.store, &job, None).expect("it went nowhere");
         job.retired_to = Some(name(rule, &job).expect("is free").into());
-        write_reason(&job).expect("writes");
+        write_reason(&world.shared.store, &job, None).expect("writes");
         let reason = std::fs::read(folder.join("pay.txt.error.json")).expect("is there");
         assert_eq!(reason, document(&job).expect("is made"));
     }

@@ -114,7 +114,7 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
     let message = "the source was written to after it was read: what came later is in no output";
     let hint = "compare it with the outputs, and have the sender send again what is missing";
     let error = Some(Trouble::new(FaultKind::Input, message, Some(hint)).error);
-    quarantine::write_reason(&Job { error, ..job.clone() })
+    quarantine::write_reason(&shared.store, job, error)
 }
 
 /// Whether the mount is there that files for this folder went to before: a folder is not made in the bare mount point.

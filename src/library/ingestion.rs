@@ -12,6 +12,7 @@ use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::rule::Settings;
 use crate::published;
 
 /// What was handed over: its job, from which progress, account, outputs and failed records are read.
@@ -19,6 +20,7 @@ pub struct Ingestion<'l> {
     door: &'l dyn Door,
     id: JobId,
     reading: Option<Arc<Reading>>,
+    settings: &'l Settings,
 }
 
 /// A service that is stopped and started again, after an update perhaps, answers within this.
@@ -42,8 +44,13 @@ pub struct Progress {
 }
 
 impl<'l> Ingestion<'l> {
-    pub(super) fn new(door: &'l dyn Door, id: JobId, reading: Option<Arc<Reading>>) -> Self {
-        Self { door, id, reading }
+    pub(super) fn new(
+        door: &'l dyn Door,
+        id: JobId,
+        reading: Option<Arc<Reading>>,
+        settings: &'l Settings,
+    ) -> Self {
+        Self { door, id, reading, settings }
     }
 
     /// Its job's id, under which `landfall show` has it too.
@@ -108,7 +115,11 @@ impl<'l> Ingestion<'l> {
         published::check_published(&job)?;
         let rule = Arc::new(self.door.rule_of(&self.id.to_string())?);
         let reading = self.reading.clone();
-        let file = move |output| OutputFile::new(output, Arc::clone(&rule), reading.clone());
+        let own = match self.door.keys() {
+            Some(keys) => Some(keys),
+            None => published::own_keys(&rule, &self.settings.service)?,
+        };
+        let file = move |output| OutputFile::new(output, Arc::clone(&rule), reading.clone(), own.clone());
         Ok(job.outputs.into_iter().map(file))
     }
 

@@ -142,7 +142,8 @@ impl Landfall {
 
     /// A job of this data folder: one that another process began, or an earlier one of this program.
     pub fn ingestion(&self, job: JobId) -> Ingestion<'_> {
-        Ingestion::new(self.door.as_ref(), job, self.readings.as_ref().map(|readings| readings.of(job)))
+        let reading = self.readings.as_ref().map(|readings| readings.of(job));
+        Ingestion::new(self.door.as_ref(), job, reading, &self.settings)
     }
 
     /// All jobs that have not ended, oldest first.

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 
 use super::reading::Reading;
+use crate::at_rest::KeyRing;
 use crate::model::category::Category;
 use crate::model::job::PublishedOutput;
 use crate::model::rule::Rule;
@@ -26,11 +27,17 @@ pub struct OutputFile {
     identities: Vec<PathBuf>,
     /// As long as it is there its job is not destroyed.
     _reading: Option<Arc<Reading>>,
+    own: Option<Arc<KeyRing>>,
 }
 
 impl OutputFile {
-    pub(super) fn new(output: PublishedOutput, rule: Arc<Rule>, reading: Option<Arc<Reading>>) -> Self {
-        Self { output, rule, identities: Vec::new(), _reading: reading }
+    pub(super) fn new(
+        output: PublishedOutput,
+        rule: Arc<Rule>,
+        reading: Option<Arc<Reading>>,
+        own: Option<Arc<KeyRing>>,
+    ) -> Self {
+        Self { output, rule, identities: Vec::new(), _reading: reading, own }
     }
 
     /// Where it was published, of which category, and how many records it has.
@@ -78,7 +85,7 @@ impl OutputFile {
 
     fn with_text<T>(&self, take: impl FnOnce(&mut dyn Read) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let scratch = published::scratch()?;
-        let keys = Keys { identities: &self.identities, scratch: scratch.path() };
+        let keys = Keys { identities: &self.identities, own: self.own.clone(), scratch: scratch.path() };
         published::with_text(self.output.path.as_path(), Some(self.output.bytes), &self.rule, &keys, take)
     }
 

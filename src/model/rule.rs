@@ -30,6 +30,7 @@ pub use super::pattern::Patterns;
 use super::priority::{Priority, PriorityWhen};
 pub use super::ready::{EmptyFile, LastLine, Ready, ReadyStrategy, TrustClose};
 pub use super::sequence::Sequence;
+pub use super::stands_for::StandsFor;
 use super::traces::Collector;
 use super::window::{DayTime, Window};
 
@@ -73,6 +74,8 @@ pub struct Service {
     pub api: Api,
     /// Where traces of jobs go; none: nowhere.
     pub traces: Option<Collector>,
+    /// Whether what is kept is encrypted.
+    pub at_rest: super::at_rest::AtRest,
 }
 
 /// `service.free_min`.
@@ -144,6 +147,9 @@ pub struct Rule {
     pub follow_links: bool,
     /// When a candidate is complete.
     pub ready: Ready,
+    /// Its records may not lie in clear in the data folder.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub encrypt_at_rest: bool,
     /// How a source becomes text.
     pub decode: Decode,
     /// How text becomes records.
@@ -175,15 +181,6 @@ pub struct Rule {
     /// What it leaves out of the rule that it stands for, in an engine that publishes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stands_for: Option<StandsFor>,
-}
-
-/// What a rule leaves out that stands for another and publishes nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StandsFor {
-    /// The step before which it ends, in words.
-    pub not_run: Option<String>,
-    /// The templates of the outputs, by category, as the other has them.
-    pub outputs: BTreeMap<Category, String>,
 }
 
 impl Rule {
@@ -446,6 +443,9 @@ pub struct Output {
     /// `keep_output = "store"`: the path is one in the data folder, and the file goes with its job's row.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_in_store: bool,
+    /// It is encrypted to the data folder's own key (`service.at_rest`), and its path ends in `.age`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_sealed: bool,
     /// What to do where the name is taken.
     pub on_exists: OnExists,
     /// Whether a file without records is written.

@@ -21,6 +21,8 @@ pub enum OutputError {
     NoOutput { category: Category },
     #[error("output.{category}.path ends in `.age`, but there are no recipients")]
     NoRecipients { category: Category },
+    #[error("output.{category} is kept encrypted in the data folder, and no key of that is there")]
+    NoOwnKey { category: Category },
     #[error("output.{category} has recipients, but its path does not end in `.age`")]
     NotNamedAge { category: Category },
     #[error("output.{category}: `{recipient}` is no age recipient: {reason}")]
@@ -112,6 +114,7 @@ impl Fault for OutputError {
             | Self::NoOutput { .. }
             | Self::NoRecipients { .. }
             | Self::NotNamedAge { .. }
+            | Self::NoOwnKey { .. }
             | Self::BadRecipient { .. }
             | Self::RecipientsFile { .. }
             | Self::OutputsMeet { .. } => FaultKind::Config,
@@ -133,6 +136,9 @@ impl Fault for OutputError {
                 return Some(format!("add `[rule.output.{category}]` with a `path`"));
             }
             Self::NoRecipients { .. } => "add `recipients` or `recipients_file`, or take `.age` off the path",
+            Self::NoOwnKey { .. } => {
+                "name the key again (`service.at_rest`) and restart the service: the job goes on by itself"
+            }
             Self::NotNamedAge { .. } => "end the path in `.age`, or take the recipients out",
             Self::BadRecipient { .. } => "give a public key: `age1…`, `ssh-ed25519 …` or `ssh-rsa …`",
             Self::RecipientsFile { .. } => "let the service's user read that file; the job goes on by itself",

@@ -13,6 +13,7 @@ use super::entry::EntryName;
 use super::error::OutputError;
 use super::intent::FinishedOutput;
 use super::plan::PlannedOutput;
+use super::recipients::Recipient;
 use super::renaming::Renaming;
 use super::sink::{Sink, UploadSink};
 use crate::model::category::Category;
@@ -94,9 +95,14 @@ impl Partial {
         planned: &PlannedOutput,
         place: Place,
         created: (Hidden, Arc<dyn Upload>),
+        own_key: &[Recipient],
     ) -> Result<Self, OutputError> {
         let counts = Counts { records: 0, length: 0, header: None };
-        Self::over(planned, place, created, planned.codec.begin(), counts)
+        let recipients = if planned.is_sealed { own_key } else { &planned.recipients };
+        if planned.is_sealed && own_key.is_empty() {
+            return Err(OutputError::NoOwnKey { category: planned.category.clone() }); // never in clear
+        }
+        Self::over(planned, place, created, planned.codec.begin(), counts, recipients)
     }
 
     /// Cut back to a checkpoint.
@@ -110,7 +116,7 @@ impl Partial {
         let compression = Compression::resume(planned.codec, state.length, state.crc, state.raw_length);
         let place = Place { entry: state.entry.clone(), final_path };
         let counts = Counts { records: state.records, length: state.length, header: state.header.clone() };
-        let mut partial = Self::over(planned, place, resumed, compression, counts)?;
+        let mut partial = Self::over(planned, place, resumed, compression, counts, &planned.recipients)?;
         if state.ended {
             partial.state = State::Synced;
         }
@@ -123,9 +129,10 @@ impl Partial {
         (hidden, upload): (Hidden, Arc<dyn Upload>),
         compression: Compression,
         counts: Counts,
+        recipients: &[Recipient],
     ) -> Result<Self, OutputError> {
         let sink = UploadSink::at(Arc::clone(&upload), counts.length);
-        let sink = Sink::new(sink, &planned.recipients).map_err(|e| failed(hidden.path.as_path(), e))?;
+        let sink = Sink::new(sink, recipients).map_err(|e| failed(hidden.path.as_path(), e))?;
         Ok(Self {
             entry: place.entry,
             hidden,

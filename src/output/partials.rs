@@ -17,6 +17,7 @@ use super::intent::{FinishedOutput, Paths};
 use super::naming;
 use super::partial::{HeaderState, Partial, PartialState, Place};
 use super::plan::{OutputPlan, PlannedOutput};
+use super::recipients::{self, Recipient};
 use super::signals::{SignalPartial, SignalPartials};
 use super::sound::Sound;
 use super::unsynced::Unsynced;
@@ -36,6 +37,8 @@ pub struct Partials {
     entry: Option<EntryName>,
     next_number: u64,
     destination: Box<dyn Destination>,
+    /// The data folder's own key, to which sealed outputs are encrypted.
+    own_key: Vec<Recipient>,
     paths: Paths,
     sound: Sound,
     /// A call began and did not come to its end: it panicked.
@@ -64,6 +67,7 @@ impl Partials {
             categories: plan.outputs().iter().map(|_| CategoryPartials::default()).collect(),
             plan,
             destination: destination_of(&rule),
+            own_key: Vec::new(),
             rule,
             job: job.clone(),
             entry: None,
@@ -72,6 +76,12 @@ impl Partials {
             sound: Sound::default(),
             halfway: false,
         }
+    }
+
+    /// Sealed outputs are encrypted to this public key.
+    pub(crate) fn sealed_to(mut self, own_key: Option<&str>) -> Result<Self, OutputError> {
+        self.own_key = own_key.map(recipients::own).into_iter().collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// Opens the partials of a checkpoint and cuts them back to it; removes this job's other ones. The entry that the checkpoint
@@ -187,7 +197,7 @@ impl Partials {
         self.paths.take(&final_path, &planned.category, entry.as_ref().map(|e| &e.name))?;
         let number = self.next_number.to_string();
         let created = self.destination.create(self.job.id, &number, &final_path)?;
-        let partial = Partial::create(planned, Place { entry, final_path }, created)?;
+        let partial = Partial::create(planned, Place { entry, final_path }, created, &self.own_key)?;
         self.next_number += 1;
         Ok(partial)
     }

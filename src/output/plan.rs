@@ -17,8 +17,10 @@ pub(super) struct PlannedOutput {
     pub category: Category,
     pub template: Template,
     pub codec: Codec,
-    /// Empty: not encrypted.
+    /// Empty: not encrypted, or sealed.
     pub recipients: Vec<Recipient>,
+    /// Encrypted to the data folder's own key.
+    pub is_sealed: bool,
     pub per_entry: bool,
     pub write_empty: bool,
     pub sha256: bool,
@@ -40,7 +42,7 @@ impl OutputPlan {
 
     /// Whether a job can go on from a checkpoint (no output is age-encrypted).
     pub fn resumable(&self) -> bool {
-        self.outputs.iter().all(|output| output.recipients.is_empty())
+        self.outputs.iter().all(|output| output.recipients.is_empty() && !output.is_sealed)
     }
 
     /// Whether any output takes several entries one after another.
@@ -69,7 +71,7 @@ impl PlannedOutput {
         let template = naming::parse(rule, &output.path, &naming::place_of(category))?;
         let recipients = recipients::read(category, output)?;
         let lower = template.literal_end().to_ascii_lowercase();
-        let compressed = match (lower.strip_suffix(".age"), recipients.is_empty()) {
+        let compressed = match (lower.strip_suffix(".age"), recipients.is_empty() && !output.is_sealed) {
             (Some(_), true) => return Err(OutputError::NoRecipients { category: category.clone() }),
             (None, false) => return Err(OutputError::NotNamedAge { category: category.clone() }),
             (Some(rest), false) => rest,
@@ -84,6 +86,7 @@ impl PlannedOutput {
             template,
             codec,
             recipients,
+            is_sealed: output.is_sealed,
             per_entry,
             write_empty,
             sha256,

@@ -28,6 +28,14 @@ pub(super) fn read(category: &Category, output: &Output) -> Result<Vec<Recipient
     lines.iter().map(|line| parse(category, line)).collect()
 }
 
+/// The data folder's own key.
+pub(super) fn own(public: &str) -> Result<Recipient, OutputError> {
+    let parsed = age::x25519::Recipient::from_str(public);
+    parsed
+        .map(Recipient::X25519)
+        .map_err(|_| OutputError::Misuse("the data folder's own key is no recipient"))
+}
+
 fn parse(category: &Category, text: &str) -> Result<Recipient, OutputError> {
     let text = text.trim();
     let refuse = |reason: String| OutputError::BadRecipient {

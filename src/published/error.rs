@@ -44,6 +44,8 @@ pub enum ReadError {
     Decode(Box<DecodeError>),
     #[error(transparent)]
     Cut(#[from] CutError),
+    #[error("the keys cannot be had by which it is kept encrypted")]
+    OwnKeys { hint: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("there is no folder for temporary files: {source}")]
     Scratch { source: io::Error },
     #[error("no thread can be started that reads it: {source}")]
@@ -84,6 +86,7 @@ impl Fault for ReadError {
             Self::Read { .. } | Self::Scratch { .. } | Self::Thread { .. } | Self::Print(_) => {
                 FaultKind::Storage
             }
+            Self::OwnKeys { .. } => FaultKind::Config,
             Self::NoOutput { .. } | Self::BrokeOff { .. } => FaultKind::Bug,
             Self::Gone { .. }
             | Self::Miscounted { .. }
@@ -112,6 +115,7 @@ impl Fault for ReadError {
             }
             Self::NoEnds { .. } => "read it whole, without asking for single records".into(),
             Self::Read { .. } => "look at the file's rights, and whether its disk answers".into(),
+            Self::OwnKeys { hint, .. } => hint.clone(),
             Self::Scratch { .. } => "make one, or set `TMPDIR`".into(),
             Self::Thread { .. } => "let this process have more threads".into(),
             Self::TooFew { .. } => "ask for records that it has".into(),

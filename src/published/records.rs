@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::ReadError;
 use super::text::{Keys, scratch, with_text};
+use crate::at_rest::KeyRing;
 use crate::model::category::Category;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
@@ -67,15 +69,16 @@ pub(crate) fn print(
     })
 }
 
-/// Without keys: what is encrypted cannot be read.
+/// By no keys but those of the data folder: what is encrypted to others cannot be read.
 pub(crate) fn print_alone(
     output: &PublishedOutput,
     rule: &Rule,
     range: Option<Range>,
+    own: Option<Arc<KeyRing>>,
     out: &mut dyn Write,
 ) -> Result<(), ReadError> {
     let scratch = scratch()?;
-    print(output, rule, range, &Keys { identities: &[], scratch: scratch.path() }, out)
+    print(output, rule, range, &Keys { identities: &[], own, scratch: scratch.path() }, out)
 }
 
 fn copy(text: &mut dyn Read, path: &Path, out: &mut dyn Write) -> Result<(), ReadError> {

@@ -8,15 +8,31 @@ use tempfile::TempDir;
 
 use super::error::ReadError;
 use crate::allowance::Allowance;
+use crate::at_rest::{self, KeyRing};
 use crate::decode::{self, DecodeRequest, Decoder};
 use crate::durable_fs;
-use crate::model::rule::{Layer, Rule};
+use crate::model::fault::Fault as _;
+use crate::model::rule::{Layer, Rule, Service};
 
 /// What reading takes besides the file.
 pub(crate) struct Keys<'a> {
     /// Files of age identities.
     pub(crate) identities: &'a [PathBuf],
+    /// Those of the data folder, for outputs that are kept there encrypted.
+    pub(crate) own: Option<Arc<KeyRing>>,
     pub(crate) scratch: &'a Path,
+}
+
+/// The keys of the data folder, where a rule keeps an output there encrypted; none where none of its outputs is.
+pub(crate) fn own_keys(rule: &Rule, service: &Service) -> Result<Option<Arc<KeyRing>>, ReadError> {
+    if !rule.outputs.values().any(|output| output.is_sealed) {
+        return Ok(None);
+    }
+    let keys = at_rest::load(&service.at_rest.keys, &service.data_dir);
+    keys.map(|ring| Some(Arc::new(ring))).map_err(|error| ReadError::OwnKeys {
+        hint: error.hint().unwrap_or_default(),
+        source: Box::new(error),
+    })
 }
 
 /// A folder for temporary files, for this user alone where others could look into it; removed with what is returned.
@@ -31,7 +47,7 @@ pub(crate) fn scratch() -> Result<TempDir, ReadError> {
 /// What is in an output, unpacked where its name says that it is packed; at most so many bytes.
 pub(crate) fn read(path: &Path, rule: &Rule, scratch: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
-    with_text(path, None, rule, &Keys { identities: &[], scratch }, |text| {
+    with_text(path, None, rule, &Keys { identities: &[], own: None, scratch }, |text| {
         let read = text.take(bytes_max).read_to_end(&mut bytes);
         read.map(drop).map_err(|error| ReadError::of(path, error))
     })?;
@@ -69,7 +85,7 @@ pub(crate) fn with_text<T, E: From<ReadError>>(
         progress: Arc::default(),
         allowance: Allowance::alone(u64::MAX), // our own output
     };
-    let mut decoder = Decoder::open(file, &request).map_err(ReadError::from)?;
+    let mut decoder = Decoder::open_own(file, &request, keys.own.clone()).map_err(ReadError::from)?;
     let entry = decoder.next_entry().map_err(ReadError::from)?;
     let mut entry = entry.ok_or_else(|| ReadError::Empty { path: path.to_owned() })?;
     take(&mut entry.text)

@@ -124,6 +124,8 @@ impl Service {
         let file = config::find(config)?;
         let start = Start::read(&file, &registry)?;
         let settings = start.settings.clone();
+        // The last good configuration may ask for it where the files do not.
+        start.store.encrypt_by(&settings.service.at_rest)?;
         let data_dir = settings.service.data_dir.clone();
         let count = |is_one: fn(&Rule) -> bool| {
             let count = settings.rules.iter().filter(|rule| is_one(rule)).count();

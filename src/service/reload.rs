@@ -379,6 +379,8 @@ impl Owner {
     /// Goes by what was read.
     fn take(&mut self, reading: &Reading, settings: Settings, stamps: &Stamps) -> Result<Reloaded, Refusal> {
         let Settings { service, hooks, rules, .. } = settings;
+        // Before a rule that asks for it has anything to keep.
+        self.store.encrypt_by(&service.at_rest).map_err(|error| Refusal::from_fault(&error))?;
         let rules_folder = RulesFolder::of(reading);
         if reading.texts != self.taken.texts || rules_folder != self.taken.rules_folder {
             let kept = start::keep(&self.store, reading, rules_folder.as_ref());

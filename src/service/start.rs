@@ -9,7 +9,7 @@ use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
 use crate::durable_fs;
 use crate::model::configuration::KeptConfiguration;
 use crate::model::os_text::escaped_path;
-use crate::model::rule::{Rule, Settings};
+use crate::model::rule::{Rule, Service, Settings};
 use crate::pipeline::Registry;
 use crate::store::{Store, StoreError};
 use crate::telemetry::events;
@@ -76,7 +76,7 @@ impl Start {
         stamps: Stamps,
         registry: &Registry,
     ) -> Result<Self, ServiceError> {
-        let store = open_store(&settings.service.data_dir)?;
+        let store = open_store(&settings.service)?;
         let before = store.configuration().unwrap_or_else(|error| {
             tracing::warn!(%error, "what the last service went by cannot be read, and is replaced");
             None
@@ -163,7 +163,9 @@ fn last_good(reading: &Reading, registry: &Registry) -> Option<(Store, KeptConfi
         let data_dir = escaped_path(data_dir);
         tracing::debug!(data_dir, %error, "the last good configuration cannot be looked up");
     };
-    let store = opened(|| Store::open_if_there(data_dir)).inspect_err(|error| told(error)).ok()??;
+    let store = opened(|| Store::open_if_there(data_dir, &reading.at_rest))
+        .inspect_err(|error| told(error))
+        .ok()??;
     let kept = store.configuration().inspect_err(|error| told(error)).ok()??;
     if kept.main.as_path() != reading.main {
         return None;
@@ -172,8 +174,8 @@ fn last_good(reading: &Reading, registry: &Registry) -> Option<(Store, KeptConfi
     (settings.service.data_dir == *data_dir).then_some((store, kept, settings))
 }
 
-fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
-    opened(|| Store::open(data_dir))
+fn open_store(service: &Service) -> Result<Store, StoreError> {
+    opened(|| Store::open_with(&service.data_dir, &service.at_rest))
 }
 
 /// Another command may have the store open for a moment.

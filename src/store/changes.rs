@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::backend::{self, Applied, Batch, Value};
+use super::backend::{self, Applied, Backend as _, Batch, Value};
 use super::error::StoreError;
 use super::keys::{self, Key};
 use super::{

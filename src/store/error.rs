@@ -28,6 +28,15 @@ pub enum StoreError {
         escaped_path(data_dir)
     )]
     Newer { data_dir: PathBuf, found: u32, known: u32 },
+    /// The keys of `service.at_rest` cannot be read. The public key of one that the store is encrypted by, where it is.
+    #[error("the keys of the store cannot be had{}", encrypted_by(sealed_by.as_deref()))]
+    Keys { sealed_by: Option<String>, hint: String, source: Box<dyn std::error::Error + Send + Sync> },
+    /// There are keys, and not the one that is needed.
+    #[error(
+        "the store in {} is encrypted by the key of {key}, which {from} does not hold",
+        escaped_path(data_dir)
+    )]
+    NoKey { data_dir: PathBuf, key: String, from: String },
     #[error("a {what} in the store has version {found}, which this version does not know")]
     UnknownVersion { what: &'static str, found: u8 },
     #[error("a {what} in the store is damaged: {detail}")]
@@ -57,6 +66,10 @@ pub enum StoreError {
 
 fn lacks(has_address: bool) -> &'static str {
     if has_address { "" } else { ": its `control.json` is not there" }
+}
+
+fn encrypted_by(key: Option<&str>) -> String {
+    key.map(|key| format!(", which is encrypted by that of {key}")).unwrap_or_default()
 }
 
 /// What to do about a process that has the data folder and does not answer.
@@ -135,6 +148,8 @@ impl Fault for StoreError {
             | Self::OtherOwner { .. }
             | Self::NoStore { .. }
             | Self::Clock { .. }
+            | Self::Keys { .. }
+            | Self::NoKey { .. }
             | Self::Newer { .. } => FaultKind::Config,
             _ => FaultKind::Storage,
         }
@@ -143,6 +158,11 @@ impl Fault for StoreError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Silent { pid, has_address, .. } => return Some(about_silent(*pid, *has_address)),
+            Self::Keys { hint, .. } => return Some(hint.clone()),
+            Self::NoKey { .. } => {
+                "put that key back behind the first one (`service.at_rest`); `landfall rekey` has the store written anew before a key is taken \
+                 away. Nothing was changed, and nothing is lost while it is away"
+            }
             Self::Clock { .. } => {
                 "set it right (`timedatectl`; a dead battery, a machine that starts before its network), then start again: the store is whole"
             }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::backend::{self, Batch, Value};
+use super::backend::{self, Backend as _, Batch, Value};
 use super::error::StoreError;
 use super::keys::{self, Key};
 use super::{Store, feed, value};

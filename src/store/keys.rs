@@ -28,6 +28,9 @@ const CONTINUED: u8 = b'c';
 /// The store's own format mark.
 pub(super) const FORMAT: &[u8] = b"mformat";
 
+/// By which keys the store is encrypted, where it is.
+pub(super) const SEALS: &[u8] = b"mseals";
+
 /// Which store it is, and how often it was started.
 pub(super) const MARK: &[u8] = b"mmark";
 
@@ -223,6 +226,7 @@ pub(super) fn position_of(key: &[u8]) -> Option<u64> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place<'a> {
     Format,
+    Seals,
     Mark,
     Configuration,
     Halts,
@@ -255,6 +259,9 @@ pub(super) enum Place<'a> {
 pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     if key == FORMAT {
         return Some(Place::Format);
+    }
+    if key == SEALS {
+        return Some(Place::Seals);
     }
     if key == MARK {
         return Some(Place::Mark);
@@ -313,6 +320,20 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     }
 }
 
+/// What lies under a key, in a word.
+pub(super) fn name_of(key: &[u8]) -> &'static str {
+    match key.first() {
+        Some(&JOB) => "job",
+        Some(&LEDGER) => "ledger row",
+        Some(&CHECKPOINT) => "checkpoint",
+        Some(&INTENT) => "intent",
+        Some(&FAILED) => "group of failed records",
+        Some(&SETTLED) => "act on failed records",
+        Some(&CONTINUED) => "part of a long value",
+        _ => "value",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +345,7 @@ mod tests {
         let job = of_job(JOB, id);
         for (key, place) in [
             (FORMAT.to_vec(), Place::Format),
+            (SEALS.to_vec(), Place::Seals),
             (MARK.to_vec(), Place::Mark),
             (CONFIGURATION.to_vec(), Place::Configuration),
             (HALTS.to_vec(), Place::Halts),

@@ -9,6 +9,7 @@
 //! ```text
 //! key                              value
 //! m "format"                       the store's format, u32
+//! m "seals"                        Seals: by which keys values are encrypted (see `sealed`)
 //! m "mark"                         Mark
 //! m "configuration"                KeptConfiguration
 //! m "halts"                        Halts
@@ -75,6 +76,8 @@ mod placed;
 mod poison;
 mod retention;
 mod rows;
+mod sealed;
+mod sealing;
 mod settled;
 mod sled;
 mod slice_value;
@@ -91,6 +94,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable_fs::HeldFolder;
 use crate::model::account::Account;
+use crate::model::at_rest::AtRest;
 use crate::model::job::Entry;
 use crate::output::PartialState;
 use crate::telemetry::metrics::timed;
@@ -108,6 +112,7 @@ pub(crate) use placed::JobRow;
 pub(crate) use rows::OtherNames;
 pub(crate) use rows::{JobMatch, KeptFile};
 pub use rows::{LedgerOutcome, LedgerRow};
+pub(crate) use sealed::Renewed;
 pub(crate) use settled::FailedEntry;
 pub use slices::{SliceQueue, Taken};
 pub(crate) use verify::Verified;
@@ -116,10 +121,13 @@ use self::sled::Sled;
 use backend::{Applied, Backend, Batch};
 use feed::Feed;
 use hooks::Hooks;
+use sealed::Sealed;
 use spool::Spool;
 
 /// The format of keys and values; a store of a higher one is refused.
 const FORMAT: u32 = 1;
+/// Of a store in which values are encrypted, or were.
+const FORMAT_SEALED: u32 = 2;
 
 /// The store of one data folder. Cheap to clone; one process at a time.
 #[derive(Clone)]
@@ -129,7 +137,7 @@ pub struct Store {
 
 /// In the order of dropping: the backend closes before the folder is let go.
 struct Inner {
-    rows: Box<dyn Backend>,
+    rows: Sealed,
     spool: Arc<Spool>,
     /// Read by all who change rows; written by who judges several rows against each other, or begins to listen.
     changing: RwLock<()>,
@@ -174,15 +182,26 @@ fn check_clock(now: jiff::Timestamp) -> Result<(), StoreError> {
 
 impl Store {
     /// Opens or makes the store in `data_dir` (made 0700). Another process that has it is named in the error.
+    ///
+    /// One that is encrypted is read by the key in its own folder; see [`Self::open_with`].
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(data_dir, &AtRest::default())
+    }
+
+    /// The same, encrypted as is asked for. A key that is away refuses it whole.
+    pub(crate) fn open_with(data_dir: &Path, at_rest: &AtRest) -> Result<Self, StoreError> {
         check_clock(crate::clock::now())?;
         folder::check_root(data_dir)?;
         let held = folder::hold(data_dir)?;
         let spool = Spool::begin(data_dir);
-        let rows = Sled::open(data_dir)?;
-        check_format(data_dir, &rows)?;
+        let rows = Sealed::new(Box::new(Sled::open(data_dir)?));
+        let is_new = check_format(data_dir, &rows)?;
+        sealing::begin(&rows, at_rest, data_dir, is_new)?;
         rows.sync()?;
-        Ok(Self::over(Box::new(rows), spool, Some((held, data_dir.to_owned()))))
+        if rows.seals() {
+            spool.seal()?;
+        }
+        Ok(Self::over(rows, spool, Some((held, data_dir.to_owned()))))
     }
 
     /// An empty one, of which nothing outlives its last handle.
@@ -193,10 +212,10 @@ impl Store {
         let name = format!("landfall-{}-{}", std::process::id(), STORES.fetch_add(1, Ordering::Relaxed));
         // Made only where slices go to the disk, and removed with the store.
         let spool = Spool::begin(&std::env::temp_dir().join(name));
-        Self::over(Box::<in_memory::InMemory>::default(), spool, None)
+        Self::over(Sealed::new(Box::<in_memory::InMemory>::default()), spool, None)
     }
 
-    fn over(rows: Box<dyn Backend>, spool: Arc<Spool>, folder: Option<(HeldFolder, PathBuf)>) -> Self {
+    fn over(rows: Sealed, spool: Arc<Spool>, folder: Option<(HeldFolder, PathBuf)>) -> Self {
         let (folder, data_dir) = folder.unzip();
         let inner = Inner {
             rows,
@@ -228,18 +247,18 @@ impl Store {
 
     /// Opens a store for a command: only one that is there, and only as its owner, so that nothing is left behind that
     /// the service's user cannot read.
-    pub(crate) fn open_as_owner(data_dir: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open_as_owner(data_dir: &Path, at_rest: &AtRest) -> Result<Self, StoreError> {
         folder::check_owner(data_dir)?;
         match self::sled::is_there(data_dir) {
-            Ok(true) => Self::open(data_dir),
+            Ok(true) => Self::open_with(data_dir, at_rest),
             Ok(false) => Err(StoreError::NoStore { data_dir: data_dir.to_owned() }),
             Err(error) => Err(folder::failed("look at", data_dir, error)),
         }
     }
 
     /// Opens the store in `data_dir` only if there is one, which is ours.
-    pub(crate) fn open_if_there(data_dir: &Path) -> Result<Option<Self>, StoreError> {
-        match Self::open_as_owner(data_dir) {
+    pub(crate) fn open_if_there(data_dir: &Path, at_rest: &AtRest) -> Result<Option<Self>, StoreError> {
+        match Self::open_as_owner(data_dir, at_rest) {
             Ok(store) => Ok(Some(store)),
             Err(StoreError::NoStore { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -280,22 +299,27 @@ impl Store {
     }
 }
 
-/// Refuses rows of a later format; marks those of a new store.
-fn check_format(data_dir: &Path, rows: &dyn Backend) -> Result<(), StoreError> {
+/// Refuses rows of a later format; marks those of a new store, and says whether it is one.
+fn check_format(data_dir: &Path, rows: &dyn Backend) -> Result<bool, StoreError> {
     let Some(mark) = rows.get(keys::FORMAT)? else {
-        let mut batch = Batch::default();
-        batch.rows.insert(keys::FORMAT.to_vec(), Some(value::seal(&[&FORMAT.to_be_bytes()])));
-        return rows.apply(batch).map(|_: Applied| ());
+        put_format(rows, FORMAT)?;
+        return Ok(true);
     };
     let digits = value::unseal("format mark", &mark)?;
     let found = digits
         .try_into()
         .map(u32::from_be_bytes)
         .map_err(|_| StoreError::corrupt("format mark", "it is no number"))?;
-    if found > FORMAT {
-        return Err(StoreError::Newer { data_dir: data_dir.to_owned(), found, known: FORMAT });
+    if found > FORMAT_SEALED {
+        return Err(StoreError::Newer { data_dir: data_dir.to_owned(), found, known: FORMAT_SEALED });
     }
-    Ok(())
+    Ok(false)
+}
+
+fn put_format(rows: &dyn Backend, format: u32) -> Result<(), StoreError> {
+    let mut batch = Batch::default();
+    batch.rows.insert(keys::FORMAT.to_vec(), Some(value::seal(&[&format.to_be_bytes()])));
+    rows.apply(batch).map(|_: Applied| ())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::backend::{self, KeyRange, Rows, Value};
+use super::backend::{self, Backend as _, KeyRange, Rows, Value};
 use super::error::StoreError;
 use super::keys::Key;
 use super::{Checkpoint, JobRow, Store, keys, value};

@@ -7,17 +7,21 @@
 //! A file goes with the last slice in it; one that has none left is written from its beginning again. Where in which file a slice lies, and its
 //! checksum, is kept in memory alone.
 //!
+//! Where the store is encrypted each slice is, by a key that this process has in memory alone and nobody after it needs. It is bound to its file
+//! and its place there.
+//!
 //! Nothing here is durable, nor need it be: slices are cut again from their source. What a kill leaves is removed at the start. After a failure
 //! the job breaks off as for any trouble with a disk and goes on from its checkpoint; neither other jobs nor rows have a part in it.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::error::StoreError;
 use super::{folder, value};
+use crate::at_rest::{PassingKey, PassingSeal, Unopened};
 use crate::durable_fs::{self, FsError};
 
 const FOLDER: &str = "slices";
@@ -40,6 +44,8 @@ pub(super) struct Spool {
     reserved: AtomicU64,
     /// Bytes that may still be stored before the disk is looked at again.
     unlooked: AtomicU64,
+    /// None: slices lie in clear.
+    key: OnceLock<Arc<PassingKey>>,
 }
 
 /// The end of a job's line in the spool.
@@ -55,12 +61,29 @@ pub(super) struct Spooled {
     file: Arc<SpoolFile>,
     at: u64,
     length: usize,
-    checksum: u32,
+    check: Check,
+}
+
+/// By what a slice is known to be what was written.
+enum Check {
+    Checksum(u32),
+    Sealed(Arc<PassingKey>, PassingSeal),
 }
 
 struct SpoolFile {
     file: File,
     path: PathBuf,
+    number: u64,
+}
+
+impl SpoolFile {
+    /// What a slice at this offset is bound to.
+    fn place(&self, at: u64) -> [u8; 16] {
+        let mut place = [0; 16];
+        place[..8].copy_from_slice(&self.number.to_be_bytes());
+        place[8..].copy_from_slice(&at.to_be_bytes());
+        place
+    }
 }
 
 impl Spool {
@@ -72,7 +95,17 @@ impl Spool {
         }
         let (files, reserved, unlooked) =
             (AtomicU64::new(0), AtomicU64::new(RESERVED_BYTES), AtomicU64::new(0));
-        Arc::new(Self { data_dir: data_dir.to_owned(), folder, files, reserved, unlooked })
+        let key = OnceLock::new();
+        Arc::new(Self { data_dir: data_dir.to_owned(), folder, files, reserved, unlooked, key })
+    }
+
+    /// Slices are encrypted from now on.
+    pub(super) fn seal(&self) -> Result<(), StoreError> {
+        if self.key.get().is_none() {
+            let key = PassingKey::new().map_err(|error| failed("encrypted", &self.folder, sealing(error)))?;
+            self.key.set(key).ok(); // somebody else did
+        }
+        Ok(())
     }
 
     /// Whether the disk has room for so many bytes besides what is left to the rows. Looked at now and then, and at each call while there is
@@ -109,10 +142,11 @@ impl Spool {
 
     fn create(&self) -> Result<Arc<SpoolFile>, StoreError> {
         folder::make_passing(&self.folder).map_err(|error| failed("made", &self.folder, error))?;
-        let name = format!("{}-{}", std::process::id(), self.files.fetch_add(1, Ordering::Relaxed));
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
         let path = self.folder.join(name);
         match durable_fs::create_private(&path) {
-            Ok(file) => Ok(Arc::new(SpoolFile { file, path })),
+            Ok(file) => Ok(Arc::new(SpoolFile { file, path, number })),
             Err(FsError { source, .. }) => Err(failed("made", &path, source)),
         }
     }
@@ -140,12 +174,24 @@ impl Writer {
                 Arc::clone(self.file.insert(self.spool.create()?))
             }
         };
-        let stored = value::seal(&[packed]);
-        let written = durable_fs::write_at(&file.file, self.end, &stored);
+        let at = self.end;
+        let (stored, check) = match self.spool.key.get() {
+            None => {
+                let stored = value::seal(&[packed]);
+                let checksum = crc32fast::hash(&stored);
+                (stored, Check::Checksum(checksum))
+            }
+            Some(key) => {
+                let mut stored = value::seal_to_change(&[packed]);
+                let seal = key.seal(&file.place(at), &mut stored);
+                let seal = seal.map_err(|error| failed("encrypted", &file.path, sealing(error)))?;
+                (stored.into(), Check::Sealed(Arc::clone(key), seal))
+            }
+        };
+        let written = durable_fs::write_at(&file.file, at, &stored);
         written.map_err(|error| failed("written", &file.path, error))?;
-        let (at, checksum) = (self.end, crc32fast::hash(&stored));
         self.end += stored.len() as u64;
-        Ok(Spooled { file, at, length: stored.len(), checksum })
+        Ok(Spooled { file, at, length: stored.len(), check })
     }
 }
 
@@ -162,7 +208,11 @@ impl Spooled {
         let mut stored = vec![0; self.length];
         let read = durable_fs::read_at(&self.file.file, self.at, &mut stored);
         read.map_err(|error| failed("read", &self.file.path, error))?;
-        if crc32fast::hash(&stored) != self.checksum {
+        let is_whole = match &self.check {
+            Check::Checksum(checksum) => crc32fast::hash(&stored) == *checksum,
+            Check::Sealed(key, seal) => key.open(&self.file.place(self.at), seal, &mut stored).is_ok(),
+        };
+        if !is_whole {
             let changed = io::Error::new(io::ErrorKind::InvalidData, "they are not what was written");
             return Err(failed("read", &self.file.path, changed));
         }
@@ -176,6 +226,10 @@ impl Drop for SpoolFile {
             tracing::warn!(%error, "slices that are through stay on the disk until the next start");
         }
     }
+}
+
+fn sealing(error: Unopened) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 fn failed(action: &'static str, path: &Path, error: io::Error) -> StoreError {

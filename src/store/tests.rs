@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::model::account::FailedRecord;
+use crate::model::at_rest::AtRest;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
@@ -21,6 +22,7 @@ use crate::output::Intent;
 mod deliveries;
 mod feed;
 mod known_files;
+mod sealing;
 mod stored;
 
 const MS: i64 = 1_796_000_000_000;
@@ -203,10 +205,13 @@ fn a_second_process_is_refused_and_told_who_has_the_folder() {
 #[test]
 fn a_command_makes_no_store_where_there_is_none() {
     let folder = folder();
-    assert!(matches!(Store::open_as_owner(folder.path()), Err(StoreError::NoStore { .. })));
+    assert!(matches!(
+        Store::open_as_owner(folder.path(), &AtRest::default()),
+        Err(StoreError::NoStore { .. })
+    ));
     assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0);
     drop(open(folder.path()));
-    Store::open_as_owner(folder.path()).expect("the owner may");
+    Store::open_as_owner(folder.path(), &AtRest::default()).expect("the owner may");
 }
 
 #[test]
@@ -216,7 +221,7 @@ fn a_store_of_a_later_format_is_refused() {
     put_raw(&store, keys::FORMAT, Some(&value::seal(&[&7u32.to_be_bytes()])));
     store.sync().expect("synced");
     drop(store);
-    assert!(matches!(Store::open(folder.path()), Err(StoreError::Newer { found: 7, known: 1, .. })));
+    assert!(matches!(Store::open(folder.path()), Err(StoreError::Newer { found: 7, known: 2, .. })));
 }
 
 #[test]

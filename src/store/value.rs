@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Every value of every row and slice is made by [`seal`] and read by [`unseal`], and by nothing else: there its version is written and judged,
-//! so that a value of a later version is refused by name and never misread. Whatever is to hold for all that lies on the disk belongs there.
+//! so that a value of a later version is refused by name and never misread. What is encrypted
+//! has another version, and is decrypted before it comes here: see `sealed`, and `spool` for slices.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,9 +19,11 @@ const VERSION: u8 = 1;
 const SEAL_BYTES: usize = 1;
 /// Encoding and count of chunks.
 const HEAD_BYTES: usize = 5;
-const HEAD_PAYLOAD_BYTES_MAX: usize = VALUE_BYTES_MAX - SEAL_BYTES - HEAD_BYTES;
+/// A value may be encrypted on its way to the backend.
+const CLEAR_BYTES_MAX: usize = VALUE_BYTES_MAX - crate::at_rest::SEAL_BYTES;
+const HEAD_PAYLOAD_BYTES_MAX: usize = CLEAR_BYTES_MAX - SEAL_BYTES - HEAD_BYTES;
 /// Bytes of a value in one chunk after the head.
-const CHUNK_PAYLOAD_BYTES_MAX: usize = VALUE_BYTES_MAX - SEAL_BYTES;
+const CHUNK_PAYLOAD_BYTES_MAX: usize = CLEAR_BYTES_MAX - SEAL_BYTES;
 
 /// A row as long as most.
 const ROW_BYTES: usize = 2 << 10;
@@ -34,12 +37,17 @@ const LZ4_RATIO_MAX: usize = 255;
 
 /// A stored value of the parts of its bytes.
 pub(super) fn seal(parts: &[&[u8]]) -> Value {
+    seal_to_change(parts).into()
+}
+
+/// The same, for who changes it before it is stored.
+pub(super) fn seal_to_change(parts: &[&[u8]]) -> Vec<u8> {
     let mut value = Vec::with_capacity(SEAL_BYTES + parts.iter().map(|part| part.len()).sum::<usize>());
     value.push(VERSION);
     for part in parts {
         value.extend_from_slice(part);
     }
-    value.into()
+    value
 }
 
 /// The bytes of a stored value.

@@ -42,7 +42,7 @@ impl World {
         let settings =
             config::load(&path("landfall.toml"), &Registry::with_builtin_steps()).expect("is right");
         let rules = Arc::new(RwLock::new(settings.rules.clone()));
-        let places = Places { data_dir: path("data/shadow"), rules };
+        let places = Places { data_dir: path("data/shadow"), rules, store: Store::in_memory() };
         let (rule, id) = (&settings.rules[0], JobId::from_parts(1, 1));
         let identity = durable_fs::identity_at(&path("in/pay.txt")).expect("looks").expect("a file");
         let source = Source::found(path("in/pay.txt"), identity);

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::outline::Outline;
+use super::rules::SEALED_SUFFIX;
 use crate::allowance::Allowance;
+use crate::at_rest::KeyRing;
 use crate::decode::{self, DecodeError, DecodeRequest, Decoder};
 use crate::durable_fs;
 use crate::model::rule::{Layer, Rule};
@@ -40,14 +42,15 @@ pub(super) fn outline_ours(
     path: &Path,
     template: &str,
     rule: &Rule,
+    own_keys: Option<Arc<KeyRing>>,
     spool_dir: &Path,
 ) -> Result<Outline, Unreadable> {
     let file = durable_fs::open_source(path)?;
-    let suffix = Path::new(template).extension().unwrap_or_default();
-    match PACKED.iter().find(|(_, packed, _)| suffix.eq_ignore_ascii_case(packed)) {
-        Some((_, _, layer)) => unpacked(file, *layer, path, rule, spool_dir),
-        None => Ok(Outline::of(file)?),
-    }
+    let sealed = template.strip_suffix(SEALED_SUFFIX);
+    let suffix = Path::new(sealed.unwrap_or(template)).extension().unwrap_or_default();
+    let packed = PACKED.iter().find(|(_, packed, _)| suffix.eq_ignore_ascii_case(packed));
+    let layers = sealed.map(|_| Layer::Age).into_iter().chain(packed.map(|(_, _, layer)| *layer));
+    unpacked(file, layers.collect(), path, rule, own_keys, spool_dir)
 }
 
 /// Reads a file of the old system, which is told by its first bytes to be packed or not, to its end.
@@ -60,19 +63,23 @@ pub(super) fn outline_theirs(path: &Path, rule: &Rule, spool_dir: &Path) -> Resu
         return Err(Unreadable::Encrypted);
     }
     match PACKED.iter().find(|(begins, ..)| head.starts_with(begins)) {
-        Some((_, _, layer)) => unpacked(file, *layer, path, rule, spool_dir),
+        Some((_, _, layer)) => unpacked(file, vec![*layer], path, rule, None, spool_dir),
         None => Ok(Outline::of(file)?),
     }
 }
 
 fn unpacked(
     file: File,
-    layer: Layer,
+    layers: Vec<Layer>,
     path: &Path,
     rule: &Rule,
+    own_keys: Option<Arc<KeyRing>>,
     spool_dir: &Path,
 ) -> Result<Outline, Unreadable> {
-    let decode = decode::of_output(&rule.decode, vec![layer]);
+    if layers.is_empty() {
+        return Ok(Outline::of(file)?);
+    }
+    let decode = decode::of_output(&rule.decode, layers);
     let request = DecodeRequest {
         shown_path: path,
         decode: &decode,
@@ -83,7 +90,7 @@ fn unpacked(
         progress: Arc::default(),
         allowance: Allowance::alone(MEMORY_MAX),
     };
-    let mut decoder = Decoder::open(file, &request)?;
+    let mut decoder = Decoder::open_own(file, &request, own_keys)?;
     match decoder.next_entry()? {
         Some(entry) => Outline::of(entry.text).map_err(|error| DecodeError::from_io(error, path).into()),
         None => Ok(Outline::of(io::empty())?),

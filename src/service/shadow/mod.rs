@@ -22,12 +22,13 @@ use std::time::{Duration, Instant};
 
 use super::ServiceError;
 use super::start::opened;
+use crate::config;
 use crate::control::{ControlError, Server};
 use crate::durable_fs;
 use crate::engine::{Engine, Refusal, Running, TakeOutputs};
 use crate::model::fault::JobError;
 use crate::model::identity::FileIdentity;
-use crate::model::rule::{Mode, Rule, Settings};
+use crate::model::rule::{Mode, Rule, Service, Settings};
 use crate::pipeline::Registry;
 use crate::store::Store;
 use crate::watch::Offer;
@@ -147,7 +148,9 @@ impl Aside {
     }
 
     fn go_by(&self, rules: &[Rule]) -> Result<(), Unwatched> {
-        let aside = rules_aside(rules, &self.settings.service.data_dir);
+        let at_rest = config::resolved(&self.settings.service.at_rest, rules);
+        let service = Service { at_rest, ..self.settings.service.clone() };
+        let aside = rules_aside(rules, &service);
         let known = match &*lock(&self.engine) {
             Life::NotBegun => None,
             Life::Begun(begun) => Some(begun.engine.clone()),
@@ -158,11 +161,13 @@ impl Aside {
         }
         let (engine, result) = match known {
             Some(engine) => {
+                // Before a rule that asks for it has anything to keep.
+                engine.store().encrypt_by(&service.at_rest).map_err(ServiceError::from)?;
                 let exchanged = engine.take_rules(aside.clone());
                 (engine, exchanged.map(drop))
             }
             None if rules.iter().any(|rule| rule.mode == Mode::Shadow) || self.was_broken_off() => {
-                (self.begin(aside.clone())?, Ok(()))
+                (self.begin(aside.clone(), &service)?, Ok(()))
             }
             None => return Ok(()),
         };
@@ -198,8 +203,8 @@ impl Aside {
     }
 
     /// Its engine, begun, unless a stop was asked for meanwhile.
-    fn begin(&self, rules: Vec<Rule>) -> Result<Engine, Unwatched> {
-        let begun = self.begun(rules)?;
+    fn begin(&self, rules: Vec<Rule>, service: &Service) -> Result<Engine, Unwatched> {
+        let begun = self.begun(rules, service)?;
         let engine = begun.engine.clone();
         let mut life = lock(&self.engine);
         if matches!(*life, Life::Stopped) {
@@ -211,14 +216,15 @@ impl Aside {
         Ok(engine)
     }
 
-    fn begun(&self, rules: Vec<Rule>) -> Result<Begun, Unwatched> {
-        let data_dir = &self.settings.service.data_dir;
+    fn begun(&self, rules: Vec<Rule>, service: &Service) -> Result<Begun, Unwatched> {
+        let data_dir = &service.data_dir;
         let not_made = |error| ServiceError::from(ControlError::from(error));
         durable_fs::make_folder(data_dir, true).map_err(not_made)?;
-        let store = opened(|| Store::open(data_dir)).map_err(ServiceError::from)?;
-        let settings = Settings { rules, ..self.settings.clone() };
+        let store = opened(|| Store::open_with(data_dir, &service.at_rest)).map_err(ServiceError::from)?;
+        let settings = Settings { rules, service: service.clone(), ..self.settings.clone() };
         let engine = Engine::over(store.clone(), &settings.rules);
-        let places = Places { data_dir: data_dir.clone(), rules: Arc::clone(&self.rules) };
+        let places =
+            Places { data_dir: data_dir.clone(), rules: Arc::clone(&self.rules), store: store.clone() };
         let control = Server::start(data_dir, Arc::new(engine.clone())).map_err(ServiceError::from)?;
         let takes = places.clone();
         let take_outputs: TakeOutputs = Box::new(move |rule, job| takes.take(rule, job));

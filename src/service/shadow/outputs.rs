@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::content;
 use super::outline::Outline;
-use super::rules::{outputs_dir, root_of, unencrypted};
+use super::rules::{SEALED_SUFFIX, outputs_dir, root_of, unencrypted};
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
@@ -20,6 +20,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Rule;
 use crate::model::shadow::{Compared, Shadow, Shadowed};
+use crate::store::Store;
 
 /// The rules as the configuration has them: what is to be compared.
 pub(super) type RealRules = Arc<RwLock<Vec<Rule>>>;
@@ -32,6 +33,7 @@ pub(super) type Outlines = Vec<Outline>;
 pub(super) struct Places {
     pub data_dir: PathBuf,
     pub rules: RealRules,
+    pub store: Store,
 }
 
 impl Places {
@@ -78,7 +80,9 @@ impl Places {
         for (position, output) in job.outputs.iter_mut().enumerate() {
             shadow.outputs.push(shadowed(outlines.get(position), is_compared));
             let meant = stands_for.outputs.get(&output.category);
-            output.path = real_path(output.path.as_path(), &folder, meant.map(String::as_str)).into();
+            let is_sealed = rule.outputs.get(&output.category).is_some_and(|output| output.is_sealed);
+            let aside = unsealed(output.path.as_path(), is_sealed);
+            output.path = real_path(&aside, &folder, meant.map(String::as_str)).into();
         }
         job.shadow = Some(Box::new(shadow));
         Ok(())
@@ -90,7 +94,7 @@ impl Places {
         for output in &job.outputs {
             let path = output.path.as_path();
             let template = rule.outputs.get(&output.category).map_or("", |output| output.path.as_str());
-            let outline = content::outline_ours(path, template, rule, &self.spool_dir())
+            let outline = content::outline_ours(path, template, rule, self.store.keys(), &self.spool_dir())
                 .map_err(|error| failed(format!("{}: {error}", escaped_path(path))))?;
             outlines.push(outline);
         }
@@ -132,6 +136,12 @@ fn shadowed(outline: Option<&Outline>, is_compared: bool) -> Shadowed {
     let (bytes, lines, hash) =
         outline.map_or_else(Default::default, |outline| (outline.bytes, outline.lines, outline.hash.clone()));
     Shadowed { bytes, lines, hash, compared: is_compared.then(Compared::default) }
+}
+
+/// The name without what says that the data folder encrypts it.
+fn unsealed(aside: &Path, is_sealed: bool) -> PathBuf {
+    let is_named_so = aside.extension().is_some_and(|suffix| *suffix == SEALED_SUFFIX[1..]);
+    if is_sealed && is_named_so { aside.with_extension("") } else { aside.to_owned() }
 }
 
 /// Where an output would lie.

@@ -2,9 +2,13 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::model::rule::{Mode, OnSuccess, Publish, Rule, Sequence, Settings, SourceEnd, StandsFor};
+use crate::config;
+use crate::model::at_rest::Encrypt;
+use crate::model::rule::{Mode, OnSuccess, Publish, Rule, Sequence, Service, Settings, SourceEnd, StandsFor};
 use crate::model::template;
 
+/// Behind the name of what the data folder encrypts.
+pub(super) const SEALED_SUFFIX: &str = ".age";
 /// The step that is not run.
 const NOT_RUN: &str = "exec";
 
@@ -13,12 +17,14 @@ pub(crate) fn settings_aside(settings: &Settings) -> Settings {
     let mut service = settings.service.clone();
     service.data_dir = service.data_dir.join("shadow");
     service.workers = (service.workers / 2).max(1);
-    let rules = rules_aside(&settings.rules, &service.data_dir);
+    service.at_rest = config::resolved(&service.at_rest, &settings.rules);
+    let rules = rules_aside(&settings.rules, &service);
     Settings { service, hooks: Vec::new(), rules, file: settings.file.clone() }
 }
 
-pub(super) fn rules_aside(rules: &[Rule], data_dir: &Path) -> Vec<Rule> {
-    rules.iter().map(|rule| rule_aside(rule, data_dir)).collect()
+pub(super) fn rules_aside(rules: &[Rule], service: &Service) -> Vec<Rule> {
+    let is_sealed = service.at_rest.encrypt == Encrypt::Yes;
+    rules.iter().map(|rule| rule_aside(rule, &service.data_dir, is_sealed)).collect()
 }
 
 /// Where the outputs of a job go for the moment.
@@ -27,8 +33,8 @@ pub(super) fn outputs_dir(data_dir: &Path) -> PathBuf {
 }
 
 /// Each job has a folder of its own for its outputs, so that no name is ever taken; what lies in the rule's own folders is not looked at.
-/// Nothing is encrypted, no marker or manifest written, and the source stays.
-fn rule_aside(rule: &Rule, data_dir: &Path) -> Rule {
+/// Nothing is encrypted but by the data folder itself, no marker or manifest written, and the source stays.
+fn rule_aside(rule: &Rule, data_dir: &Path, is_sealed: bool) -> Rule {
     let stands_for = StandsFor {
         not_run: step_not_run(rule).map(|(number, step)| format!("step {number}, {step}")),
         outputs: rule.outputs.iter().map(|(category, it)| (category.clone(), it.path.clone())).collect(),
@@ -45,6 +51,10 @@ fn rule_aside(rule: &Rule, data_dir: &Path) -> Rule {
         let path = unencrypted(&output.path);
         let aside = Path::new(&folder).join("{job}").join(without_root(Path::new(path)));
         output.path = aside.to_string_lossy().into_owned();
+        output.is_sealed = is_sealed;
+        if is_sealed {
+            output.path.push_str(SEALED_SUFFIX);
+        }
         output.recipients.clear();
         output.recipients_file = None;
         if ends_before.is_some() {

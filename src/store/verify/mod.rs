@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::backend::Rows;
+use super::backend::{Backend as _, Rows};
 use super::error::StoreError;
 use super::{Store, keys};
 use crate::model::job_id::JobId;

@@ -19,6 +19,7 @@ use crate::model::settling::Settlement;
 use crate::output::Intent;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Place};
+use crate::store::sealed::Seals;
 use crate::store::{
     ArchivedRow, Checkpoint, FailedEntry, LedgerOutcome, LedgerRow, Marked, OtherNames, Store, deliveries,
     value,
@@ -52,6 +53,7 @@ impl Judge<'_> {
     fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         match keys::place_of(key) {
             Some(Place::Format) => Ok(()), // judged at every opening
+            Some(Place::Seals) => self.decoded::<Seals>("list of keys", None, key, value).map(drop),
             Some(Place::Mark) => self.decoded::<crate::store::Mark>("mark", None, key, value).map(drop),
             Some(Place::Configuration) => {
                 self.decoded::<KeptConfiguration>("configuration", None, key, value).map(drop)

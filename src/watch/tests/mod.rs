@@ -172,6 +172,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         priority: crate::model::priority::Priority::default(),
         order: Order::Arrival,
         follow_links: false,
+        encrypt_at_rest: false,
         priority_when: Vec::new(),
         window: None,
         deadline: None,

@@ -1,0 +1,97 @@
+//! `service.at_rest.key_command`: a program that prints the keys, as a vault's client does.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::model::os_text::said;
+use crate::pipeline;
+
+/// More is no text of keys.
+pub(super) const KEYS_BYTES_MAX: u64 = 64 << 10;
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Of what it complains, so much is told.
+const COMPLAINT_BYTES_MAX: usize = 500;
+/// What it started may keep its pipes open.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What it prints. An error says why it is none, and never what it printed. It has the service's environment: what a vault's client needs is
+/// there.
+pub(super) fn run(command: &[String], folder: &Path) -> Result<Zeroizing<String>, String> {
+    let Some((program, arguments)) = command.split_first() else { return Err("it names no program".into()) };
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = pipeline::start_child(&mut command)
+        .map_err(|error| format!("{program} cannot be started: {error}"))?;
+    let pipes = (child.stdout.take(), child.stderr.take());
+    let (Some(stdout), Some(stderr)) = pipes else {
+        pipeline::end_child(child);
+        return Err(format!("{program} has no pipes"));
+    };
+    let (printed, complaint) = match (read(stdout), read(stderr)) {
+        (Ok(printed), Ok(complaint)) => (printed, complaint),
+        (Err(error), _) | (_, Err(error)) => {
+            pipeline::end_child(child);
+            return Err(format!("{program} cannot be listened to: {error}"));
+        }
+    };
+    let Ok(printed) = printed.recv_timeout(TIMEOUT) else {
+        pipeline::end_child(child);
+        return Err(format!("{program} took longer than {TIMEOUT:?}, and was killed"));
+    };
+    let Some(status) = wait(&mut child) else {
+        pipeline::end_child(child);
+        return Err(format!("{program} closed its output, did not end, and was killed"));
+    };
+    if !status.success() {
+        let complaint = complaint.recv_timeout(REST_TIMEOUT).unwrap_or_default();
+        return Err(format!("{program} ended ({status}){}", told(&complaint)));
+    }
+    match std::str::from_utf8(&printed) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(format!("{program} prints no text")),
+    }
+}
+
+/// On a thread, so that neither pipe can block the program.
+fn read(mut pipe: impl Read + Send + 'static) -> std::io::Result<Receiver<Zeroizing<Vec<u8>>>> {
+    let (give, taken) = sync_channel(1);
+    std::thread::Builder::new().name("key-command".into()).spawn(move || {
+        // Never grown: no copy is left behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(KEYS_BYTES_MAX as usize));
+        if pipe.by_ref().take(KEYS_BYTES_MAX).read_to_end(&mut bytes).is_ok() {
+            std::io::copy(&mut pipe, &mut std::io::sink()).ok(); // it is not to be stopped by a full pipe
+        }
+        give.send(bytes).ok(); // nobody waits any more
+    })?;
+    Ok(taken)
+}
+
+fn wait(child: &mut std::process::Child) -> Option<std::process::ExitStatus> {
+    let begun = std::time::Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if begun.elapsed() < REST_TIMEOUT => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+/// A key that it complains with is not repeated.
+fn told(complaint: &[u8]) -> String {
+    let end = complaint.get(complaint.len().saturating_sub(COMPLAINT_BYTES_MAX)..).unwrap_or_default();
+    let has_key = |text: &[u8]| String::from_utf8_lossy(text).to_ascii_uppercase().contains("AGE-SECRET-KEY");
+    match complaint {
+        [] => String::new(),
+        complaint if has_key(complaint) => ": it complains with a key".to_owned(),
+        _ => format!(": {}", said(end)),
+    }
+}

@@ -1,0 +1,42 @@
+//! What `landfall check` says of encryption at rest (`service.at_rest`).
+
+use super::check_about::{Finding, Level};
+use crate::at_rest;
+use crate::config::{self, Places};
+use crate::model::at_rest::{AtRest, Encrypt, KeysFrom, OWN_KEY_FILE};
+use crate::model::fault::JobError;
+use crate::model::os_text::escaped_path;
+use crate::model::rule::Settings;
+
+/// Where the key lies beside what it encrypts; where it cannot be had; where nothing is encrypted although it could be expected.
+pub(super) fn find(settings: &Settings, places: &Places) -> Option<Finding> {
+    let AtRest { encrypt, keys } = &settings.service.at_rest;
+    let found = |level, message: String, hint: &str| {
+        Some(Finding { level, problem: places.of_service("at_rest", message, hint) })
+    };
+    match (encrypt, keys) {
+        (Encrypt::AsItIs, _) => None,
+        (Encrypt::No, _) => {
+            let as_default = AtRest { encrypt: Encrypt::AsItIs, keys: keys.clone() };
+            let is_wanted = config::resolved(&as_default, &settings.rules).encrypt == Encrypt::Yes;
+            let message = "what a rule decrypts lies in the data folder in clear".to_owned();
+            let hint = "take `encrypt = false` out: then it is encrypted there";
+            is_wanted.then(|| found(Level::Warning, message, hint)).flatten()
+        }
+        (Encrypt::Yes, KeysFrom::DataFolder) => {
+            let key = escaped_path(&settings.service.data_dir.join(OWN_KEY_FILE));
+            let message = format!(
+                "the data folder is encrypted by a key that lies in it, {key}: whoever takes the whole data folder has both"
+            );
+            let hint = "name a key that lies elsewhere: `at_rest = { key_file = \"…\" }`, `key_command` or `key_credential`";
+            found(Level::Note, message, hint)
+        }
+        // A program is not run, and systemd gives its credentials to the service alone.
+        (Encrypt::Yes, KeysFrom::Command { .. } | KeysFrom::Credential(_)) => None,
+        (Encrypt::Yes, KeysFrom::File(_)) => {
+            let error = at_rest::load(keys, &settings.service.data_dir).err()?;
+            let JobError { message, hint, .. } = JobError::from_fault(&error);
+            found(Level::Warning, message, hint.as_deref().unwrap_or_default())
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `[service.at_rest]`: whether the data folder is encrypted, and by which keys; and what rules ask of it.
+
+use super::fit::ReadRule;
+use super::paths;
+use super::section::{Section, is_plain_name};
+use crate::model::at_rest::{AtRest, Encrypt, KeysFrom};
+use crate::model::rule::{Layer, Rule};
+
+const MEND_KEYS: &str = "write one of `key_file`, `key_command` and `key_credential`";
+
+pub(super) fn read(service: &Section<'_>) -> AtRest {
+    let table = service.section("at_rest");
+    let encrypt = match table.boolean("encrypt") {
+        Some(true) => Encrypt::Yes,
+        Some(false) => Encrypt::No,
+        None => Encrypt::AsItIs,
+    };
+    // What is stored is made smaller by it in any case: the word says so, and no other is known.
+    table.choice("compress", &[("lz4", ())], &[]);
+    let keys = keys(&table);
+    table.finish(&[]);
+    AtRest { encrypt, keys }
+}
+
+fn keys(table: &Section<'_>) -> KeysFrom {
+    let named = ["key_file", "key_command", "key_credential"];
+    if let Some(second) = named.iter().filter(|key| table.has(key)).nth(1) {
+        table.problem(second, "keys come from one place", Some(MEND_KEYS.to_owned()));
+    }
+    let (file, command, credential) =
+        (table.path("key_file"), key_command(table), table.text("key_credential"));
+    if let Some(name) = credential.filter(|name| !is_plain_name(&name.replace('.', "-"))) {
+        let hint = "write the name that `LoadCredentialEncrypted=` has in the unit".to_owned();
+        table.problem("key_credential", format!("\"{name}\" cannot be a credential's name"), Some(hint));
+    }
+    match (file, command, credential) {
+        (Some(path), ..) => KeysFrom::File(path),
+        (None, Some(command), _) => command,
+        (None, None, Some(name)) => KeysFrom::Credential(name.to_owned()),
+        (None, None, None) => KeysFrom::DataFolder,
+    }
+}
+
+fn key_command(table: &Section<'_>) -> Option<KeysFrom> {
+    let items = table.texts("key_command")?;
+    let Some(program) = items.first().filter(|program| !program.text.is_empty()) else {
+        let hint = "write `key_command = [\"vault\", \"read\", …]`".to_owned();
+        table.problem("key_command", "a command begins with its program", Some(hint));
+        return None;
+    };
+    let folder = program.place.folder().to_owned();
+    let mut command: Vec<String> = items.iter().map(|item| item.text.to_owned()).collect();
+    // One with a folder in it is found from the file that names it, others in `PATH`.
+    if program.text.contains(paths::is_separator) {
+        let found = paths::absolute_path(program.text, &folder);
+        let found =
+            found.inspect_err(|bad| table.item_problem(program, bad.message, Some(bad.hint.to_owned())));
+        *command.first_mut()? = found.ok()?.to_str()?.to_owned();
+    }
+    Some(KeysFrom::Command { command, folder })
+}
+
+/// What the rules ask for. The outputs that lie in the data folder are encrypted with it.
+pub(super) fn settle(at_rest: &mut AtRest, rules: &mut [ReadRule], service: &Section<'_>) {
+    let table = service.section("at_rest");
+    if at_rest.encrypt == Encrypt::No {
+        let demand = rules.iter().find(|read| read.rule.encrypt_at_rest);
+        if let Some(read) = demand {
+            let message = format!("rule \"{}\" has `encrypt_at_rest = true`", read.rule.name);
+            let hint = "take this line out, or that of the rule".to_owned();
+            table.problem("encrypt", message, Some(hint));
+        }
+        return;
+    }
+    if at_rest.encrypt == Encrypt::AsItIs && rules.iter().any(|read| is_wanted_by(&read.rule)) {
+        at_rest.encrypt = Encrypt::Yes;
+    }
+    if at_rest.encrypt != Encrypt::Yes {
+        return;
+    }
+    for output in rules.iter_mut().flat_map(|read| read.rule.outputs.values_mut()) {
+        if output.is_in_store && !output.path.is_empty() {
+            output.path.push_str(".age");
+            output.is_sealed = true;
+        }
+    }
+}
+
+/// With what these rules ask for.
+pub(crate) fn resolved(at_rest: &AtRest, rules: &[Rule]) -> AtRest {
+    let is_wanted = at_rest.encrypt == Encrypt::AsItIs && rules.iter().any(is_wanted_by);
+    let encrypt = if is_wanted { Encrypt::Yes } else { at_rest.encrypt };
+    AtRest { encrypt, keys: at_rest.keys.clone() }
+}
+
+/// Whether a rule's records may not lie in clear in the data folder unless somebody says so.
+fn is_wanted_by(rule: &Rule) -> bool {
+    let decode = &rule.decode;
+    let decrypts =
+        decode.require_encrypted || !decode.identities.is_empty() || decode.passphrase_file.is_some();
+    rule.encrypt_at_rest || decrypts || decode.layers.contains(&Layer::Age)
+}

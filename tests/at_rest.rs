@@ -1,0 +1,353 @@
+//! Promise: of what is encrypted at its sender's nothing lies in clear in the data folder, in claim folders and among temporary files: not while
+//! it is worked, not after a kill, not afterwards; and a key that is away loses nothing.
+#![cfg(unix)]
+
+mod support;
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use support::{Service, World};
+
+/// In each record, and in what the step says of each that it fails. No two are alike, so that packing leaves them as they are.
+const MARK: &str = "s3cr3t-";
+const RECORDS: usize = 8_000;
+const FAILED: usize = 3;
+/// Of the outputs: those that failed are not in it.
+const PUBLISHED: usize = RECORDS - FAILED;
+
+const SERVICE: &str = "memory_max = \"1MiB\"\nworkers = 1";
+
+const RULE: &str = r#"
+    decode = { identities = ["identity.txt"] }
+    records = { format = "csv" }
+    pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
+    output = { main = { keep_output = "store" } }
+    errors = { failed_max = "100%" }
+"#;
+
+/// Fails the first ones, quoting them, and then waits for the file `go`.
+const TOOL: &str = r#"#!/usr/bin/env python3
+import json, os, sys, time
+for line in sys.stdin:
+    asked = json.loads(line)
+    number = int(asked["data"]["id"])
+    while number > 300 and not os.path.exists('FOLDER/go'): time.sleep(0.02)
+    fails = number <= FAILED and not asked["data"]["text"].startswith("mended")
+    answer = {"fail": "cannot take " + asked["data"]["text"]} if fails else {"data": asked["data"]}
+    print(json.dumps(answer), flush=True)
+"#;
+
+fn world(service: &str) -> World {
+    world_under(service, RULE)
+}
+
+fn world_under(service: &str, rule: &str) -> World {
+    let world = World::with_service("", RULE);
+    configure(&world, service, rule);
+    world.sh("mkdir tmp");
+    world.age_key_in("identity.txt");
+    let folder = world.folder().display().to_string();
+    world.write("tool", TOOL.replace("FOLDER", &folder).replace("FAILED", &FAILED.to_string()));
+    world.sh("chmod +x tool");
+    world
+}
+
+/// An output that is kept in the store has no path.
+fn configure(world: &World, service: &str, rule: &str) {
+    world.configure(&format!("{SERVICE}\n{service}"), &[rule]);
+    if rule.contains("keep_output") {
+        let text = world.text("landfall.toml");
+        let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("path = ")).collect();
+        world.write("landfall.toml", kept.join("\n"));
+    }
+}
+
+/// Encrypted before it comes here, as its sender does.
+fn send(world: &World) {
+    let recipient = world.sh("age-keygen -y identity.txt").trim().to_owned();
+    let staged = world.path("staged");
+    let mut age = std::process::Command::new("age")
+        .args(["-r", &recipient, "-o"])
+        .arg(&staged)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("age is there");
+    let mut text = String::from("id,text\n");
+    for number in 1..=RECORDS as u64 {
+        text += &format!("{number},{MARK}");
+        for part in 0..30 {
+            let noise = (number << 8 | part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            text += &format!("{:016x}", noise ^ noise.rotate_left(29));
+        }
+        text.push('\n');
+    }
+    age.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
+    assert!(age.wait().expect("ends").success());
+    support::rename(&staged, &world.path("in/pay.csv.age"));
+}
+
+/// Files of the world in which the mark stands, but for outputs that the operator named, and the log.
+fn in_clear(world: &World) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    look(world.folder(), &mut |path, bytes| {
+        let is_theirs = path.starts_with(world.path("out")) || path.ends_with("landfall.log");
+        if !is_theirs && memchr::memmem::find(bytes, MARK.as_bytes()).is_some() {
+            found.push(path.to_owned());
+        }
+    });
+    found
+}
+
+/// A file may go meanwhile: it is looked at again where it went to.
+fn look(folder: &Path, see: &mut dyn FnMut(&Path, &[u8])) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        match path.symlink_metadata() {
+            Ok(found) if found.is_dir() => look(&path, see),
+            Ok(found) if found.is_file() => see(&path, &fs::read(&path).unwrap_or_default()),
+            _ => {}
+        }
+    }
+}
+
+fn start(world: &World) -> Service {
+    let (tmp, binary) = (world.path("tmp").display().to_string(), env!("CARGO_BIN_EXE_landfall"));
+    Service::start_by(world, &format!("export TMPDIR={tmp}; exec {binary} run"))
+}
+
+fn wait_until_slices_lie_there(service: &mut Service, world: &World) {
+    service.wait_until("slices lie on the disk", || {
+        let files = fs::read_dir(world.path("data/slices")).ok()?;
+        let lengths = files.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
+        (lengths.sum::<u64>() > 256 << 10).then_some(())
+    });
+}
+
+/// A checkpoint has them.
+fn wait_until_failed_records_lie_there(service: &mut Service, world: &World) {
+    service.wait_until("failed records are in the store", || {
+        let id = world.jobs().pop()?["id"].as_str()?.to_owned();
+        let records = world.json(&["records", &id, "--json"]).to_string();
+        (records.matches("cannot take s3cr3t-").count() == FAILED).then_some(())
+    });
+}
+
+fn wait_until_completed(service: &mut Service, world: &World) -> String {
+    service.wait_until("it is completed", || {
+        let job = world.jobs().into_iter().next()?;
+        (job["state"] == "completed").then(|| job["id"].as_str().expect("an id is text").to_owned())
+    })
+}
+
+/// What a job published, whoever prints it.
+fn records_of(world: &World, id: &str) -> usize {
+    let output = world.command().args(["output", id]).output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains(MARK)).count()
+}
+
+fn assert_nothing_in_clear(world: &World, when: &str) {
+    assert_eq!(in_clear(world), Vec::<PathBuf>::new(), "{when}");
+}
+
+#[test]
+fn nothing_lies_in_clear_while_it_is_worked_nor_after_a_kill_nor_at_its_end() {
+    let world = world("");
+    send(&world);
+    let mut service = start(&world);
+    wait_until_slices_lie_there(&mut service, &world);
+    assert_nothing_in_clear(&world, "while it is worked");
+    service.kill();
+    assert_nothing_in_clear(&world, "after a kill");
+    let mut service = start(&world);
+    wait_until_slices_lie_there(&mut service, &world);
+    world.write("go", "");
+    let id = wait_until_completed(&mut service, &world);
+    assert_nothing_in_clear(&world, "when it is completed");
+    // What is read is all there, by who has the keys.
+    assert_eq!(records_of(&world, &id), PUBLISHED, "beside the service");
+    let failed = world.json(&["records", &id, "--json"]).to_string();
+    assert_eq!(failed.matches("cannot take s3cr3t-").count(), FAILED, "{failed}");
+    // One of them is edited, in a folder for temporary files that is no disk's, and worked again.
+    let tmp = tempfile::tempdir().expect("a folder");
+    let mut edit = world.command();
+    edit.args(["records", &id, "edit", "1"]).env("TMPDIR", tmp.path()).env_remove("VISUAL");
+    let edited = edit.env("EDITOR", "sed -i s/s3cr3t-/mended-s3cr3t-/").output().expect("it runs");
+    assert!(edited.status.success(), "{}", String::from_utf8_lossy(&edited.stderr));
+    service.wait_until("the edited one is completed", || {
+        let jobs = world.jobs();
+        (jobs.len() == 2 && jobs.iter().all(|job| job["state"] == "completed")).then_some(())
+    });
+    assert_nothing_in_clear(&world, "when a record was edited");
+    service.stop();
+    assert_nothing_in_clear(&world, "after the end");
+    assert_eq!(records_of(&world, &id), PUBLISHED, "without a service");
+    world.landfall(&["check", "--store"]).done().says(&["store: ok"]);
+    world.landfall(&["rekey"]).done().says(&["nothing to do: all is encrypted by the key of age1"]);
+}
+
+/// The same of a job with checkpoints: its failed records, its account and its partials' states are written while it is worked.
+#[test]
+fn nothing_lies_in_clear_of_a_job_that_goes_on_from_its_checkpoint() {
+    let rule = RULE.replace("keep_output = \"store\"", "path = \"out/{stem}.csv\"");
+    let world = world_under("", &rule);
+    send(&world);
+    let mut service = start(&world);
+    wait_until_slices_lie_there(&mut service, &world);
+    wait_until_failed_records_lie_there(&mut service, &world);
+    assert_nothing_in_clear(&world, "while it is worked");
+    service.kill();
+    assert_nothing_in_clear(&world, "after a kill");
+    world.write("go", "");
+    let mut service = start(&world);
+    wait_until_completed(&mut service, &world);
+    assert_nothing_in_clear(&world, "when it is completed");
+    service.stop();
+    assert_eq!(world.text("out/pay.csv").lines().filter(|line| line.contains(MARK)).count(), PUBLISHED);
+}
+
+/// What a step says of a record may be the job's error, and stands beside a source that goes to quarantine.
+#[test]
+fn nothing_lies_in_clear_of_a_job_that_failed_and_its_error_is_told_to_who_has_the_key() {
+    let rule = RULE.replace("errors = { failed_max = \"100%\" }", "errors = { on_record_error = \"fail\" }");
+    let world = world_under("", &rule);
+    send(&world);
+    let mut service = start(&world);
+    let job = service.wait_until("it failed", || world.jobs().pop().filter(|job| job["state"] == "failed"));
+    assert_nothing_in_clear(&world, "when it failed");
+    let id = job["id"].as_str().expect("an id is text");
+    world.landfall(&["abandon", id, "--reason", "it is wrong"]).done();
+    assert_nothing_in_clear(&world, "when it was given up");
+    world.landfall(&["show", id]).done().says(&["cannot take s3cr3t-"]);
+    service.stop();
+}
+
+/// Goal: the search of the tests above finds what lies in clear.
+#[test]
+fn without_encryption_it_lies_in_clear_and_is_found() {
+    let world = world("at_rest = { encrypt = false }");
+    send(&world);
+    let mut service = start(&world);
+    wait_until_slices_lie_there(&mut service, &world);
+    wait_until_failed_records_lie_there(&mut service, &world);
+    let found = in_clear(&world);
+    for folder in ["data/slices", "data/store"] {
+        assert!(found.iter().any(|path| path.starts_with(world.path(folder))), "{folder}: {found:?}");
+    }
+    service.kill();
+}
+
+/// A key that was made for the service, and its public one.
+fn key(world: &World, file: &str) -> String {
+    let public = world.age_key_in(file);
+    world.sh(&format!("chmod 600 {file}"));
+    public
+}
+
+#[test]
+fn a_key_that_is_away_or_wrong_keeps_all_as_it_is_and_with_it_the_job_goes_on() {
+    let world = world("at_rest = { encrypt = true, key_file = \"at.key\" }");
+    let public = key(&world, "at.key");
+    send(&world);
+    let mut service = start(&world);
+    wait_until_slices_lie_there(&mut service, &world);
+    service.kill();
+    let refused = |words: &[&str]| {
+        world.landfall(&["run"]).ends_with(1).says(words);
+        world.landfall(&["jobs"]).ends_with(1).says(words);
+    };
+    world.sh("mv at.key away");
+    refused(&["the keys of the store cannot be had", &public, "at.key", "nothing was changed"]);
+    key(&world, "at.key");
+    refused(&["is encrypted by the key of", &public, "at.key", "put that key back"]);
+    world.sh("cp away at.key; chmod 644 at.key");
+    refused(&["may be read or changed by every user", "chmod 600"]);
+    world.sh("chmod 600 at.key");
+    world.write("go", "");
+    let mut service = start(&world);
+    let id = wait_until_completed(&mut service, &world);
+    assert_eq!(records_of(&world, &id), PUBLISHED);
+    assert_eq!(world.jobs().len(), 1);
+    service.stop();
+    assert!(!world.has("data/at_rest.key"), "no other key is made");
+}
+
+#[test]
+fn keys_are_exchanged_and_the_service_writes_all_anew() {
+    let world = world("at_rest = { key_file = \"at.key\" }");
+    key(&world, "at.key");
+    world.write("go", "");
+    send(&world);
+    let mut service = start(&world);
+    let id = wait_until_completed(&mut service, &world);
+    service.stop();
+    // The new one first: it encrypts.
+    let new = key(&world, "new.key");
+    world.sh("cat new.key at.key > both; mv both at.key; chmod 600 at.key");
+    let mut service = start(&world);
+    service.wait_for_log("the store was written anew");
+    service.wait_for_log("this key is needed until outputs that are kept go with their jobs");
+    assert_eq!(records_of(&world, &id), PUBLISHED, "the output is by the old key still");
+    service.stop();
+    world.landfall(&["rekey"]).done().says(&[&new]);
+    assert_nothing_in_clear(&world, "after the exchange");
+}
+
+#[test]
+fn a_key_comes_from_a_command_or_a_credential() {
+    let world = world("at_rest = { key_command = [\"sh\", \"-c\", \"cat vault\"] }");
+    let public = key(&world, "vault");
+    world.write("go", "");
+    send(&world);
+    let mut service = start(&world);
+    let id = wait_until_completed(&mut service, &world);
+    assert_eq!(records_of(&world, &id), PUBLISHED);
+    service.stop();
+    configure(&world, "at_rest = { key_credential = \"landfall.key\" }", RULE);
+    world.sh("mkdir given; cp vault given/landfall.key");
+    world.landfall(&["jobs"]).ends_with(1).says(&["$CREDENTIALS_DIRECTORY", "LoadCredentialEncrypted="]);
+    let given = world
+        .command()
+        .arg("rekey")
+        .env("CREDENTIALS_DIRECTORY", world.path("given"))
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&given.stdout).into_owned();
+    assert!(given.status.success() && said.contains(&public), "{said}");
+}
+
+#[test]
+fn a_rule_that_demands_it_is_not_run_without() {
+    let rule = format!(
+        "{}\nencrypt_at_rest = true",
+        RULE.replace("decode = { identities = [\"identity.txt\"] }", "")
+    );
+    let world = world_under("at_rest = { encrypt = false }", &rule);
+    world.landfall(&["check"]).ends_with(2).says(&["encrypt_at_rest = true", "at_rest.encrypt"]);
+    configure(&world, "", &rule);
+    world.landfall(&["check"]).says(&["at_rest.key", "whoever takes the whole data folder has both"]);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let mode = fs::metadata(world.path("data/at_rest.key")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    service.stop();
+}
+
+/// Linux: neither a file nor a program that the kernel starts gets the memory of a process that holds keys.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_with_keys_leaves_no_core_dump() {
+    let world = world("");
+    let mut service = start(&world);
+    service.wait_until_it_watches();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", service.id())).expect("is there");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("is told");
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    let owner = fs::metadata(format!("/proc/{}/environ", service.id())).expect("is there");
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 0, "it is for root alone");
+    service.stop();
+}
