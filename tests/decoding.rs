@@ -353,3 +353,31 @@ fn a_key_file_is_found_by_its_senders_name_byte_for_byte() {
     service.stop();
     assert_eq!(world.text("out/pay-1.main"), "1\n2\n3\n");
 }
+
+/// Goal: who comes from the ancestor brings its files and keys.
+#[test]
+fn files_of_the_symmetric_encryption_library_are_read_once_their_key_is_there() {
+    let rule = r#"
+decode.symmetric_encryption.keys = [{ version = 1, key_file = "enc.key", iv = "22222222222222222222222222222222" }]
+output = { main = { path = "out/{stem}" } }
+"#;
+    let world = World::new(rule);
+    let made = ["cbc-own-key", "frames-packed", "gcm-own-key"];
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/decode/testdata/enc");
+    for name in made {
+        world.sh(&format!("mkdir -p in; cp {folder}/{name}.enc in/"));
+    }
+    let mut service = world.start();
+    service.wait_until("each waits for the key", || {
+        let jobs = world.jobs();
+        let waits = |job: &serde_json::Value| job["waiting"].to_string().contains("enc.key");
+        (jobs.len() == made.len() && jobs.iter().all(waits)).then_some(())
+    });
+    world.write("enc.key", "11".repeat(32));
+    let text: String = (0..64).map(|number| format!("payment {number}\n")).collect();
+    for name in made {
+        service.wait_for(&world, &format!("out/{name}"));
+        assert_eq!(world.text(format!("out/{name}")), text);
+    }
+    service.stop();
+}

@@ -314,6 +314,10 @@ impl<'a> About<'a> {
         if let Some(text) = &decode.passphrase_file {
             self.key_file(&["decode", "passphrase_file"], &known_part(text));
         }
+        for (position, key) in decode.symmetric_encryption.iter().enumerate() {
+            let place = ["decode", "symmetric_encryption", "keys", &position.to_string(), "key_file"];
+            self.key_file(&place, &key.key_file);
+        }
         for (category, output) in &self.rule.outputs {
             if let Some(file) = &output.recipients_file {
                 self.key_file(&["output", category.as_str(), "recipients_file"], file);

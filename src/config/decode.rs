@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::paths::Kind;
 use super::section::{Section, absolute_item};
-use crate::model::rule::{Decode, Layer, OnBadEncoding, Records};
+use crate::model::hex::hex_bytes;
+use crate::model::rule::{Decode, Layer, OnBadEncoding, Records, SymmetricKey};
 
-const LAYERS: [(&str, Layer); 7] = [
+const LAYERS: [(&str, Layer); 8] = [
     ("age", Layer::Age),
+    ("enc", Layer::Enc),
     ("gzip", Layer::Gzip),
     ("zstd", Layer::Zstd),
     ("bzip2", Layer::Bzip2),
@@ -33,6 +35,7 @@ pub(super) fn read(section: &Section<'_>, records: &Records) -> Decode {
             .filter_map(|item| absolute_item(section, item, Kind::Template))
             .collect(),
         passphrase_file: section.template("passphrase_file"),
+        symmetric_encryption: symmetric_encryption(section),
         entries: entries.iter().map(|entry| entry.text.to_owned()).collect(),
         entries_max: section.integer("entries_max", 1..=100_000_000).unwrap_or(10_000),
         depth_max: section.integer("depth_max", 1..=32).unwrap_or(3) as u32,
@@ -52,6 +55,38 @@ pub(super) fn read(section: &Section<'_>, records: &Records) -> Decode {
     check_encoding(section, &decode, records);
     section.finish(&["zip_password_file"]);
     decode
+}
+
+/// `[rule.decode.symmetric_encryption]`.
+fn symmetric_encryption(section: &Section<'_>) -> Vec<SymmetricKey> {
+    let table = section.section("symmetric_encryption");
+    let mut keys: Vec<SymmetricKey> = Vec::new();
+    for of in table.sections("keys") {
+        if !of.has("version") {
+            of.missing("version", "the version that files name this key by", "add `version = 1`");
+        }
+        if !of.has("key_file") {
+            let hint = "add the key's file: `key_file = \"/etc/landfall/enc-1.key\"`";
+            of.missing("key_file", "the file that holds the key", hint);
+        }
+        let version = of.integer("version", 0..=255);
+        let key_file = of.path("key_file");
+        let iv = of.text("iv").map(|text| hex_bytes(text).and_then(|bytes| bytes.try_into().ok()));
+        if iv == Some(None) {
+            of.problem("iv", "an IV is 16 bytes", Some("write it as 32 hexadecimal digits".to_owned()));
+        }
+        of.finish(&[]);
+        let (Some(version), Some(key_file)) = (version, key_file) else { continue };
+        let version = version as u8;
+        if keys.iter().any(|other| other.version == version) {
+            let hint = "give each its own version, as the library that wrote the files had it".to_owned();
+            of.problem("version", format!("another key has version {version} too"), Some(hint));
+            continue;
+        }
+        keys.push(SymmetricKey { version, key_file, iv: iv.flatten() });
+    }
+    table.finish(&[]);
+    keys
 }
 
 fn check_encoding(section: &Section<'_>, decode: &Decode, records: &Records) {

@@ -8,9 +8,9 @@ const COMPRESSIONS: [&str; 4] = ["gz", "zst", "bz2", "xz"];
 const ENCRYPTION: &str = "age";
 /// Suffixes of compression, encryption and archives that nothing here writes.
 const NEVER_WRITTEN: &[&str] = &[
-    "7z", "aes", "br", "bz", "bzip2", "cab", "cpio", "gpg", "gzip", "jar", "lz", "lz4", "lzma", "lzo", "p7m",
-    "pgp", "rar", "snappy", "sz", "tar", "taz", "tbz", "tbz2", "tgz", "tlz", "txz", "tzst", "z", "zip",
-    "zlib", "zstd", "zz",
+    "7z", "aes", "br", "bz", "bzip2", "cab", "cpio", "enc", "gpg", "gzip", "jar", "lz", "lz4", "lzma", "lzo",
+    "p7m", "pgp", "rar", "snappy", "sz", "tar", "taz", "tbz", "tbz2", "tgz", "tlz", "txz", "tzst", "z",
+    "zip", "zlib", "zstd", "zz",
 ];
 
 fn is_one_of(suffix: &str, known: &[&str]) -> bool {

@@ -74,6 +74,10 @@ pub enum DecodeError {
     KeyFile { file: PathBuf, detail: String },
     #[error("{place}: {detail}")]
     Key { place: String, detail: &'static str },
+    #[error(
+        "{place}: it is encrypted with key version {version}, which `decode.symmetric_encryption` does not have"
+    )]
+    NoSymmetricKey { place: String, version: u8 },
     #[error("{place}: an entry was left before its end")]
     EntryLeft { place: String },
 }
@@ -82,7 +86,9 @@ impl Fault for DecodeError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Read { .. } | Self::Spool { .. } => FaultKind::Storage,
-            Self::KeyFile { .. } | Self::Key { .. } | Self::Rule { .. } => FaultKind::Config,
+            Self::KeyFile { .. } | Self::Key { .. } | Self::NoSymmetricKey { .. } | Self::Rule { .. } => {
+                FaultKind::Config
+            }
             Self::EntryLeft { .. } => FaultKind::Bug,
             Self::NotAllowed { refusal: Refusal::Busy { .. } | Refusal::Stopped, .. } => FaultKind::Transient,
             _ => FaultKind::Input,
@@ -136,10 +142,15 @@ impl Fault for DecodeError {
                 if let Some(refusal) = durable_fs::refusal(file, Need::Read) {
                     return Some(format!("{refusal}; the job goes on by itself"));
                 }
-                "make the file of `decode.identities` or `decode.passphrase_file` valid and readable for the service; the job goes on by itself"
+                "make the file of `decode.identities`, `decode.passphrase_file` or `decode.symmetric_encryption` valid and readable for the service; the job goes on by itself"
             }
             Self::Key { .. } => {
                 "add the key's file to `decode.identities` (or set `decode.passphrase_file`); the job goes on by itself"
+            }
+            Self::NoSymmetricKey { version, .. } => {
+                return Some(format!(
+                    "add `{{ version = {version}, key_file = \"…\" }}` to its `keys`; the job goes on by itself"
+                ));
             }
             Self::Read { path, source } => {
                 return Some(durable_fs::hint_at(path, Need::Read, source));

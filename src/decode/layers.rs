@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::age::{decrypt_seekable, decrypt_stream};
 use super::compress::decompress;
 use super::context::{Bytes, Context, ReadSeek};
+use super::enc;
 use super::error::{DecodeError, NUL_BYTES, unwrap};
 use super::peek::{BUFFER_BYTES, PeekReader};
 use super::sniff::{self, SNIFF_BYTES, Sniffed};
@@ -34,7 +35,7 @@ pub(super) enum Peeled<'a> {
 pub(super) struct Position {
     /// Layers and archives taken off.
     pub depth: u32,
-    /// Whether one of them was age.
+    /// Whether one of them was age or enc.
     pub encrypted: bool,
     /// Path of the member, escaped; empty outside of archives.
     pub member: String,
@@ -125,6 +126,10 @@ pub(super) fn peel<'a>(
                     }
                 }
             }
+            Layer::Enc => {
+                position.encrypted = true;
+                Input::Stream(enc::decrypt(input.into_stream(), context, &place)?)
+            }
             compression => {
                 let inner = input.into_stream();
                 Input::Stream(PeekReader::new(decompress(
@@ -203,7 +208,8 @@ fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Opt
     // An old tar has no magic, only its checksum; an office document is a zip if the rule says so.
     let is_it = sniffed == Sniffed::Layer(expected)
         || (expected == Layer::Tar && checksum_is_right(head))
-        || (expected == Layer::Zip && head.starts_with(b"PK\x03\x04"));
+        || (expected == Layer::Zip && head.starts_with(b"PK\x03\x04"))
+        || (expected == Layer::Enc && head.starts_with(enc::MAGIC));
     if is_it {
         return Ok(Some(expected));
     }

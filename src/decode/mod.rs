@@ -1,4 +1,4 @@
-//! From a source to bounded streams of entries: age, compression, archives and character encodings, taken off in whatever
+//! From a source to bounded streams of entries: age and enc, compression, archives and character encodings, taken off in whatever
 //! order the sender put them on.
 //!
 //! Everything is pulled by one thread. Layers are recognised by content, or taken as `decode.layers` spells them out. What is
@@ -13,6 +13,8 @@ mod compress;
 mod context;
 mod decoder;
 mod derivation;
+mod enc;
+mod enc_body;
 mod entry;
 mod error;
 mod hash;

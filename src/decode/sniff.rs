@@ -1,5 +1,6 @@
 //! Layers by content: only magic numbers that ordinary text cannot begin with by accident.
 
+use super::enc;
 use super::tar_header::is_header;
 use crate::model::rule::Layer;
 
@@ -55,6 +56,7 @@ const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 pub(super) fn layer_name(layer: Layer) -> &'static str {
     match layer {
         Layer::Age => "age",
+        Layer::Enc => "enc",
         Layer::Gzip => "gzip",
         Layer::Zstd => "zstd",
         Layer::Bzip2 => "bzip2",
@@ -196,6 +198,8 @@ fn is_cpio(head: &[u8]) -> bool {
 fn layer_of(head: &[u8]) -> Option<Layer> {
     if begins(head, AGE, 8) || begins(head, AGE_ARMOR, 14) {
         Some(Layer::Age)
+    } else if enc::is_header(head) {
+        Some(Layer::Enc)
     } else if head.starts_with(b"\x1f\x8b") {
         Some(Layer::Gzip)
     } else if begins(head, ZSTD, 2) || is_skippable(head) {
@@ -266,6 +270,7 @@ pub(crate) fn proves_its_end(first_bytes: &[u8]) -> bool {
     match layer_of(first_bytes) {
         // tar may be cut at a member's end without a trace in what is there; it is waited for.
         Some(Layer::Tar) | None => false,
+        Some(Layer::Enc) => enc::is_proved(first_bytes),
         Some(_) => true,
     }
 }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Input;
-use super::packing::{IDENTITY, pack};
+use super::packing::{ENC_KEY, ENC_VERSION, IDENTITY, pack};
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Progress};
 use crate::model::fault::Fault as _;
-use crate::model::rule::{Decode, Format, Layer, OnBadEncoding, Records};
+use crate::model::rule::{Decode, Format, Layer, OnBadEncoding, Records, SymmetricKey};
 
 /// Bytes of what one layer may expand to here.
 const EXPANDED_MAX: u64 = 4 << 20;
@@ -30,9 +30,9 @@ pub(super) fn compressed(data: &[u8]) {
     check(data, &[Layer::Gzip, Layer::Zstd, Layer::Bzip2, Layer::Xz]);
 }
 
-/// age, and what lies in it.
+/// age and enc, and what lies in them.
 pub(super) fn encrypted(data: &[u8]) {
-    check(data, &[Layer::Age, Layer::Gzip, Layer::Zip]);
+    check(data, &[Layer::Age, Layer::Enc, Layer::Gzip, Layer::Zip]);
 }
 
 /// zip and tar, in each other and in what has to be spooled.
@@ -104,6 +104,7 @@ fn check_reads(one: &Result<Entries, DecodeError>, other: &Result<Entries, Decod
 struct Place {
     folder: tempfile::TempDir,
     identities: Vec<PathBuf>,
+    enc_key: SymmetricKey,
     file: File,
 }
 
@@ -119,8 +120,11 @@ impl Place {
         let folder = folder.expect("a temporary folder can be made");
         let key = folder.path().join("key.txt");
         std::fs::write(&key, IDENTITY).expect("it can be written");
+        let enc_key =
+            SymmetricKey { version: ENC_VERSION, key_file: folder.path().join("enc.key"), iv: None };
+        std::fs::write(&enc_key.key_file, ENC_KEY).expect("it can be written");
         let file = tempfile::tempfile_in(folder.path()).expect("a temporary file can be made");
-        Self { identities: vec![key], file, folder }
+        Self { identities: vec![key], enc_key, file, folder }
     }
 
     /// A descriptor at the start of a file with these bytes.
@@ -140,6 +144,7 @@ pub(super) fn rule() -> Decode {
         require_encrypted: false,
         identities: Vec::new(),
         passphrase_file: None,
+        symmetric_encryption: Vec::new(),
         entries: Vec::new(),
         entries_max: ENTRIES_MAX,
         depth_max: DEPTH_MAX,
@@ -168,6 +173,7 @@ pub(super) fn decode_by(stored: &[u8], decode: &Decode, reads: &[usize]) -> Resu
             separator: None,
         };
         let shown_path = Path::new("in/source");
+        let decode = &Decode { symmetric_encryption: vec![place.enc_key.clone()], ..decode.clone() };
         let progress = Arc::new(Progress::default());
         let request = DecodeRequest {
             shown_path,

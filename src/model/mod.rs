@@ -23,6 +23,7 @@ pub mod files_in_view;
 pub mod first_free;
 pub mod halts;
 pub(crate) mod hash_sought;
+pub(crate) mod hex;
 pub mod hook;
 pub mod identity;
 pub mod job;

@@ -246,6 +246,9 @@ pub struct Decode {
     pub identities: Vec<String>,
     /// File with the passphrase of passphrase-encrypted age files, absolute; may hold named wildcards.
     pub passphrase_file: Option<String>,
+    /// Keys of `.enc` files of the Symmetric Encryption library.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symmetric_encryption: Vec<SymmetricKey>,
     /// Patterns of the archive members to take; empty: all files.
     pub entries: Vec<String>,
     /// Members of one source at most.
@@ -278,12 +281,26 @@ impl Decode {
     }
 }
 
+/// A key of `.enc` files: one of `[rule.decode.symmetric_encryption] keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymmetricKey {
+    /// What a file names it by.
+    pub version: u8,
+    /// The file that holds it, absolute.
+    pub key_file: PathBuf,
+    /// The IV of files, and of keys in their headers, that have none of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iv: Option<[u8; 16]>,
+}
+
 /// One layer around the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layer {
     /// age, binary or armored.
     Age,
+    /// A file of the Symmetric Encryption library (`.enc`).
+    Enc,
     /// gzip.
     Gzip,
     /// Zstandard.

@@ -76,6 +76,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
             require_encrypted: false,
             identities: vec![],
             passphrase_file: None,
+            symmetric_encryption: vec![],
             entries: vec![],
             entries_max: 1,
             depth_max: 1,

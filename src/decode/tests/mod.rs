@@ -14,6 +14,7 @@ use crate::model::rule::{Decode, Fixed, FixedField, Format, Layer, OnBadEncoding
 
 mod archives;
 mod characters;
+mod enc;
 mod hostile;
 mod keys;
 mod layers;
@@ -39,6 +40,7 @@ fn world() -> World {
             require_encrypted: false,
             identities: Vec::new(),
             passphrase_file: None,
+            symmetric_encryption: Vec::new(),
             entries: Vec::new(),
             entries_max: 100,
             depth_max: 3,

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::harmless::{COMPONENT_BYTES_MAX, bytes_of, name_of};
 
 /// Suffixes of compression, encryption and archives, in lower case.
-const PACKED_SUFFIXES: [&[u8]; 15] = [
-    b"gz", b"gzip", b"zst", b"zstd", b"bz2", b"bzip2", b"xz", b"age", b"zip", b"tar", b"tgz", b"tzst",
-    b"tbz2", b"tbz", b"txz",
+const PACKED_SUFFIXES: [&[u8]; 16] = [
+    b"gz", b"gzip", b"zst", b"zstd", b"bz2", b"bzip2", b"xz", b"age", b"enc", b"zip", b"tar", b"tgz",
+    b"tzst", b"tbz2", b"tbz", b"txz",
 ];
 
 /// A longer last part of a name is text with a dot in it, not a suffix.

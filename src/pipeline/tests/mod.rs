@@ -102,6 +102,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             require_encrypted: false,
             identities: Vec::new(),
             passphrase_file: None,
+            symmetric_encryption: Vec::new(),
             entries: Vec::new(),
             entries_max: 1,
             depth_max: 1,

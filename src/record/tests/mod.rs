@@ -22,6 +22,7 @@ pub(super) fn decode() -> Decode {
         require_encrypted: false,
         identities: Vec::new(),
         passphrase_file: None,
+        symmetric_encryption: Vec::new(),
         entries: Vec::new(),
         entries_max: 1,
         depth_max: 1,

@@ -197,6 +197,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
             require_encrypted: false,
             identities: Vec::new(),
             passphrase_file: None,
+            symmetric_encryption: Vec::new(),
             entries: Vec::new(),
             entries_max: 1,
             depth_max: 1,

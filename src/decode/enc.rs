@@ -1,0 +1,393 @@
+//! `.enc` files of the Symmetric Encryption library: a header that says which of the configured keys opens what follows.
+//!
+//! ```text
+//! @EnC | version u8 | flags u8 | [IV] [key] [cipher's name] [exponent u8] [tag]      each with its length before it, u16 little-endian, but the exponent
+//! ```
+//!
+//! The version is that of a configured key. A key in the header is the body's own; it is encrypted with the configured one.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use zeroize::Zeroizing;
+
+use super::context::{Bytes, Context};
+use super::enc_body::{self, BLOCK_BYTES, BadBody, Key, Mode, NONCE_BYTES, PREFIX_BYTES, TAG_BYTES};
+use super::error::{DecodeError, unwrap};
+use super::peek::PeekReader;
+use crate::allowance::Permit;
+use crate::durable_fs;
+use crate::model::hex::hex_bytes;
+use crate::model::rule::SymmetricKey;
+
+pub(super) const MAGIC: &[u8] = b"@EnC";
+const LAYER: &str = "enc";
+
+const COMPRESSED: u8 = 0x80;
+const IV: u8 = 0x40;
+const KEY: u8 = 0x20;
+const CIPHER: u8 = 0x10;
+const TAG: u8 = 0x08;
+const FRAMES: u8 = 0x04;
+const KNOWN: u8 = COMPRESSED | IV | KEY | CIPHER | TAG | FRAMES;
+
+/// Of each part of the header: the longest is a key that is an `.enc` value itself.
+const PART_BYTES_MAX: usize = 4 << 10;
+/// The largest frame, as a power of two: a frame is held in memory.
+const EXPONENT_MAX: u8 = 26;
+const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
+const GZIP: &[u8] = b"\x1f\x8b";
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Header {
+    version: u8,
+    is_compressed: bool,
+    iv: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
+    cipher: Option<String>,
+    exponent: Option<u8>,
+    tag: Option<[u8; TAG_BYTES]>,
+    /// All of it before the tag.
+    associated: Vec<u8>,
+}
+
+/// What a header says wrong.
+#[derive(Debug, thiserror::Error)]
+enum BadHeader {
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    #[error("{0}")]
+    Wrong(String),
+}
+
+fn wrong(what: impl Into<String>) -> BadHeader {
+    BadHeader::Wrong(what.into())
+}
+
+impl Header {
+    fn read(from: &mut impl Read) -> Result<Self, BadHeader> {
+        let mut bytes = Reading { from, read: Vec::new() };
+        if bytes.take(MAGIC.len())? != MAGIC {
+            return Err(wrong("it does not begin with @EnC"));
+        }
+        let version = bytes.byte()?;
+        let flags = bytes.byte()?;
+        if flags & !KNOWN != 0 {
+            return Err(wrong(format!("its header has flags that are not known ({flags:#04x})")));
+        }
+        let mut header = Self { version, is_compressed: flags & COMPRESSED != 0, ..Self::default() };
+        if flags & IV != 0 {
+            header.iv = Some(bytes.part()?);
+        }
+        if flags & KEY != 0 {
+            header.key = Some(bytes.part()?);
+        }
+        if flags & CIPHER != 0 {
+            let name =
+                String::from_utf8(bytes.part()?).map_err(|_| wrong("the name of its cipher is no text"))?;
+            header.cipher = Some(name.to_ascii_lowercase());
+        }
+        if flags & FRAMES != 0 {
+            header.exponent = Some(bytes.byte()?);
+        }
+        header.associated.clone_from(&bytes.read);
+        if flags & TAG != 0 {
+            let tag = bytes.part()?;
+            header.tag = Some(tag.try_into().map_err(|_| wrong("its tag does not have 16 bytes"))?);
+        }
+        Ok(header)
+    }
+
+    /// How its body is encrypted, and with a key of how many bytes where it says so.
+    fn mode(&self, configured_iv: Option<[u8; BLOCK_BYTES]>) -> Result<(Mode, Option<usize>), BadHeader> {
+        let (bits, mode) = match self.cipher.as_deref() {
+            None => (None, "cbc"),
+            Some(name) => {
+                let parts = name.strip_prefix("aes-").and_then(|rest| rest.split_once('-'));
+                let bits = parts.and_then(|(bits, _)| bits.parse::<usize>().ok());
+                match (bits.filter(|bits| matches!(bits, 128 | 192 | 256)), parts) {
+                    (Some(bits), Some((_, mode @ ("cbc" | "gcm")))) => (Some(bits / 8), mode),
+                    _ => return Err(wrong(format!("its cipher \"{name}\" is not supported"))),
+                }
+            }
+        };
+        if mode == "cbc" {
+            if self.tag.is_some() || self.exponent.is_some() {
+                return Err(wrong("it has a tag or frames, and names no cipher that has them"));
+            }
+            let iv = match &self.iv {
+                Some(iv) => iv.as_slice().try_into().map_err(|_| wrong("its IV does not have 16 bytes"))?,
+                None => configured_iv
+                    .ok_or_else(|| wrong("it has no IV of its own, and its key's `iv` is not configured"))?,
+            };
+            return Ok((Mode::Cbc { iv }, bits));
+        }
+        let iv = self.iv.as_deref().unwrap_or_default();
+        let mode = match (self.exponent, self.tag) {
+            (Some(exponent), None) => {
+                if exponent > EXPONENT_MAX {
+                    return Err(wrong(format!(
+                        "its frames have 2^{exponent} bytes, more than 2^{EXPONENT_MAX}"
+                    )));
+                }
+                // Written with the whole nonce, or with what is the same in each of them.
+                let prefix =
+                    iv.get(..PREFIX_BYTES).filter(|_| matches!(iv.len(), PREFIX_BYTES | NONCE_BYTES));
+                let prefix = prefix.and_then(|prefix| prefix.try_into().ok());
+                let prefix = prefix.ok_or_else(|| wrong("the nonce of its frames does not have 7 bytes"))?;
+                Mode::Frames { prefix, frame_bytes: 1 << exponent }
+            }
+            (None, Some(tag)) => {
+                let nonce = iv.try_into().map_err(|_| wrong("its nonce does not have 12 bytes"))?;
+                Mode::Gcm { nonce, tag }
+            }
+            (Some(_), Some(_)) => return Err(wrong("it has a tag of its own beside those of its frames")),
+            (None, None) => return Err(wrong("it has no tag")),
+        };
+        Ok((mode, bits))
+    }
+}
+
+/// A header that is being read, and what was read of it.
+struct Reading<'r, R> {
+    from: &'r mut R,
+    read: Vec<u8>,
+}
+
+impl<R: Read> Reading<'_, R> {
+    fn take(&mut self, count: usize) -> io::Result<&[u8]> {
+        let before = self.read.len();
+        self.read.resize(before + count, 0);
+        self.from.read_exact(&mut self.read[before..])?;
+        Ok(&self.read[before..])
+    }
+
+    fn byte(&mut self) -> io::Result<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn part(&mut self) -> Result<Vec<u8>, BadHeader> {
+        let length = self.take(2).map(|bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]])))?;
+        if length > PART_BYTES_MAX {
+            return Err(wrong(format!(
+                "a part of its header has {length} bytes, more than {PART_BYTES_MAX}"
+            )));
+        }
+        Ok(self.take(length)?.to_vec())
+    }
+}
+
+/// Decrypts a file; what is not whole, or not what was encrypted, ends in an error.
+pub(super) fn decrypt<'a>(
+    mut input: PeekReader<Bytes<'a>>,
+    context: &Arc<Context>,
+    place: &Arc<str>,
+) -> Result<PeekReader<Bytes<'a>>, DecodeError> {
+    let header = Header::read(&mut input).map_err(|bad| bad.told(place))?;
+    let opened = Opening { keys: &context.decode.symmetric_encryption, place }.body_of(&header)?;
+    let Opened { key, mode } = opened;
+    let memory = match mode {
+        Mode::Frames { frame_bytes, .. } => {
+            Some(context.take_memory("a frame of its data", frame_bytes as u64, place)?)
+        }
+        Mode::Cbc { .. } | Mode::Gcm { .. } => None,
+    };
+    let read = Arc::new(AtomicU64::new(0));
+    let tap = Tap { inner: input, read: Arc::clone(&read) };
+    let inner = enc_body::open(tap, &key, mode, header.associated);
+    let explained = Explained { inner, read, place: Arc::clone(place), _memory: memory };
+    let mut stream: PeekReader<Bytes<'a>> = PeekReader::new(Box::new(explained));
+    let is_gzip = {
+        let head = stream.peek(GZIP.len()).map_err(|error| super::layers::to_decode(error, context))?;
+        head.starts_with(GZIP)
+    };
+    if header.is_compressed && !is_gzip {
+        let detail = "its header says that it is compressed, and no gzip data is in it".to_owned();
+        return Err(DecodeError::Corrupt { place: place.to_string(), layer: LAYER, offset: 0, detail });
+    }
+    Ok(stream)
+}
+
+/// Whether a head is that of such a file: its version and flags are no text.
+pub(super) fn is_header(head: &[u8]) -> bool {
+    let is_text = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    match head.strip_prefix(MAGIC) {
+        Some([version, flags, ..]) => !(is_text(*version) && is_text(*flags)) && flags & !KNOWN == 0,
+        Some(_) | None => false,
+    }
+}
+
+/// Whether what follows is proved by a tag.
+pub(super) fn is_proved(head: &[u8]) -> bool {
+    is_header(head) && head.get(MAGIC.len() + 1).is_some_and(|flags| flags & (TAG | FRAMES) != 0)
+}
+
+impl BadHeader {
+    fn told(self, place: &str) -> DecodeError {
+        let place = place.to_owned();
+        match self {
+            Self::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                DecodeError::EndedEarly { place, layer: LAYER, offset: 0 }
+            }
+            Self::Read(error) => unwrap(error).unwrap_or_else(|error| DecodeError::Corrupt {
+                place,
+                layer: LAYER,
+                offset: 0,
+                detail: error.to_string(),
+            }),
+            Self::Wrong(detail) => DecodeError::Corrupt { place, layer: LAYER, offset: 0, detail },
+        }
+    }
+}
+
+struct Opening<'k> {
+    keys: &'k [SymmetricKey],
+    place: &'k str,
+}
+
+struct Opened {
+    key: Key,
+    mode: Mode,
+}
+
+impl Opening<'_> {
+    fn body_of(&self, header: &Header) -> Result<Opened, DecodeError> {
+        let configured = self.keys.iter().find(|key| key.version == header.version);
+        let Some(configured) = configured else {
+            return Err(DecodeError::NoSymmetricKey {
+                place: self.place.to_owned(),
+                version: header.version,
+            });
+        };
+        let own = read_key(&configured.key_file)?;
+        let key = match &header.key {
+            None => own,
+            Some(wrapped) => self.key_in_header(wrapped, &own, configured)?,
+        };
+        let (mode, key_bytes) = header.mode(configured.iv).map_err(|bad| bad.told(self.place))?;
+        if let Some(wanted) = key_bytes.filter(|wanted| *wanted != key.len()) {
+            let detail = format!("it needs a key of {} bits, and its key has {}", wanted * 8, key.len() * 8);
+            return Err(self.wrong_key(configured, detail));
+        }
+        Ok(Opened { key, mode })
+    }
+
+    /// A key that came with the file: encrypted with the configured one.
+    fn key_in_header(
+        &self,
+        wrapped: &[u8],
+        own: &Key,
+        configured: &SymmetricKey,
+    ) -> Result<Key, DecodeError> {
+        let (mode, associated, mut body) = if wrapped.starts_with(MAGIC) {
+            let mut rest = wrapped;
+            let header = Header::read(&mut rest).map_err(|bad| bad.told(self.place))?;
+            if header.key.is_some() {
+                return Err(
+                    wrong("the key in its header is encrypted with a key of its own").told(self.place)
+                );
+            }
+            if header.version != configured.version {
+                let found = self.keys.iter().find(|key| key.version == header.version);
+                let Some(other) = found else {
+                    return Err(DecodeError::NoSymmetricKey {
+                        place: self.place.to_owned(),
+                        version: header.version,
+                    });
+                };
+                return self.key_in_header(wrapped, &read_key(&other.key_file)?, other);
+            }
+            let (mode, _) = header.mode(configured.iv).map_err(|bad| bad.told(self.place))?;
+            (mode, header.associated, rest)
+        } else {
+            let iv = configured.iv.ok_or_else(|| {
+                self.wrong_key(
+                    configured,
+                    "a key that came with a file is encrypted with it, and its `iv` is not configured",
+                )
+            })?;
+            (Mode::Cbc { iv }, Vec::new(), wrapped)
+        };
+        let mut key = Zeroizing::new(Vec::with_capacity(PART_BYTES_MAX));
+        let read = enc_body::open(&mut body, own, mode, associated).read_to_end(&mut key);
+        if read.is_err() || !is_key(&key) {
+            return Err(self.wrong_key(configured, format!("it does not open the key of {}", self.place)));
+        }
+        Ok(key)
+    }
+
+    fn wrong_key(&self, configured: &SymmetricKey, detail: impl Into<String>) -> DecodeError {
+        DecodeError::KeyFile { file: configured.key_file.clone(), detail: detail.into() }
+    }
+}
+
+fn is_key(bytes: &[u8]) -> bool {
+    matches!(bytes.len(), 16 | 24 | 32)
+}
+
+/// A key as bytes, or as text in hexadecimal digits or Base64.
+fn read_key(file: &Path) -> Result<Key, DecodeError> {
+    let unusable = |detail: String| DecodeError::KeyFile { file: file.to_owned(), detail };
+    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_BYTES_MAX as usize));
+    let opened = durable_fs::open_named(file).map_err(|error| unusable(error.to_string()))?;
+    opened.take(KEY_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
+    if is_key(&bytes) {
+        return Ok(bytes);
+    }
+    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).trim().to_owned());
+    let decoded = hex_bytes(&text).or_else(|| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.decode(text.as_bytes()).ok()
+    });
+    let key = Zeroizing::new(decoded.unwrap_or_default());
+    if is_key(&key) {
+        Ok(key)
+    } else {
+        Err(unusable(
+            "it holds no key of 16, 24 or 32 bytes, as they are, in hexadecimal digits or in Base64"
+                .to_owned(),
+        ))
+    }
+}
+
+/// Counts what the body's reader takes.
+struct Tap<R> {
+    inner: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Tap<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.read.fetch_add(n as u64, Relaxed);
+        Ok(n)
+    }
+}
+
+struct Explained<R> {
+    inner: R,
+    read: Arc<AtomicU64>,
+    place: Arc<str>,
+    _memory: Option<Permit>,
+}
+
+impl<R: Read> Read for Explained<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buf).map_err(|error| explain(error, self.read.load(Relaxed), &self.place).into())
+    }
+}
+
+fn explain(error: io::Error, offset: u64, place: &str) -> DecodeError {
+    let error = match unwrap(error) {
+        Ok(inner) => return inner,
+        Err(error) => error,
+    };
+    let (place, layer) = (place.to_owned(), LAYER);
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<BadBody>()) {
+        Some(BadBody::EndsEarly) => DecodeError::EndedEarly { place, layer, offset },
+        Some(BadBody::ChangedEnd) => DecodeError::Unsealed { place, layer, offset },
+        _ => DecodeError::Corrupt { place, layer, offset, detail: error.to_string() },
+    }
+}
