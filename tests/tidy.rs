@@ -66,7 +66,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("glob", &["model/pattern", "decode"]),
     ("age", &["decode", "output", "at_rest"]),
     ("chacha20poly1305", &["at_rest"]),
-    ("zeroize", &["at_rest"]),
+    ("zeroize", &["at_rest", "decode"]),
     ("age_core", &["decode"]),
     ("aes", &["decode"]),
     ("aes_gcm", &["decode"]),

@@ -326,10 +326,7 @@ impl Door for Engine {
 }
 
 /// The jobs that pass the filter, in its order; of each row what `R` reads of it.
-fn chosen<R: JobRow + Into<Job> + 'static>(
-    store: &Store,
-    filter: &JobFilter,
-) -> Answers<'static, Job> {
+fn chosen<R: JobRow + Into<Job> + 'static>(store: &Store, filter: &JobFilter) -> Answers<'static, Job> {
     let rows = rows::<R>(store, filter);
     match (filter.limit, filter.newest_first) {
         (None, false) => Box::new(passing(rows, filter)),
