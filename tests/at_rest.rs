@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -78,10 +79,10 @@ fn send(world: &World) {
         .expect("age is there");
     let mut text = String::from("id,text\n");
     for number in 1..=RECORDS as u64 {
-        text += &format!("{number},{MARK}");
+        write!(text, "{number},{MARK}").expect("memory takes all");
         for part in 0..30 {
             let noise = (number << 8 | part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            text += &format!("{:016x}", noise ^ noise.rotate_left(29));
+            write!(text, "{:016x}", noise ^ noise.rotate_left(29)).expect("memory takes all");
         }
         text.push('\n');
     }

@@ -374,7 +374,7 @@ output = { main = { path = "out/{stem}" } }
         (jobs.len() == made.len() && jobs.iter().all(waits)).then_some(())
     });
     world.write("enc.key", "11".repeat(32));
-    let text: String = (0..64).map(|number| format!("payment {number}\n")).collect();
+    let text = (0..64).map(|number| format!("payment {number}\n")).collect::<Vec<_>>().concat();
     for name in made {
         service.wait_for(&world, &format!("out/{name}"));
         assert_eq!(world.text(format!("out/{name}")), text);

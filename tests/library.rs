@@ -196,7 +196,7 @@ fn what_is_destroyed_when_done_stays_as_long_as_a_program_reads_it() {
         let other = landfall.ingest(input, RULE).expect("is taken").wait().expect("ends").id;
         let path = only(&landfall, other).published().path.as_path().to_owned();
         let is_listed = |id| landfall.ingestion(id).job().is_ok();
-        wait_until("the other one is destroyed", || (!path.exists()).then_some(()));
+        wait_until("the other one is destroyed", || (!path.try_exists().expect("looks")).then_some(()));
         assert!(!is_listed(other) && is_listed(read));
         let found: Vec<_> = output.records().collect::<Result<_, _>>().expect("is read");
         assert_eq!(found, records.map(str::as_bytes));
@@ -204,13 +204,13 @@ fn what_is_destroyed_when_done_stays_as_long_as_a_program_reads_it() {
         drop(output);
         match service {
             Some(service) => {
-                wait_until("it is destroyed too", || (!path.exists()).then_some(()));
+                wait_until("it is destroyed too", || (!path.try_exists().expect("looks")).then_some(()));
                 landfall.close().expect("the service goes on");
                 service.stop();
             }
             None => landfall.close().expect("stops"),
         }
-        assert!(!path.exists());
+        assert!(!path.try_exists().expect("looks"));
         assert_eq!(world.jobs(), Vec::<serde_json::Value>::new());
         world.landfall(&["find", "--source", "in/read.txt"]).done().says(&["in/read.txt"]);
     }

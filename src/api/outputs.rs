@@ -191,6 +191,7 @@ fn range(asked: &Asked) -> Result<Option<published::Range>, Problem> {
     Ok(Some(range))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it stands behind map_err")]
 fn problem_of(error: ReadError) -> Problem {
     match &error {
         ReadError::Print(_) => Problem::broken(), // nobody reads it any more

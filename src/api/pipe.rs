@@ -243,8 +243,8 @@ mod tests {
     use super::*;
 
     fn take(taker: &Taker) -> Option<Piece> {
-        let mut context = Context::from_waker(Waker::noop());
-        match taker.poll_next(&mut context) {
+        let context = Context::from_waker(Waker::noop());
+        match taker.poll_next(&context) {
             Poll::Ready(piece) => piece,
             Poll::Pending => None,
         }
@@ -254,10 +254,11 @@ mod tests {
     fn who_takes_something_now_and_then_has_all_of_it_and_who_takes_nothing_is_given_up() {
         let within = Duration::from_millis(500);
         let (mut giver, taker) = pipe_within(within);
-        let giving = std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let begun = std::time::Instant::now();
-            let given = (0..20).try_for_each(|_| giver.write_all(&[0; PIECE_BYTES]));
-            (given, begun.elapsed())
+            let piece = vec![0; PIECE_BYTES];
+            let ended = (0..20).try_for_each(|_| giver.write_all(&piece));
+            (ended, begun.elapsed())
         });
         for _ in 0..15 {
             std::thread::sleep(within / 10); // how slowly it reads
@@ -265,8 +266,8 @@ mod tests {
                 std::thread::yield_now();
             }
         }
-        let (given, time) = giving.join().expect("no panic");
-        assert_eq!(given.expect_err("it is given up").kind(), io::ErrorKind::BrokenPipe);
+        let (ended, time) = thread.join().expect("no panic");
+        assert_eq!(ended.expect_err("it is given up").kind(), io::ErrorKind::BrokenPipe);
         assert!(time > within * 2, "it was given up only after it took nothing: {time:?}");
     }
 }

@@ -87,9 +87,10 @@ impl Problem {
         use StatusCode as S;
         let (kind, status) = match refusal {
             Refusal::NoSuchJob { .. } => ("no-such-job", S::NOT_FOUND),
-            Refusal::NoSuchRecord { .. } => ("no-such-record", S::NOT_FOUND),
+            Refusal::NoSuchRecord { .. } | Refusal::SourceHasNoRecord { .. } => {
+                ("no-such-record", S::NOT_FOUND)
+            }
             Refusal::NoSuchEntry { .. } => ("no-such-entry", S::NOT_FOUND),
-            Refusal::SourceHasNoRecord { .. } => ("no-such-record", S::NOT_FOUND),
             Refusal::Ambiguous { .. } => ("ambiguous", S::CONFLICT),
             Refusal::NotRunning => ("not-running", S::SERVICE_UNAVAILABLE),
             Refusal::Fault(error) => match error.kind {

@@ -15,7 +15,8 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Option<Finding> {
         Some(Finding { level, problem: places.of_service("at_rest", message, hint) })
     };
     match (encrypt, keys) {
-        (Encrypt::AsItIs, _) => None,
+        // A program is not run, and systemd gives its credentials to the service alone.
+        (Encrypt::AsItIs, _) | (Encrypt::Yes, KeysFrom::Command { .. } | KeysFrom::Credential(_)) => None,
         (Encrypt::No, _) => {
             let as_default = AtRest { encrypt: Encrypt::AsItIs, keys: keys.clone() };
             let is_wanted = config::resolved(&as_default, &settings.rules).encrypt == Encrypt::Yes;
@@ -31,8 +32,6 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Option<Finding> {
             let hint = "name a key that lies elsewhere: `at_rest = { key_file = \"…\" }`, `key_command` or `key_credential`";
             found(Level::Note, message, hint)
         }
-        // A program is not run, and systemd gives its credentials to the service alone.
-        (Encrypt::Yes, KeysFrom::Command { .. } | KeysFrom::Credential(_)) => None,
         (Encrypt::Yes, KeysFrom::File(_)) => {
             let error = at_rest::load(keys, &settings.service.data_dir).err()?;
             let JobError { message, hint, .. } = JobError::from_fault(&error);

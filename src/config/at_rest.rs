@@ -55,7 +55,7 @@ fn key_command(table: &Section<'_>) -> Option<KeysFrom> {
         let found = paths::absolute_path(program.text, &folder);
         let found =
             found.inspect_err(|bad| table.item_problem(program, bad.message, Some(bad.hint.to_owned())));
-        *command.first_mut()? = found.ok()?.to_str()?.to_owned();
+        found.ok()?.to_str()?.clone_into(command.first_mut()?);
     }
     Some(KeysFrom::Command { command, folder })
 }

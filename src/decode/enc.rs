@@ -269,7 +269,7 @@ impl Opening<'_> {
         let (mode, key_bytes) = header.mode(configured.iv).map_err(|bad| bad.told(self.place))?;
         if let Some(wanted) = key_bytes.filter(|wanted| *wanted != key.len()) {
             let detail = format!("it needs a key of {} bits, and its key has {}", wanted * 8, key.len() * 8);
-            return Err(self.wrong_key(configured, detail));
+            return Err(wrong_key(configured, detail));
         }
         Ok(Opened { key, mode })
     }
@@ -281,7 +281,7 @@ impl Opening<'_> {
         own: &Key,
         configured: &SymmetricKey,
     ) -> Result<Key, DecodeError> {
-        let (mode, associated, mut body) = if wrapped.starts_with(MAGIC) {
+        let (mode, associated, body) = if wrapped.starts_with(MAGIC) {
             let mut rest = wrapped;
             let header = Header::read(&mut rest).map_err(|bad| bad.told(self.place))?;
             if header.key.is_some() {
@@ -303,7 +303,7 @@ impl Opening<'_> {
             (mode, header.associated, rest)
         } else {
             let iv = configured.iv.ok_or_else(|| {
-                self.wrong_key(
+                wrong_key(
                     configured,
                     "a key that came with a file is encrypted with it, and its `iv` is not configured",
                 )
@@ -311,16 +311,16 @@ impl Opening<'_> {
             (Mode::Cbc { iv }, Vec::new(), wrapped)
         };
         let mut key = Zeroizing::new(Vec::with_capacity(PART_BYTES_MAX));
-        let read = enc_body::open(&mut body, own, mode, associated).read_to_end(&mut key);
+        let read = enc_body::open(body, own, mode, associated).read_to_end(&mut key);
         if read.is_err() || !is_key(&key) {
-            return Err(self.wrong_key(configured, format!("it does not open the key of {}", self.place)));
+            return Err(wrong_key(configured, format!("it does not open the key of {}", self.place)));
         }
         Ok(key)
     }
+}
 
-    fn wrong_key(&self, configured: &SymmetricKey, detail: impl Into<String>) -> DecodeError {
-        DecodeError::KeyFile { file: configured.key_file.clone(), detail: detail.into() }
-    }
+fn wrong_key(configured: &SymmetricKey, detail: impl Into<String>) -> DecodeError {
+    DecodeError::KeyFile { file: configured.key_file.clone(), detail: detail.into() }
 }
 
 fn is_key(bytes: &[u8]) -> bool {

@@ -52,6 +52,7 @@ impl From<BadBody> for io::Error {
 }
 
 /// How a body is encrypted.
+#[derive(Clone, Copy)]
 pub(super) enum Mode {
     Cbc { iv: [u8; BLOCK_BYTES] },
     Gcm { nonce: [u8; NONCE_BYTES], tag: [u8; TAG_BYTES] },
@@ -168,7 +169,7 @@ where
         piece.append(&mut self.kept);
         fill(&mut self.inner, piece, BUFFER_BYTES)?;
         self.has_ended = piece.len() < BUFFER_BYTES;
-        if piece.len() % BLOCK_BYTES != 0 || piece.is_empty() {
+        if !piece.len().is_multiple_of(BLOCK_BYTES) || piece.is_empty() {
             return Err(BadBody::EndsEarly.into());
         }
         if !self.has_ended {

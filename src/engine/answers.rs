@@ -339,7 +339,7 @@ fn chosen<R: JobRow + Into<Job> + 'static>(store: &Store, filter: &JobFilter) ->
 /// The rows that may pass the filter: of jobs that ended there may be very many, and they are not read where none is wanted.
 fn rows<R: JobRow + 'static>(store: &Store, filter: &JobFilter) -> RowsOfJobs<R> {
     if !filter.jobs.is_empty() {
-        let (store, ids) = (store.clone(), Vec::from_iter(filter.jobs.iter().copied()));
+        let (store, ids) = (store.clone(), filter.jobs.iter().copied().collect::<Vec<_>>());
         Box::new(ids.into_iter().filter_map(move |id| store.job_row(id).transpose()))
     } else if filter.takes_unfinished_alone() {
         Box::new(store.unfinished_job_rows())

@@ -148,7 +148,15 @@ mod tests {
         }
         change(&mut job);
         let row = LedgerRow::of(&job, LedgerOutcome::Completed);
-        world.shared.store.change().job(&job).ledger(&row, false).to_destroy(job.id).apply().expect("writes");
+        world
+            .shared
+            .store
+            .change()
+            .job(&job)
+            .ledger(&row, false)
+            .mark_to_destroy(job.id)
+            .apply()
+            .expect("writes");
         std::fs::create_dir_all(folder_of(world, &job)).expect("makes");
         std::fs::write(folder_of(world, &job).join("main.zst"), "x").expect("writes");
         job

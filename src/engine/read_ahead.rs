@@ -54,15 +54,14 @@ impl<T> Iterator for ReadAhead<T> {
             if let Some(item) = self.batch.next() {
                 return Some(item);
             }
-            match self.batches.as_mut()?.next() {
-                Some(batch) => self.batch = batch.into_iter(),
-                None => {
-                    self.batches = None;
-                    // What it had read would pass for the whole.
-                    if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
-                        std::panic::resume_unwind(panic);
-                    }
-                }
+            if let Some(batch) = self.batches.as_mut()?.next() {
+                self.batch = batch.into_iter();
+                continue;
+            }
+            self.batches = None;
+            // What it had read would pass for the whole.
+            if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
+                std::panic::resume_unwind(panic);
             }
         }
     }

@@ -141,7 +141,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
         changes.marked(&job.source.path, &Marked::new(companion.identity, clock::now()));
     }
     if rule.rule.source.on_complete == OnComplete::Destroy {
-        changes.to_destroy(job.id);
+        changes.mark_to_destroy(job.id);
     }
     if let Some(archived) = archived(rule, &job) {
         shared.claims.late_writes.watch(&job);

@@ -13,6 +13,7 @@ pub struct OutputPlan {
     outputs: Vec<PlannedOutput>,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(super) struct PlannedOutput {
     pub category: Category,
     pub template: Template,

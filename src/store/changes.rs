@@ -173,7 +173,7 @@ impl<'a> Changes<'a> {
     }
 
     /// A job that ends is to be destroyed; see [`Store::destroy_ended`].
-    pub(crate) fn to_destroy(&mut self, job: JobId) -> &mut Self {
+    pub(crate) fn mark_to_destroy(&mut self, job: JobId) -> &mut Self {
         self.put_mark(keys::of_job(keys::DESTROY, job))
     }
 

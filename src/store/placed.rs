@@ -54,6 +54,7 @@ impl Store {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test plays the operator, who has no durable_fs")]
 mod tests {
     use super::*;
     use crate::model::category::Category;

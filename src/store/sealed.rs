@@ -79,7 +79,7 @@ impl Sealed {
             return Err(StoreError::Encode { what: "list of keys", detail });
         }
         batch.rows.insert(keys::SEALS.to_vec(), values.into_iter().next());
-        let _: Applied = self.inner.apply(batch)?; // it expects nothing
+        self.inner.apply(batch).map(drop)?; // it expects nothing
         self.inner.sync()
     }
 

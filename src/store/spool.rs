@@ -228,6 +228,7 @@ impl Drop for SpoolFile {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it stands behind map_err")]
 fn sealing(error: Unopened) -> io::Error {
     io::Error::other(error.to_string())
 }

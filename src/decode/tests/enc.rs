@@ -103,7 +103,7 @@ fn a_key_that_is_not_there_or_another_one_holds_the_job() {
         assert!(error.to_string().contains(wanted), "{error}");
         assert_eq!(error.kind(), FaultKind::Config);
     }
-    std::fs::remove_file(&file).expect("removed");
+    crate::durable_fs::remove_file(&file).expect("removed");
     let gone = world.decode(stored).expect_err("it is gone");
     assert_eq!(gone.kind(), FaultKind::Config, "{gone}");
     assert!(none.kind() == FaultKind::Config && none.hint().is_some());

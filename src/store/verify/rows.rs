@@ -52,7 +52,8 @@ impl Judge<'_> {
 
     fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         match keys::place_of(key) {
-            Some(Place::Format) => Ok(()), // judged at every opening
+            // The one is judged at every opening; the other outlives its job, by its outputs in the store.
+            Some(Place::Format | Place::Destroy(_)) => Ok(()),
             Some(Place::Seals) => self.decoded::<Seals>("list of keys", None, key, value).map(drop),
             Some(Place::Mark) => self.decoded::<crate::store::Mark>("mark", None, key, value).map(drop),
             Some(Place::Configuration) => {
@@ -68,8 +69,6 @@ impl Judge<'_> {
             Some(Place::Job(id)) => self.job(id, key, value),
             // That its state agrees is judged with the job's row.
             Some(Place::Unfinished(id)) => self.job_must_be_there("index of unfinished jobs, entry", id),
-            // It outlives its job, by its outputs in the store.
-            Some(Place::Destroy(_)) => Ok(()),
             Some(Place::Ledger(id)) => self.ledger(id, key, value),
             Some(Place::Kept | Place::KeptAt) => self.kept(key, value),
             // It may outlive its job; whose the file is, is asked when it comes.
