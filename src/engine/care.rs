@@ -36,6 +36,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
     let mut care = Care::new(threads);
     let mut last_look: Option<Instant> = None;
     let mut outputs_wait = false;
+    let mut rekeying = rekey::Looks::default();
     // A dry run's store is its own, and a command's handed over by nobody who would read it later.
     let mut destroying = destroy::Looks::new(shared, purpose.takes_up(), Instant::now());
     loop {
@@ -62,7 +63,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
         care.forget_left(shared, &mounts);
         if purpose.takes_up() {
             care.thin(shared, &mounts);
-            rekey::look(shared);
+            rekeying.look(shared);
         }
         if destroy_until(shared, &mut destroying, Instant::now() + TICK) {
             return;

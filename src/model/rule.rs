@@ -450,6 +450,8 @@ pub struct StepSpec {
 
 /// In the data folder: what jobs published into the store, for each a folder under its id.
 pub(crate) const OUTPUTS_FOLDER: &str = "outputs";
+/// In the data folder of shadow rules: what their jobs write, until it is compared.
+pub(crate) const OUTPUTS_ASIDE_FOLDER: &str = "out";
 
 /// One `[rule.output.CATEGORY]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -113,6 +113,7 @@ pub(crate) use rows::OtherNames;
 pub(crate) use rows::{JobMatch, KeptFile};
 pub use rows::{LedgerOutcome, LedgerRow};
 pub(crate) use sealed::Renewed;
+pub(crate) use sealing::Due;
 pub(crate) use settled::FailedEntry;
 pub use slices::{SliceQueue, Taken};
 pub(crate) use verify::Verified;

@@ -9,8 +9,11 @@
 //! - The list names a key, durably, before the first value is sealed by it: a store that was sealed by a key that is away is refused whole, so
 //!   that nothing is taken for damaged or unknown.
 //! - Values in clear go on being read: from before, or where `encrypt = false`. [`Sealed::renew`] writes them anew.
+//! - Two locks, so that nobody waits for whom he keeps waiting: who reads, maybe in a snapshot that who writes waits for, needs the ring alone,
+//!   and nobody holds that for longer than it takes to copy an `Arc`.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,25 +33,37 @@ const SYNC_EVERY: u64 = 1000;
 pub(super) struct Seals {
     /// Public keys, one for each by which a value may be sealed.
     pub(super) keys: Vec<String>,
-    /// Values may lie there in clear from before.
-    pub(super) has_clear: bool,
     /// None are to be sealed any more.
     #[serde(default)]
     pub(super) has_ended: bool,
+    /// How all rows lie, but for those that did not open; none: it is not known of all.
+    #[serde(default)]
+    pub(super) rows: Option<Lie>,
+    /// Rows that did not open when they were to be written anew: one of the keys may be theirs.
+    #[serde(default)]
+    pub(super) unopened: u64,
 }
 
-#[derive(Default)]
-struct State {
-    ring: Option<Arc<KeyRing>>,
-    seals: bool,
+/// How a value lies there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Lie {
+    InClear,
+    /// By the key of this public one.
+    By(String),
 }
 
-type Shared = Arc<RwLock<State>>;
+/// Held for as long as it takes to copy the `Arc`, and never while anything else is asked for.
+type Ring = Arc<RwLock<Option<Arc<KeyRing>>>>;
 
 pub(super) struct Sealed {
     inner: Box<dyn Backend>,
-    /// Read while a batch is applied: once it is exchanged, nothing is written by what was before.
-    state: Shared,
+    ring: Ring,
+    seals: AtomicBool,
+    /// Read while a batch is applied: once `seals` or the ring is another, nothing is written by what was before.
+    applying: RwLock<()>,
+    /// Who changes the list of keys, one at a time, from reading it to going by it.
+    saying: Mutex<()>,
 }
 
 /// What writing values anew came to.
@@ -56,11 +71,26 @@ pub(super) struct Sealed {
 pub(crate) struct Renewed {
     pub(crate) values: u64,
     pub(crate) renewed: u64,
+    /// They stay as they lie there: by what key they are, or whether they are damaged, cannot be told.
+    pub(crate) unopened: u64,
+}
+
+/// What became of one value.
+enum Met {
+    AsItShouldBe,
+    Renewed,
+    Unopened,
 }
 
 impl Sealed {
     pub(super) fn new(inner: Box<dyn Backend>) -> Self {
-        Self { inner, state: Shared::default() }
+        let (ring, seals) = (Ring::default(), AtomicBool::default());
+        Self { inner, ring, seals, applying: RwLock::default(), saying: Mutex::default() }
+    }
+
+    /// For who changes the list of keys.
+    pub(super) fn hold_list(&self) -> MutexGuard<'_, ()> {
+        self.saying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is said of its keys.
@@ -83,17 +113,26 @@ impl Sealed {
         self.inner.sync()
     }
 
-    /// Reads by these keys from now on, and seals by the first of them or not.
+    /// Reads by these keys from now on, and seals by the first of them or not. They open all that is there: who is applying something yet is
+    /// waited for with nothing held that anybody reads by.
     pub(super) fn go_by(&self, ring: Arc<KeyRing>, seals: bool) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State { ring: Some(ring), seals };
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some(ring);
+        let _nothing_is_applied = self.applying.write().unwrap_or_else(PoisonError::into_inner);
+        self.seals.store(seals, Ordering::Release);
     }
 
     pub(super) fn ring(&self) -> Option<Arc<KeyRing>> {
-        read(&self.state).ring.clone()
+        ring_of(&self.ring)
     }
 
     pub(super) fn seals(&self) -> bool {
-        read(&self.state).seals
+        self.seals.load(Ordering::Acquire)
+    }
+
+    /// How a value lies that is written now.
+    pub(super) fn lie(&self) -> Lie {
+        let ring = self.ring().filter(|_| self.seals());
+        ring.map_or(Lie::InClear, |ring| Lie::By(ring.recipient().to_owned()))
     }
 
     /// Has every value as it would be written now. False from `goes_on` ends it.
@@ -106,10 +145,14 @@ impl Sealed {
         for row in self.inner.scan(everything) {
             let (key, value) = row?;
             done.values += 1;
-            if self.renew_one(key, value)? {
-                done.renewed += 1;
-                if done.renewed.is_multiple_of(SYNC_EVERY) {
-                    self.inner.sync()?;
+            match self.renew_one(key, value)? {
+                Met::AsItShouldBe => {}
+                Met::Unopened => done.unopened += 1,
+                Met::Renewed => {
+                    done.renewed += 1;
+                    if done.renewed.is_multiple_of(SYNC_EVERY) {
+                        self.inner.sync()?;
+                    }
                 }
             }
             if done.values.is_multiple_of(SYNC_EVERY) && !goes_on(done) {
@@ -120,27 +163,39 @@ impl Sealed {
         Ok(Some(done))
     }
 
-    /// Whether it was another one. A value that is changed meanwhile is written as it should be by who changes it.
-    fn renew_one(&self, key: Key, value: Value) -> Result<bool, StoreError> {
-        let state = read(&self.state);
-        let Some(ring) = state.ring.as_deref() else { return Ok(false) };
-        let is_right = if state.seals { ring.is_by_first(&value) } else { !at_rest::is_sealed(&value) };
+    /// A value that is changed meanwhile is written as it should be by who changes it.
+    fn renew_one(&self, key: Key, value: Value) -> Result<Met, StoreError> {
+        let _seals_stays = self.applying();
+        let Some(ring) = self.ring() else { return Ok(Met::AsItShouldBe) };
+        let is_right = if self.seals() { ring.is_by_first(&value) } else { !at_rest::is_sealed(&value) };
         if is_right || is_left_clear(&key, &value) {
-            return Ok(false);
+            return Ok(Met::AsItShouldBe);
         }
-        let clear = opened(&state, &key, value.clone())?;
+        let clear = match opened(Some(&ring), &key, value.clone()) {
+            Ok(clear) => clear,
+            Err(error) => {
+                tracing::debug!(%error, "a value is passed over: it does not open");
+                return Ok(Met::Unopened);
+            }
+        };
         let mut batch = Batch { expected: vec![(key.clone(), Some(value))], ..Batch::default() };
         batch.rows.insert(key, Some(clear));
-        seal(&state, &mut batch)?;
-        Ok(self.inner.apply(batch)? == Applied::Done)
+        if self.seals() {
+            seal(&ring, &mut batch)?;
+        }
+        Ok(if self.inner.apply(batch)? == Applied::Done { Met::Renewed } else { Met::AsItShouldBe })
+    }
+
+    fn applying(&self) -> RwLockReadGuard<'_, ()> {
+        self.applying.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says of what a batch expects how it lies there. False: something is not as it expects.
-    fn expect_as_stored(&self, state: &State, batch: &mut Batch) -> Result<bool, StoreError> {
+    fn expect_as_stored(&self, ring: &KeyRing, batch: &mut Batch) -> Result<bool, StoreError> {
         let now = self.inner.snapshot();
         for (key, expected) in &mut batch.expected {
             let stored = now.get(key)?;
-            let clear = stored.clone().map(|stored| opened(state, key, stored)).transpose()?;
+            let clear = stored.clone().map(|stored| opened(Some(ring), key, stored)).transpose()?;
             if clear != *expected {
                 return Ok(false);
             }
@@ -150,8 +205,8 @@ impl Sealed {
     }
 }
 
-fn read(state: &Shared) -> RwLockReadGuard<'_, State> {
-    state.read().unwrap_or_else(PoisonError::into_inner)
+fn ring_of(ring: &Ring) -> Option<Arc<KeyRing>> {
+    ring.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// What opens the store must be read before there is a key, and what is empty says nothing.
@@ -159,8 +214,7 @@ fn is_left_clear(key: &[u8], value: &[u8]) -> bool {
     key == keys::FORMAT || key == keys::SEALS || value.len() <= EMPTY_BYTES
 }
 
-fn seal(state: &State, batch: &mut Batch) -> Result<(), StoreError> {
-    let Some(ring) = state.ring.as_deref().filter(|_| state.seals) else { return Ok(()) };
+fn seal(ring: &KeyRing, batch: &mut Batch) -> Result<(), StoreError> {
     for (key, value) in &mut batch.rows {
         if let Some(value) = value.as_mut().filter(|value| !is_left_clear(key, value)) {
             let sealed = ring.seal(key, value);
@@ -170,12 +224,17 @@ fn seal(state: &State, batch: &mut Batch) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn opened(state: &State, key: &[u8], value: Value) -> Result<Value, StoreError> {
+/// By the ring that is asked for where the value is sealed.
+fn opened_by(ring: &Ring, key: &[u8], value: Value) -> Result<Value, StoreError> {
+    if at_rest::is_sealed(&value) { opened(ring_of(ring).as_deref(), key, value) } else { Ok(value) }
+}
+
+fn opened(ring: Option<&KeyRing>, key: &[u8], value: Value) -> Result<Value, StoreError> {
     if !at_rest::is_sealed(&value) {
         return Ok(value);
     }
     let from = "this process".to_owned();
-    let ring = state.ring.as_deref().ok_or(Unopened::NoKey { from });
+    let ring = ring.ok_or(Unopened::NoKey { from });
     let clear = ring.and_then(|ring| ring.open(key, &value));
     clear.map(Value::from).map_err(|error| StoreError::corrupt(keys::name_of(key), error.to_string()))
 }
@@ -186,18 +245,18 @@ fn unsealed(error: &Unopened) -> StoreError {
 
 impl Backend for Sealed {
     fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
-        self.inner.get(key)?.map(|value| opened(&read(&self.state), key, value)).transpose()
+        self.inner.get(key)?.map(|value| opened_by(&self.ring, key, value)).transpose()
     }
 
     fn snapshot(&self) -> Box<dyn Snapshot + '_> {
-        Box::new(OpenedSnapshot { inner: self.inner.snapshot(), state: &self.state })
+        Box::new(OpenedSnapshot { inner: self.inner.snapshot(), ring: &self.ring })
     }
 
     fn scan(&self, range: KeyRange) -> Rows {
-        let state = Arc::clone(&self.state);
+        let ring = Arc::clone(&self.ring);
         Box::new(self.inner.scan(range).map(move |row| {
             let (key, value) = row?;
-            let value = opened(&read(&state), &key, value)?;
+            let value = opened_by(&ring, &key, value)?;
             Ok((key, value))
         }))
     }
@@ -207,15 +266,17 @@ impl Backend for Sealed {
     }
 
     fn apply(&self, mut batch: Batch) -> Result<Applied, StoreError> {
-        let state = read(&self.state);
-        if state.ring.is_some() {
+        let _seals_stays = self.applying();
+        if let Some(ring) = self.ring() {
             // Where nothing was applied since, nobody looks at what is expected; if something is right now, it is not met and all is made again.
             let applied = self.inner.applied_count();
             let is_as_of_now = applied.is_some() && applied == batch.as_of;
-            if !is_as_of_now && !self.expect_as_stored(&state, &mut batch)? {
+            if !is_as_of_now && !self.expect_as_stored(&ring, &mut batch)? {
                 return Ok(Applied::Outdated);
             }
-            seal(&state, &mut batch)?;
+            if self.seals() {
+                seal(&ring, &mut batch)?;
+            }
         }
         self.inner.apply(batch)
     }
@@ -239,12 +300,26 @@ impl Backend for Sealed {
 
 struct OpenedSnapshot<'a> {
     inner: Box<dyn Snapshot + 'a>,
-    state: &'a Shared,
+    ring: &'a Ring,
 }
 
 impl Snapshot for OpenedSnapshot<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
-        self.inner.get(key)?.map(|value| opened(&read(self.state), key, value)).transpose()
+        self.inner.get(key)?.map(|value| opened_by(self.ring, key, value)).transpose()
+    }
+}
+
+#[cfg(test)]
+impl Sealed {
+    /// How a value lies there.
+    pub(super) fn stored(&self, key: &[u8]) -> Value {
+        self.inner.get(key).expect("reads").expect("is there")
+    }
+
+    /// Puts one there as it is.
+    pub(super) fn store_as_it_is(&self, key: &[u8], value: Value) {
+        let rows = [(key.to_vec(), Some(value))].into();
+        assert_eq!(self.inner.apply(Batch { rows, ..Batch::default() }).expect("applies"), Applied::Done);
     }
 }
 

@@ -88,7 +88,7 @@ fn values_in_clear_and_by_an_earlier_key_are_read_until_they_are_written_anew() 
     let both = |rows: &Sealed| [get(rows, b"jclear"), get(rows, b"jold")];
     assert_eq!(both(&rows), [b"\x01one", b"\x01two"]);
     let done = rows.renew(&mut |_| true).expect("is written").expect("to its end");
-    assert_eq!(done, Renewed { values: 3, renewed: 2 }, "what is empty says nothing");
+    assert_eq!(done, Renewed { values: 3, renewed: 2, unopened: 0 }, "what is empty says nothing");
     rows.go_by(Arc::new(new.first_alone()), true);
     assert_eq!(both(&rows), [b"\x01one", b"\x01two"]);
     let again = rows.renew(&mut |_| true).expect("is written").expect("to its end");
@@ -108,4 +108,59 @@ fn writing_anew_that_was_ended_or_broke_off_loses_nothing_and_begins_again() {
     assert!(rows.scan((Unbounded, Unbounded)).all(|row| row.expect("reads").1 == b"\x01clear"[..]));
     let done = rows.renew(&mut |_| true).expect("is written").expect("to its end");
     assert_eq!((done.values, done.renewed), (3000, 2000));
+}
+
+#[test]
+fn a_value_that_does_not_open_is_passed_over_and_counted() {
+    let rows = sealed(&Arc::new(KeyRing::random(1)));
+    put(&rows, b"jmoved", b"\x01from here");
+    put(&*rows.inner, b"jto", &get(&*rows.inner, b"jmoved"));
+    put(&rows, b"jz", b"\x01behind it");
+    rows.go_by(Arc::new(KeyRing::random(1)), true);
+    put(&*rows.inner, b"jzz", b"\x01in clear");
+    let done = rows.renew(&mut |_| true).expect("is written").expect("to its end");
+    assert_eq!(done, Renewed { values: 4, renewed: 1, unopened: 3 });
+    assert!(at_rest::is_sealed(&get(&*rows.inner, b"jzz")), "those behind it are written");
+}
+
+/// Goal: a store whose encryption begins by a reload goes on, whoever reads and writes it meanwhile. The one who writes waits for a reader's
+/// snapshot; the reader must not wait for him in turn.
+#[test]
+fn encryption_begins_while_one_reads_a_snapshot_and_another_one_waits_to_write() {
+    use std::sync::mpsc;
+    use std::time::Duration;
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = crate::store::sled::Sled::open(folder.path()).expect("opens");
+    let old = Arc::new(KeyRing::random(2));
+    let new = Arc::new(old.with_first(1));
+    let second = new.recipient().to_owned();
+    let rows = Arc::new(Sealed::new(Box::new(inner)));
+    rows.go_by(old, true);
+    put(&*rows, b"jrow", b"\x01read");
+    let (done, is_done) = mpsc::channel();
+    let threads = Arc::clone(&rows);
+    std::thread::spawn(move || {
+        let threads = &*threads;
+        let now = threads.snapshot();
+        std::thread::scope(|scope| {
+            let writes = scope.spawn(|| put(threads, b"jother", b"\x01written"));
+            let begins = scope.spawn(move || {
+                // He who writes is at it: he holds what `go_by` waits for.
+                while threads.applying.try_write().is_ok() {
+                    std::thread::yield_now();
+                }
+                threads.go_by(new, true);
+            });
+            // The ring is another one, though one writes and one reads.
+            while threads.ring().is_none_or(|ring| ring.recipient() != second) {
+                std::thread::yield_now();
+            }
+            assert_eq!(now.get(b"jrow").expect("reads").as_deref(), Some(&b"\x01read"[..]));
+            assert!(!writes.is_finished() && !begins.is_finished());
+            drop(now);
+        });
+        done.send(()).expect("somebody waits");
+    });
+    is_done.recv_timeout(Duration::from_secs(30)).expect("nobody waits for ever");
+    assert_eq!(get(&*rows, b"jother"), b"\x01written");
 }

@@ -1,11 +1,13 @@
 //! Encryption at rest, from the store's side: its keys when it is opened, when somebody asks for it later, and when they are exchanged.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Store;
 use super::error::StoreError;
-use super::sealed::{Renewed, Sealed, Seals};
+use super::sealed::{Lie, Renewed, Sealed, Seals};
 use crate::at_rest::{self, KeyRing};
 use crate::model::at_rest::{AtRest, Encrypt};
 use crate::model::fault::Fault as _;
@@ -18,6 +20,7 @@ pub(super) fn begin(
     data_dir: &Path,
     is_new: bool,
 ) -> Result<(), StoreError> {
+    let _nobody_else = rows.hold_list();
     let said = rows.said()?;
     let known = said.clone().unwrap_or_default();
     if known.keys.is_empty() && at_rest.encrypt != Encrypt::Yes {
@@ -42,11 +45,17 @@ pub(super) fn begin(
         Encrypt::AsItIs => !known.has_ended,
     };
     let mut now = known.clone();
-    if seals && !now.keys.iter().any(|key| key == ring.recipient()) {
+    // Where nothing is sealed any more, jobs that began before may have outputs to write.
+    if !now.keys.iter().any(|key| key == ring.recipient()) {
         now.keys.push(ring.recipient().to_owned());
     }
-    now.has_clear |= said.is_none() && !is_new || known.has_ended;
     now.has_ended = !seals;
+    let lie = if seals { Lie::By(ring.recipient().to_owned()) } else { Lie::InClear };
+    if said.is_none() && is_new {
+        now.rows = Some(lie);
+    } else if now.rows.as_ref() != Some(&lie) {
+        now.rows = None; // before the first is written otherwise
+    }
     if said.as_ref() != Some(&now) {
         super::put_format(rows, super::FORMAT_SEALED)?;
         rows.say(&now)?;
@@ -58,6 +67,17 @@ pub(super) fn begin(
 fn no_keys(error: at_rest::KeysError, known: &Seals) -> StoreError {
     let (hint, sealed_by) = (error.hint().unwrap_or_default(), known.keys.first().cloned());
     StoreError::Keys { hint, sealed_by, source: Box::new(error) }
+}
+
+/// What is not yet as it would be written now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Rows may be in clear, or by another key.
+    pub(crate) rows: bool,
+    /// So many did not open when they were met last.
+    pub(crate) unopened: u64,
+    /// There are keys on the list by which nothing is written any more.
+    pub(crate) keys: bool,
 }
 
 impl Store {
@@ -89,28 +109,67 @@ impl Store {
         self.keys().map(|ring| ring.recipient().to_owned())
     }
 
-    /// Whether values may be there that would be written otherwise now: in clear, or by another key.
-    pub(crate) fn is_to_be_renewed(&self) -> Result<bool, StoreError> {
-        let Some(ring) = self.keys() else { return Ok(false) };
-        let said = self.inner.rows.said()?.unwrap_or_default();
-        let others = said.keys.iter().any(|key| key != ring.recipient());
-        Ok(if self.inner.rows.seals() { said.has_clear || others } else { !said.keys.is_empty() })
+    /// What is to be done so that all lies as it would be written now; none: nothing.
+    pub(crate) fn due(&self) -> Result<Option<Due>, StoreError> {
+        let rows = &self.inner.rows;
+        if rows.ring().is_none() {
+            return Ok(None);
+        }
+        let said = rows.said()?.unwrap_or_default();
+        let lie = rows.lie();
+        let due = Due {
+            rows: said.rows.as_ref() != Some(&lie) && !said.keys.is_empty(),
+            unopened: said.unopened,
+            keys: said.keys.into_iter().any(|key| Lie::By(key) != lie),
+        };
+        Ok(Some(due).filter(|due| *due != Due::default()))
     }
 
-    /// Has every value as it would be written now; none: `goes_on` said to end it. Keys that files still need (`needed`) stay in the list.
+    /// Has every value as it would be written now, and says so durably; none: `goes_on` said to end it.
     pub(crate) fn renew(
         &self,
-        needed: impl FnOnce() -> Result<Vec<String>, StoreError>,
         goes_on: &mut dyn FnMut(Renewed) -> bool,
     ) -> Result<Option<Renewed>, StoreError> {
         let rows = &self.inner.rows;
+        let lie = rows.lie();
         let Some(done) = rows.renew(goes_on)? else { return Ok(None) };
-        let Some(ring) = self.keys() else { return Ok(Some(done)) };
-        let mut keys: Vec<String> = needed()?.into_iter().filter(|key| key != ring.recipient()).collect();
-        if rows.seals() {
-            keys.insert(0, ring.recipient().to_owned());
+        let _nobody_else = rows.hold_list();
+        if rows.lie() != lie {
+            return Ok(None); // it is to be begun again
         }
-        rows.say(&Seals { keys, has_clear: false, has_ended: !rows.seals() })?;
+        let said = rows.said()?.unwrap_or_default();
+        rows.say(&Seals { rows: Some(lie), unopened: done.unopened, ..said })?;
         Ok(Some(done))
+    }
+
+    /// Takes keys off the list that neither rows nor files (`needed`) are by. All stay where a row may be by any of them.
+    pub(crate) fn release_keys(&self, needed: &[&str]) -> Result<(), StoreError> {
+        let rows = &self.inner.rows;
+        let _nobody_else = rows.hold_list();
+        let (said, lie) = (rows.said()?.unwrap_or_default(), rows.lie());
+        if said.rows.as_ref() != Some(&lie) || said.unopened > 0 {
+            return Ok(());
+        }
+        let stays = |key: &String| Lie::By(key.clone()) == lie || needed.contains(&key.as_str());
+        let keys: Vec<String> = said.keys.iter().filter(|key| stays(key)).cloned().collect();
+        if keys != said.keys {
+            rows.say(&Seals { keys, ..said })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a job that goes on yet writes outputs that are encrypted as the data folder is, whatever is said now: it keeps its rule.
+    pub(crate) fn has_sealed_outputs_to_write(&self) -> Result<bool, StoreError> {
+        let mut rules = BTreeMap::new();
+        for job in self.unfinished_jobs()? {
+            if let Entry::Vacant(unknown) = rules.entry(job.rule_hash) {
+                let rule = self.rule(unknown.key())?;
+                let is_sealed = rule.is_some_and(|rule| rule.outputs.values().any(|output| output.is_sealed));
+                if *unknown.insert(is_sealed) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }

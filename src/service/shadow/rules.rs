@@ -4,7 +4,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::config;
 use crate::model::at_rest::Encrypt;
-use crate::model::rule::{Mode, OnSuccess, Publish, Rule, Sequence, Service, Settings, SourceEnd, StandsFor};
+use crate::model::rule::{
+    Mode, OUTPUTS_ASIDE_FOLDER, OnSuccess, Publish, Rule, Sequence, Service, Settings, SourceEnd, StandsFor,
+};
 use crate::model::template;
 
 /// Behind the name of what the data folder encrypts.
@@ -29,7 +31,7 @@ pub(super) fn rules_aside(rules: &[Rule], service: &Service) -> Vec<Rule> {
 
 /// Where the outputs of a job go for the moment.
 pub(super) fn outputs_dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("out")
+    data_dir.join(OUTPUTS_ASIDE_FOLDER)
 }
 
 /// Each job has a folder of its own for its outputs, so that no name is ever taken; what lies in the rule's own folders is not looked at.

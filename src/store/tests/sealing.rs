@@ -128,9 +128,14 @@ fn keys_are_exchanged_and_an_old_one_is_needed_until_all_is_written_anew() {
     reads(&Store::open_with(&data, &both).expect("opens"));
     Store::open_with(&data, &file("new", &[&two])).err().expect("the old one is needed");
     let store = Store::open_with(&data, &both).expect("opens");
-    assert!(store.is_to_be_renewed().expect("tells"));
-    store.renew(|| Ok(Vec::new()), &mut |_| true).expect("is written").expect("to its end");
-    assert!(!store.is_to_be_renewed().expect("tells"));
+    let due = |store: &Store| store.due().expect("tells");
+    assert_eq!(due(&store), Some(Due { rows: true, keys: true, unopened: 0 }));
+    store.release_keys(&[]).expect("are looked at");
+    assert!(due(&store).is_some_and(|due| due.keys), "rows may be by it");
+    store.renew(&mut |_| true).expect("is written").expect("to its end");
+    assert_eq!(due(&store), Some(Due { rows: false, keys: true, unopened: 0 }));
+    store.release_keys(&[]).expect("are released");
+    assert_eq!(due(&store), None);
     drop(store);
     let store = Store::open_with(&data, &file("new", &[&two])).expect("the old one is not needed");
     reads(&store);
@@ -147,18 +152,52 @@ fn a_store_in_clear_is_encrypted_while_it_is_used_and_can_be_clear_again() {
     let keys = key_file(folder.path(), "key", &[&one]);
     let store = Store::open_with(&data, &AtRest::default()).expect("opens");
     write(&store);
-    assert!(!store.is_to_be_renewed().expect("tells"));
+    assert_eq!(store.due().expect("tells"), None);
     store.encrypt_by(&asked(Encrypt::Yes, &keys)).expect("begins");
     reads(&store);
-    assert!(store.is_encrypted() && store.is_to_be_renewed().expect("tells"));
-    let done = store.renew(|| Ok(Vec::new()), &mut |_| true).expect("is written").expect("to its end");
+    assert!(store.is_encrypted() && store.due().expect("tells").is_some());
+    let done = store.renew(&mut |_| true).expect("is written").expect("to its end");
     assert!(done.renewed > 0);
     reads(&store);
     drop(store);
     assert!(Store::open_with(&data, &asked(Encrypt::AsItIs, &keys)).expect("opens").is_encrypted());
     let store = Store::open_with(&data, &asked(Encrypt::No, &keys)).expect("opens");
-    assert!(!store.is_encrypted() && store.is_to_be_renewed().expect("tells"));
-    store.renew(|| Ok(Vec::new()), &mut |_| true).expect("is written").expect("to its end");
+    assert!(!store.is_encrypted() && store.due().expect("tells").is_some());
+    store.renew(&mut |_| true).expect("is written").expect("to its end");
+    store.release_keys(&[]).expect("are released");
     drop(store);
     reads(&Store::open(&data).expect("needs no key"));
+}
+
+/// Goal: whoever goes back and forth between keys has all rows looked at each time; a value that does not open keeps all keys on the list.
+#[test]
+fn rows_are_through_for_one_key_and_a_value_that_does_not_open_keeps_all_keys() {
+    let folder = folder();
+    let [one, two] = keys(folder.path());
+    let data = folder.path().join("data");
+    let open = |name: &str, keys: &[&str]| {
+        Store::open_with(&data, &asked(Encrypt::Yes, &key_file(folder.path(), name, keys))).expect("opens")
+    };
+    let due = |store: &Store| store.due().expect("tells");
+    write(&open("by one", &[&one]));
+    let store = open("two first", &[&two, &one]);
+    assert!(due(&store).is_some_and(|due| due.rows));
+    drop(store);
+    let store = open("one first", &[&one, &two]);
+    assert!(due(&store).is_some_and(|due| due.rows), "some may be by the second one");
+    store.renew(&mut |_| true).expect("is written").expect("to its end");
+    drop(store);
+    assert!(!due(&open("one first", &[&one, &two])).expect("a key is left").rows, "that is durable");
+    let store = open("two first", &[&two, &one]);
+    let moved = store.inner.rows.stored(&keys::of_job(keys::JOB, id(1)));
+    store.inner.rows.store_as_it_is(&keys::of_job(keys::JOB, id(2)), moved);
+    let done = store.renew(&mut |_| true).expect("is written").expect("to its end");
+    assert_eq!(done.unopened, 1);
+    store.release_keys(&[]).expect("nothing is released");
+    drop(store);
+    let store = open("two first", &[&two, &one]);
+    assert_eq!(due(&store), Some(Due { rows: false, keys: true, unopened: 1 }));
+    drop(store);
+    let alone = asked(Encrypt::Yes, &key_file(folder.path(), "two alone", &[&two]));
+    Store::open_with(&data, &alone).err().expect("the other one is needed");
 }
