@@ -345,10 +345,150 @@ fn a_process_with_keys_leaves_no_core_dump() {
     let world = world("");
     let mut service = start(&world);
     service.wait_until_it_watches();
+    assert_leaves_no_core_dump(&service);
+    service.stop();
+}
+
+/// With 1 the kernel starts no program for a dump (with 0 it would), and writes no file that is so short.
+#[cfg(target_os = "linux")]
+fn assert_leaves_no_core_dump(service: &Service) {
     let limits = fs::read_to_string(format!("/proc/{}/limits", service.id())).expect("is there");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("is told");
-    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
-    let owner = fs::metadata(format!("/proc/{}/environ", service.id())).expect("is there");
-    assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 0, "it is for root alone");
+    let words: Vec<_> = core.split_whitespace().collect();
+    assert_eq!(words[4..6], ["1", "1"], "{core}");
+}
+
+/// Which call a thread is in tells what hangs, and what a process has open tells a service whose data folder was changed.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_service_with_keys_is_still_seen_by_its_own_user() {
+    let is_root = std::process::Command::new("id").arg("-u").output().expect("id runs").stdout == b"0\n";
+    if !is_root {
+        eprintln!("skipped: a service of another user needs root");
+        return;
+    }
+    let world = world("");
+    world.sh("mkdir -p in data out archive; chown -R 2001 .; chmod 755 .; chmod 644 landfall.toml");
+    let mut service = world.start_as(2001);
+    service.wait_until_it_watches();
+    assert!(world.has("data/at_rest.key"), "it has keys");
+    assert_leaves_no_core_dump(&service);
+    let read = format!("cat /proc/{0}/task/*/syscall && ls -l /proc/{0}/fd", service.id());
+    let seen = world.sh(&format!("setpriv --reuid=2001 --regid=2001 --clear-groups sh -c '{read}'"));
+    assert!(seen.contains("0x") && seen.contains("landfall.log"), "{seen}");
     service.stop();
+}
+
+/// Kept outputs: those that are encrypted, and others.
+fn kept_outputs(world: &World) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (mut encrypted, mut others) = (Vec::new(), Vec::new());
+    look(&world.path("data"), &mut |path, bytes| {
+        if bytes.starts_with(b"age-encryption.org/") {
+            encrypted.push(path.to_owned());
+        } else if path.extension().is_some_and(|it| it == "zst") || bytes.starts_with(b"\x28\xb5\x2f\xfd") {
+            others.push(path.to_owned());
+        }
+    });
+    (encrypted, others)
+}
+
+const KEEPS: &str = r#"
+    records = { format = "csv" }
+    output = { main = { keep_output = "store" } }
+"#;
+
+fn wait_for_completed(service: &mut Service, world: &World, jobs: usize) {
+    service.wait_until("all are completed", || {
+        let completed = world.jobs().iter().filter(|job| job["state"] == "completed").count();
+        (completed == jobs).then_some(())
+    });
+}
+
+/// The rule by which the store came to be encrypted is gone; what another one keeps is encrypted like all else.
+#[test]
+fn what_is_kept_is_encrypted_as_the_store_is_also_when_no_rule_asks_for_it_any_more() {
+    let world = world("");
+    let mut service = start(&world);
+    service.wait_until_it_watches();
+    configure(&world, "", KEEPS);
+    world.landfall(&["reload"]).done();
+    world.move_in("in/first.csv", "id,text\n1,first-s3cr3t\n");
+    wait_for_completed(&mut service, &world, 1);
+    service.stop();
+    let mut service = start(&world);
+    world.move_in("in/second.csv", "id,text\n1,second-s3cr3t\n");
+    wait_for_completed(&mut service, &world, 2);
+    service.stop();
+    world.write("in/third.csv", "id,text\n1,third-s3cr3t\n");
+    world.landfall(&["ingest", "--rule", "payments", "in/third.csv"]).done();
+    let (encrypted, others) = kept_outputs(&world);
+    assert_eq!((encrypted.len(), others), (3, Vec::new()), "after a reload, after a start, and by hand");
+    for job in world.jobs() {
+        let printed = world.landfall(&["output", job["id"].as_str().expect("an id is text")]).done().stdout;
+        assert!(printed.contains("-s3cr3t"), "{printed}");
+    }
+}
+
+/// What the shadow rules' engine writes of a file, as soon as that is much.
+fn written_aside(service: &mut Service, world: &World) -> Vec<u8> {
+    service.wait_until("a shadow writes", || {
+        let mut written = Vec::new();
+        look(&world.path("data/shadow/out"), &mut |_, bytes| written.extend_from_slice(bytes));
+        (written.len() > 64 << 10).then_some(written)
+    })
+}
+
+/// What a shadow rule would publish, likewise: from the reload on that turns it on.
+#[test]
+fn what_shadow_rules_write_is_encrypted_from_the_reload_on_that_asks_for_it() {
+    let rule = "mode = \"shadow\"\nrecords = { format = \"csv\" }";
+    let world = world("");
+    configure(&world, "", rule);
+    let mut text = String::from("id,text\n");
+    for number in 0..60_000 {
+        writeln!(text, "{number},{MARK}{}", "of a file that takes a while ".repeat(8))
+            .expect("memory takes all");
+    }
+    let has_mark = |written: &[u8]| memchr::memmem::find(written, MARK.as_bytes()).is_some();
+    let mut service = start(&world);
+    service.wait_until_it_watches();
+    world.move_in("in/first.csv", &text);
+    assert!(has_mark(&written_aside(&mut service, &world)), "what is in clear is found");
+    service.wait_until("it is read", || {
+        let told = world.landfall(&["shadow", "payments", "--json"]).stdout;
+        let told: serde_json::Value = serde_json::from_str(&told).ok()?;
+        let out = fs::read_dir(world.path("data/shadow/out")).ok()?;
+        (told["sum"]["files"] == 1 && told["sum"]["unfinished"] == 0 && out.count() == 0).then_some(())
+    });
+    configure(&world, "at_rest = { encrypt = true }", rule);
+    world.landfall(&["reload"]).done();
+    world.move_in("in/second.csv", &text);
+    let written = written_aside(&mut service, &world);
+    assert!(!has_mark(&written) && written.starts_with(b"age-encryption.org/"));
+    service.kill();
+}
+
+/// A rule that decrypts `.enc` files is one that decrypts.
+#[test]
+fn each_way_to_decrypt_turns_it_on() {
+    for decode in [
+        "identities = [\"identity.txt\"]",
+        "passphrase_file = \"identity.txt\"",
+        "require = [\"encrypted\"]",
+        "layers = [\"age\"]\nidentities = [\"identity.txt\"]",
+        "layers = [\"enc\"]\nsymmetric_encryption = { keys = [{ version = 1, key_file = \"identity.txt\" }] }",
+        "symmetric_encryption = { keys = [{ version = 1, key_file = \"identity.txt\" }] }",
+    ] {
+        let decode: String = decode.lines().map(|line| format!("decode.{line}\n")).collect();
+        let world = world_under("", &format!("records = {{ format = \"csv\" }}\n{decode}"));
+        world.landfall(&["check"]).says(&["at_rest.key", "whoever takes the whole data folder has both"]);
+    }
+}
+
+#[test]
+fn a_credential_has_the_name_of_a_file_and_not_of_a_folder() {
+    for name in ["..", ".", "...", "a/b", ".hidden"] {
+        let world = world(&format!("at_rest = {{ key_credential = \"{name}\" }}"));
+        world.landfall(&["check"]).ends_with(2).says(&["cannot be a credential's name"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! `service.at_rest.key_command`: a program that prints the keys, as a vault's client does.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -12,12 +12,14 @@ use crate::model::os_text::said;
 use crate::pipeline;
 
 /// More is no text of keys.
-pub(super) const KEYS_BYTES_MAX: u64 = 64 << 10;
-const TIMEOUT: Duration = Duration::from_secs(30);
+const KEYS_BYTES_MAX: usize = 64 << 10;
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Of what it complains, so much is told.
 const COMPLAINT_BYTES_MAX: usize = 500;
 /// What it started may keep its pipes open.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
+
+type Secret = Zeroizing<Vec<u8>>;
 
 /// What it prints. An error says why it is none, and never what it printed. It has the service's environment: what a vault's client needs is
 /// there.
@@ -51,9 +53,11 @@ pub(super) fn run(command: &[String], folder: &Path) -> Result<Zeroizing<String>
         return Err(format!("{program} closed its output, did not end, and was killed"));
     };
     if !status.success() {
-        let complaint = complaint.recv_timeout(REST_TIMEOUT).unwrap_or_default();
+        // What cannot be read of it is not told: the status is.
+        let complaint = complaint.recv_timeout(REST_TIMEOUT).ok().and_then(Result::ok).unwrap_or_default();
         return Err(format!("{program} ended ({status}){}", told(&complaint)));
     }
+    let printed = printed.map_err(|error| format!("what {program} prints cannot be taken: {error}"))?;
     match std::str::from_utf8(&printed) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(_) => Err(format!("{program} prints no text")),
@@ -61,17 +65,26 @@ pub(super) fn run(command: &[String], folder: &Path) -> Result<Zeroizing<String>
 }
 
 /// On a thread, so that neither pipe can block the program.
-fn read(mut pipe: impl Read + Send + 'static) -> std::io::Result<Receiver<Zeroizing<Vec<u8>>>> {
+fn read(mut pipe: impl Read + Send + 'static) -> io::Result<Receiver<io::Result<Secret>>> {
     let (give, taken) = sync_channel(1);
     std::thread::Builder::new().name("key-command".into()).spawn(move || {
-        // Never grown: no copy is left behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(KEYS_BYTES_MAX as usize));
-        if pipe.by_ref().take(KEYS_BYTES_MAX).read_to_end(&mut bytes).is_ok() {
-            std::io::copy(&mut pipe, &mut std::io::sink()).ok(); // it is not to be stopped by a full pipe
-        }
+        let bytes = bytes_of(&mut pipe);
+        let mut rest = Zeroizing::new([0; 4096]);
+        // It is not to be stopped by a full pipe.
+        while bytes.is_err() && pipe.read(&mut *rest).is_ok_and(|length| length > 0) {}
         give.send(bytes).ok(); // nobody waits any more
     })?;
     Ok(taken)
+}
+
+/// All of it, in a buffer that is wiped and never grown: no copy is left behind.
+pub(super) fn bytes_of(from: impl Read) -> io::Result<Secret> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(KEYS_BYTES_MAX + 1));
+    from.take(KEYS_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > KEYS_BYTES_MAX {
+        return Err(io::Error::other(format!("more than {} KiB are no keys", KEYS_BYTES_MAX >> 10)));
+    }
+    Ok(bytes)
 }
 
 fn wait(child: &mut std::process::Child) -> Option<std::process::ExitStatus> {

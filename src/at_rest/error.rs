@@ -38,7 +38,10 @@ impl Fault for KeysError {
                 "put the file back, or let the service's user read it; nothing was changed, and nothing is lost while it is away".to_owned()
             }
             Self::Open { path, .. } => {
-                format!("`chmod 600 {}`: it is for the service's user alone (its group may read it)", escaped_path(path))
+                format!(
+                    "`chmod 600 {}`: it is for the service's user alone, who owns it, or root does (its group may read it)",
+                    escaped_path(path)
+                )
             }
             Self::Make { .. } => "check that the service's user may write into the data folder".to_owned(),
             Self::Empty { .. } | Self::NoIdentity { .. } => {

@@ -1,19 +1,23 @@
 //! Where keys come from: a file, a program, systemd's credentials, or the data folder.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use age::secrecy::ExposeSecret as _;
 use zeroize::Zeroizing;
 
-use super::command::{self, KEYS_BYTES_MAX};
+use super::command::{self, TIMEOUT};
 use super::{KeyRing, KeysError};
 use crate::durable_fs;
 use crate::model::at_rest::{KeysFrom, OWN_KEY_FILE};
 use crate::model::os_text::escaped_path;
 
+/// Of a file that we write; both keys have less than 80.
+const OWN_BYTES_MAX: usize = 256;
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// The keys, which must be there.
@@ -50,37 +54,66 @@ pub(crate) fn load_or_make(keys: &KeysFrom, data_dir: &Path) -> Result<KeyRing, 
 /// Durable before anything is sealed by it.
 fn make(path: &Path) -> Result<(), KeysError> {
     let identity = age::x25519::Identity::generate();
-    let public = identity.to_public();
+    let public = identity.to_public().to_string();
     let secret = identity.to_string();
-    let text = Zeroizing::new(format!("# public key: {public}\n{}\n", secret.expose_secret()));
+    // Never grown: no copy is left behind.
+    let mut text = Zeroizing::new(String::with_capacity(OWN_BYTES_MAX));
+    for part in ["# public key: ", &public, "\n", secret.expose_secret(), "\n"] {
+        text.push_str(part);
+    }
     durable_fs::write_secret(path, text.as_bytes())
         .map_err(|error| KeysError::Make { path: path.to_owned(), source: error.source })?;
-    tracing::info!(path = escaped_path(path), key = %public, "a key was made by which the store is encrypted: who has the whole data folder has it too");
+    tracing::info!(
+        path = escaped_path(path),
+        key = public,
+        "a key was made by which the store is encrypted: who has the whole data folder has it too"
+    );
     Ok(())
 }
 
 fn read(path: &Path, is_checked: bool) -> Result<KeyRing, KeysError> {
-    let failed = |source| KeysError::Read { path: path.to_owned(), source };
-    let file = durable_fs::open_named(path).map_err(failed)?;
-    if is_checked {
-        check_mode(path, &file)?;
-    }
-    let mut text = Zeroizing::new(String::with_capacity(4 << 10));
-    file.take(KEYS_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > KEYS_BYTES_MAX {
-        return Err(failed(io::Error::other("it is too long for a file of keys")));
-    }
+    let text = read_within(TIMEOUT, path, is_checked)?;
     parse(&text, format!("the key file {}", escaped_path(path)))
 }
 
+/// On a thread, which is left behind where the file's mount hangs.
+fn read_within(timeout: Duration, path: &Path, is_checked: bool) -> Result<Zeroizing<String>, KeysError> {
+    let failed = |source| KeysError::Read { path: path.to_owned(), source };
+    let (give, taken) = sync_channel(1);
+    let reader = std::thread::Builder::new().name("key-file".into());
+    let named = path.to_owned();
+    // Nobody waits any more where it cannot be given.
+    let begun = reader.spawn(move || give.send(read_text(&named, is_checked)).unwrap_or_default());
+    begun.map_err(failed)?;
+    taken.recv_timeout(timeout).unwrap_or_else(|_| {
+        let message = format!("it does not answer within {timeout:?}: its mount may hang");
+        Err(failed(io::Error::new(io::ErrorKind::TimedOut, message)))
+    })
+}
+
+fn read_text(path: &Path, is_checked: bool) -> Result<Zeroizing<String>, KeysError> {
+    let failed = |source| KeysError::Read { path: path.to_owned(), source };
+    let file = durable_fs::open_named(path).map_err(failed)?;
+    if is_checked {
+        check_rights(path, &file)?;
+    }
+    let bytes = command::bytes_of(file).map_err(failed)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(failed(io::Error::other("it is no text"))),
+    }
+}
+
 #[cfg(unix)]
-fn check_mode(path: &Path, file: &File) -> Result<(), KeysError> {
-    use std::os::unix::fs::PermissionsExt as _;
+fn check_rights(path: &Path, file: &File) -> Result<(), KeysError> {
+    use std::os::unix::fs::MetadataExt as _;
     let found = file.metadata().map_err(|source| KeysError::Read { path: path.to_owned(), source })?;
-    let mode = found.permissions().mode() & 0o7777;
+    let (mode, us) = (found.mode() & 0o7777, rustix::process::geteuid().as_raw());
     // A shell's pipe (`/dev/fd/63`) is whose process it is.
     let by = match mode {
         _ if !found.is_file() => return Ok(()),
+        // Root may look at what a service has; and what root has, root alone changes.
+        _ if us != 0 && ![0, us].contains(&found.uid()) => "changed by its owner, who is another user",
         mode if mode & 0o007 != 0 => "read or changed by every user",
         mode if mode & 0o020 != 0 => "changed by its group",
         _ => return Ok(()),
@@ -90,7 +123,7 @@ fn check_mode(path: &Path, file: &File) -> Result<(), KeysError> {
 
 /// Who may read it there is in its list of rights, which is not looked at.
 #[cfg(not(unix))]
-fn check_mode(_: &Path, _: &File) -> Result<(), KeysError> {
+fn check_rights(_: &Path, _: &File) -> Result<(), KeysError> {
     Ok(())
 }
 
@@ -150,6 +183,34 @@ mod tests {
         assert_eq!(ring.recipient(), identity.to_public().to_string());
     }
 
+    /// Who reads a pipe to which nobody writes waits.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_key_file_that_does_not_answer_is_refused_in_time() {
+        use std::os::fd::AsRawFd as _;
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let path = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+        let error = read_within(Duration::from_millis(50), &path, true).expect_err("it waits");
+        let KeysError::Read { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.kind(), io::ErrorKind::TimedOut, "{source}");
+        drop(writer);
+        let text = read_within(TIMEOUT, &path, true).expect("it ends");
+        assert!(text.is_empty());
+    }
+
+    #[test]
+    fn a_key_file_that_is_too_long_or_no_text_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys");
+        for (bytes, word) in [(vec![b'#'; (64 << 10) + 1], "more than 64 KiB"), (vec![0xff], "no text")] {
+            durable_fs::write_secret(&path, &bytes).expect("writes");
+            let error = load(&KeysFrom::File(path.clone()), folder.path()).expect_err("holds no keys");
+            let KeysError::Read { source, .. } = error else { panic!("{error}") };
+            assert!(source.to_string().contains(word), "{source}");
+            std::fs::remove_file(&path).expect("removes");
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_command_prints_the_keys() {
@@ -166,6 +227,9 @@ mod tests {
             load(&keys("echo the vault is sealed >&2; exit 3"), folder.path()).expect_err("ends with 3");
         let said = error.to_string();
         assert!(said.contains("the vault is sealed") && said.contains('3'), "{said}");
+        let too_long = format!("{script}; head -c 65536 /dev/zero | tr '\\0' '#'");
+        let said = load(&keys(&too_long), folder.path()).expect_err("is too long").to_string();
+        assert!(said.contains("more than 64 KiB"), "{said}");
         let said = load(&keys(&format!("{script} >&2; exit 1")), folder.path())
             .expect_err("ends with 1")
             .to_string();

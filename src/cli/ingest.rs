@@ -57,7 +57,7 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) 
         Ok(file) => file,
         Err(problems) => return ask_who_goes_by_it(args, config, Path::new(""), problems),
     };
-    let settings = match config::load(&file, &registry) {
+    let mut settings = match config::load(&file, &registry) {
         Ok(settings) => settings,
         Err(problems) => return ask_who_goes_by_it(args, config, &file, problems),
     };
@@ -73,6 +73,7 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) 
     let all_done = match control::open_or_make(&settings)? {
         Reached::Service(service) => beside_service(args, &files, &watched, &service)?,
         Reached::Engine(engine) => {
+            config::go_by_store(&mut settings.rules, engine.store().is_encrypted());
             let running = engine.start(settings, registry, Purpose::Ingest)?;
             let ended = ingest(args, &files, &engine, running, &tell)?;
             if let Some(broken_off) = &ended.interrupted {

@@ -29,7 +29,9 @@ fn keys(table: &Section<'_>) -> KeysFrom {
     }
     let (file, command, credential) =
         (table.path("key_file"), key_command(table), table.text("key_credential"));
-    if let Some(name) = credential.filter(|name| !is_plain_name(&name.replace('.', "-"))) {
+    // `..` is another folder.
+    let is_name = |name: &str| is_plain_name(&name.replace('.', "-")) && !name.starts_with('.');
+    if let Some(name) = credential.filter(|name| !is_name(name)) {
         let hint = "write the name that `LoadCredentialEncrypted=` has in the unit".to_owned();
         table.problem("key_credential", format!("\"{name}\" cannot be a credential's name"), Some(hint));
     }
@@ -75,11 +77,25 @@ pub(super) fn settle(at_rest: &mut AtRest, rules: &mut [ReadRule], service: &Sec
     if at_rest.encrypt == Encrypt::AsItIs && rules.iter().any(|read| is_wanted_by(&read.rule)) {
         at_rest.encrypt = Encrypt::Yes;
     }
-    if at_rest.encrypt != Encrypt::Yes {
-        return;
+    if at_rest.encrypt == Encrypt::Yes {
+        for read in rules {
+            seal_outputs(&mut read.rule);
+        }
     }
-    for output in rules.iter_mut().flat_map(|read| read.rule.outputs.values_mut()) {
-        if output.is_in_store && !output.path.is_empty() {
+}
+
+/// Has outputs that lie in the data folder encrypted where the store is: it may be so by rules that are gone.
+pub(crate) fn go_by_store(rules: &mut [Rule], is_encrypted: bool) {
+    if is_encrypted {
+        for rule in rules {
+            seal_outputs(rule);
+        }
+    }
+}
+
+fn seal_outputs(rule: &mut Rule) {
+    for output in rule.outputs.values_mut() {
+        if output.is_in_store && !output.is_sealed && !output.path.is_empty() {
             output.path.push_str(".age");
             output.is_sealed = true;
         }
@@ -96,7 +112,8 @@ pub(crate) fn resolved(at_rest: &AtRest, rules: &[Rule]) -> AtRest {
 /// Whether a rule's records may not lie in clear in the data folder unless somebody says so.
 fn is_wanted_by(rule: &Rule) -> bool {
     let decode = &rule.decode;
-    let decrypts =
-        decode.require_encrypted || !decode.identities.is_empty() || decode.passphrase_file.is_some();
-    rule.encrypt_at_rest || decrypts || decode.layers.contains(&Layer::Age)
+    let has_keys = !decode.identities.is_empty() || !decode.symmetric_encryption.is_empty();
+    let decrypts = decode.require_encrypted || has_keys || decode.passphrase_file.is_some();
+    let is_encryption = |layer: &Layer| matches!(layer, Layer::Age | Layer::Enc);
+    rule.encrypt_at_rest || decrypts || decode.layers.iter().any(is_encryption)
 }

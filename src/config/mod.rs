@@ -60,7 +60,7 @@ mod reference_tests;
 #[cfg(all(test, unix))]
 mod tests;
 
-pub(crate) use at_rest::resolved;
+pub(crate) use at_rest::{go_by_store, resolved};
 pub(crate) use places::Places;
 pub use problem::{Problem, Problems};
 pub use rule_test::{Content, Dropped, Expected, ExpectedFailure, RuleTest};

@@ -8,6 +8,7 @@ use super::trouble::Trouble;
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
+use crate::model::job_state::JobState;
 use crate::model::job_view::job_json;
 use crate::model::rule::Rule;
 use crate::model::shown_json;
@@ -34,7 +35,8 @@ pub(super) fn name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
     free_name(&folder(rule, job), job.source.path.as_path(), REASON_SUFFIX.len())
 }
 
-/// Writes the job's JSON beside a source that went to quarantine. Where the data folder is encrypted, without the texts that may quote a record.
+/// Writes the job's JSON beside a source that went to quarantine. Where the data folder is encrypted, without the texts that may quote a
+/// record: why it was refused is told, in words of our own and the name of a file.
 /// `because`: an error in words of our own, which the job's row does not have.
 pub(super) fn write_reason(store: &Store, job: &Job, because: Option<JobError>) -> Result<(), Trouble> {
     let Some(target) = &job.retired_to else { return Ok(()) };
@@ -49,7 +51,8 @@ fn without_texts(job: &Job) -> Job {
     let mut job = job.clone();
     let asks =
         format!("`landfall show {}` tells it: what is kept of it is encrypted (`service.at_rest`)", job.id);
-    if let Some(error) = &mut job.error {
+    let is_refused = job.state.get() == JobState::Refused;
+    if let Some(error) = job.error.as_mut().filter(|_| !is_refused) {
         *error = JobError { kind: error.kind, message: "it is not told here".to_owned(), hint: Some(asks) };
     }
     job.waiting = None;

@@ -113,10 +113,11 @@ impl Landfall {
     pub fn open(config: Option<&Path>, registry: Registry) -> Result<Self, LandfallError> {
         allocator::bound_arenas();
         let file = config::find(config)?;
-        let settings = config::load(&file, &registry)?;
+        let mut settings = config::load(&file, &registry)?;
         let (door, working): (Arc<dyn Door>, _) = match control::open_or_make(&settings)? {
             Reached::Service(client) => (Arc::new(client), None),
             Reached::Engine(engine) => {
+                config::go_by_store(&mut settings.rules, engine.store().is_encrypted());
                 let working = Working::begin(&engine, &settings, registry)?;
                 (Arc::new(engine), Some(working))
             }

@@ -122,10 +122,9 @@ impl Service {
     pub(crate) fn start(config: Option<&Path>, registry: Registry) -> Result<Self, ServiceError> {
         allocator::bound_arenas();
         let file = config::find(config)?;
-        let start = Start::read(&file, &registry)?;
+        let mut start = Start::read(&file, &registry)?;
+        start.go_by_store()?;
         let settings = start.settings.clone();
-        // The last good configuration may ask for it where the files do not.
-        start.store.encrypt_by(&settings.service.at_rest)?;
         let data_dir = settings.service.data_dir.clone();
         let count = |is_one: fn(&Rule) -> bool| {
             let count = settings.rules.iter().filter(|rule| is_one(rule)).count();
@@ -148,7 +147,7 @@ impl Service {
         board.tell_of(&hooks);
         // Before the rules that take files away: what they claim is told to it.
         let aside = Aside::new(&settings, registry.clone());
-        aside.take_rules(&settings.rules);
+        aside.take_rules(&settings.rules, &settings.service.at_rest);
         let sees = Arc::downgrade(&aside);
         let tell_claims = Box::new(move |files: &[(&Path, FileIdentity)]| {
             if let Some(aside) = sees.upgrade() {

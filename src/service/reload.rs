@@ -30,6 +30,7 @@ use crate::clock;
 use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
 use crate::engine::{Engine, Refusal, Unready};
 use crate::hooks::Hooks;
+use crate::model::at_rest::{AtRest, Encrypt};
 use crate::model::configuration::{ConfigurationChange, ConfigurationProblem, HooksChange, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::hook::Hook;
@@ -142,6 +143,8 @@ struct Owner {
 struct Taken {
     texts: Texts,
     rules: Vec<Rule>,
+    /// By what the store is encrypted, or is not: what is written otherwise is gone by after a restart.
+    at_rest: AtRest,
     hooks: Vec<Hook>,
     stamps: Stamps,
     rules_dir: Option<PathBuf>,
@@ -174,8 +177,16 @@ impl Owner {
         let read_again_at = now.checked_add(READ_AGAIN_AFTER);
         let was_read = wrong.is_none().then(|| texts.clone());
         let (rules, told, stamped) = (settings.rules, settings.hooks, stamps.clone());
-        let taken =
-            Taken { texts, rules, hooks: told, stamps: stamped, rules_dir, rules_folder, is_pending: false };
+        let taken = Taken {
+            texts,
+            rules,
+            at_rest: settings.service.at_rest.clone(),
+            hooks: told,
+            stamps: stamped,
+            rules_dir,
+            rules_folder,
+            is_pending: false,
+        };
         Self {
             board,
             engine,
@@ -234,7 +245,7 @@ impl Owner {
         let is_due = self.asked_since.is_some() || now >= self.shadows_at;
         if is_due && self.aside.trouble().is_some() {
             self.shadows_at = now + WATCH_SHADOWS_EVERY;
-            self.aside.take_rules(&self.taken.rules);
+            self.aside.take_rules(&self.taken.rules, &self.taken.at_rest);
             self.post_problems();
         }
     }
@@ -378,9 +389,14 @@ impl Owner {
 
     /// Goes by what was read.
     fn take(&mut self, reading: &Reading, settings: Settings, stamps: &Stamps) -> Result<Reloaded, Refusal> {
-        let Settings { service, hooks, rules, .. } = settings;
+        let Settings { service, hooks, mut rules, .. } = settings;
         // Before a rule that asks for it has anything to keep.
         self.store.encrypt_by(&service.at_rest).map_err(|error| Refusal::from_fault(&error))?;
+        config::go_by_store(&mut rules, self.store.is_encrypted());
+        let begins = self.store.is_encrypted() && self.taken.at_rest.encrypt != Encrypt::Yes;
+        if begins {
+            self.taken.at_rest = service.at_rest.clone();
+        }
         let rules_folder = RulesFolder::of(reading);
         if reading.texts != self.taken.texts || rules_folder != self.taken.rules_folder {
             let kept = start::keep(&self.store, reading, rules_folder.as_ref());
@@ -390,9 +406,9 @@ impl Owner {
         }
         let changed_files = self.others_that_differ(stamps);
         let mut change = ConfigurationChange { unchanged: rules.len(), ..ConfigurationChange::default() };
-        if rules != self.taken.rules || self.taken.is_pending {
+        if rules != self.taken.rules || self.taken.is_pending || begins {
             change = self.engine.take_rules(rules.clone())?;
-            self.aside.take_rules(&rules);
+            self.aside.take_rules(&rules, &self.taken.at_rest);
             self.taken.rules = rules;
         }
         self.hooks.take(&hooks).map_err(|error| Refusal::from_fault(&error))?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
 use crate::durable_fs;
+use crate::model::at_rest::Encrypt;
 use crate::model::configuration::KeptConfiguration;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Rule, Service, Settings};
@@ -54,6 +55,18 @@ impl Start {
                 None => Err(problems.into()),
             },
         }
+    }
+
+    /// Encrypts where that is asked for, and goes by what the store does where it is not.
+    pub(super) fn go_by_store(&mut self) -> Result<(), StoreError> {
+        let Settings { service, rules, .. } = &mut self.settings;
+        // The last good configuration may ask for it where the files do not.
+        self.store.encrypt_by(&service.at_rest)?;
+        if self.store.is_encrypted() {
+            service.at_rest.encrypt = Encrypt::Yes;
+        }
+        config::go_by_store(rules, self.store.is_encrypted());
+        Ok(())
     }
 
     fn by_last_good(

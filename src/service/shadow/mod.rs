@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 
 use super::ServiceError;
 use super::start::opened;
-use crate::config;
 use crate::control::{ControlError, Server};
 use crate::durable_fs;
 use crate::engine::{Engine, Refusal, Running, TakeOutputs};
+use crate::model::at_rest::AtRest;
 use crate::model::fault::JobError;
 use crate::model::identity::FileIdentity;
 use crate::model::rule::{Mode, Rule, Service, Settings};
@@ -107,12 +107,12 @@ impl Aside {
         })
     }
 
-    /// Watches what is a shadow among these rules, in place of all that was. Where it cannot, [`Self::trouble`] says why, and it is to be
+    /// Watches what is a shadow among these rules, in place of all that was, and encrypts what it keeps as the service does. Where it cannot, [`Self::trouble`] says why, and it is to be
     /// asked again.
-    pub(super) fn take_rules(&self, rules: &[Rule]) {
+    pub(super) fn take_rules(&self, rules: &[Rule], at_rest: &AtRest) {
         let _span = tracing::info_span!("shadow").entered();
         rules.clone_into(&mut *self.rules.write().unwrap_or_else(PoisonError::into_inner));
-        let taken = self.go_by(rules);
+        let taken = self.go_by(rules, at_rest);
         let mut trouble = lock(&self.trouble);
         let before = trouble.take();
         match taken {
@@ -147,10 +147,8 @@ impl Aside {
         fault.map(|fault| Unwatched::Failed(fault).to_string()).or_else(|| lock(&self.trouble).clone())
     }
 
-    fn go_by(&self, rules: &[Rule]) -> Result<(), Unwatched> {
-        let at_rest = config::resolved(&self.settings.service.at_rest, rules);
-        let service = Service { at_rest, ..self.settings.service.clone() };
-        let aside = rules_aside(rules, &service);
+    fn go_by(&self, rules: &[Rule], at_rest: &AtRest) -> Result<(), Unwatched> {
+        let service = Service { at_rest: at_rest.clone(), ..self.settings.service.clone() };
         let known = match &*lock(&self.engine) {
             Life::NotBegun => None,
             Life::Begun(begun) => Some(begun.engine.clone()),
@@ -159,15 +157,17 @@ impl Aside {
         if let Some(fault) = known.as_ref().and_then(Engine::fault) {
             return Err(Unwatched::Failed(fault));
         }
-        let (engine, result) = match known {
+        let (engine, aside, result) = match known {
             Some(engine) => {
                 // Before a rule that asks for it has anything to keep.
                 engine.store().encrypt_by(&service.at_rest).map_err(ServiceError::from)?;
+                let aside = rules_aside(rules, &service.data_dir, engine.store().is_encrypted());
                 let exchanged = engine.take_rules(aside.clone());
-                (engine, exchanged.map(drop))
+                (engine, aside, exchanged.map(drop))
             }
             None if rules.iter().any(|rule| rule.mode == Mode::Shadow) || self.was_broken_off() => {
-                (self.begin(aside.clone(), &service)?, Ok(()))
+                let (engine, aside) = self.begin(rules, &service)?;
+                (engine, aside, Ok(()))
             }
             None => return Ok(()),
         };
@@ -202,9 +202,9 @@ impl Aside {
         }
     }
 
-    /// Its engine, begun, unless a stop was asked for meanwhile.
-    fn begin(&self, rules: Vec<Rule>, service: &Service) -> Result<Engine, Unwatched> {
-        let begun = self.begun(rules, service)?;
+    /// Its engine, begun, unless a stop was asked for meanwhile; and the rules as it has them.
+    fn begin(&self, rules: &[Rule], service: &Service) -> Result<(Engine, Vec<Rule>), Unwatched> {
+        let (begun, aside) = self.begun(rules, service)?;
         let engine = begun.engine.clone();
         let mut life = lock(&self.engine);
         if matches!(*life, Life::Stopped) {
@@ -213,15 +213,16 @@ impl Aside {
         } else {
             *life = Life::Begun(begun);
         }
-        Ok(engine)
+        Ok((engine, aside))
     }
 
-    fn begun(&self, rules: Vec<Rule>, service: &Service) -> Result<Begun, Unwatched> {
+    fn begun(&self, rules: &[Rule], service: &Service) -> Result<(Begun, Vec<Rule>), Unwatched> {
         let data_dir = &service.data_dir;
         let not_made = |error| ServiceError::from(ControlError::from(error));
         durable_fs::make_folder(data_dir, true).map_err(not_made)?;
         let store = opened(|| Store::open_with(data_dir, &service.at_rest)).map_err(ServiceError::from)?;
-        let settings = Settings { rules, service: service.clone(), ..self.settings.clone() };
+        let aside = rules_aside(rules, data_dir, store.is_encrypted());
+        let settings = Settings { rules: aside.clone(), service: service.clone(), ..self.settings.clone() };
         let engine = Engine::over(store.clone(), &settings.rules);
         let places =
             Places { data_dir: data_dir.clone(), rules: Arc::clone(&self.rules), store: store.clone() };
@@ -231,7 +232,7 @@ impl Aside {
         let running = engine.start_aside(settings, self.registry.clone(), take_outputs);
         let running = running.map_err(ServiceError::from)?;
         match compare::start(Comparing::new(places, store), engine.clone()) {
-            Ok(comparing) => Ok(Begun { engine, running, control, comparing }),
+            Ok(comparing) => Ok((Begun { engine, running, control, comparing }, aside)),
             Err(error) => {
                 stop_engine(running, control); // else it would go on beside the word that it cannot
                 Err(Unwatched::NoThread(error))

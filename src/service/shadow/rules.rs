@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::config;
 use crate::model::at_rest::Encrypt;
 use crate::model::rule::{
-    Mode, OUTPUTS_ASIDE_FOLDER, OnSuccess, Publish, Rule, Sequence, Service, Settings, SourceEnd, StandsFor,
+    Mode, OUTPUTS_ASIDE_FOLDER, OnSuccess, Publish, Rule, Sequence, Settings, SourceEnd, StandsFor,
 };
 use crate::model::template;
 
@@ -20,13 +20,14 @@ pub(crate) fn settings_aside(settings: &Settings) -> Settings {
     service.data_dir = service.data_dir.join("shadow");
     service.workers = (service.workers / 2).max(1);
     service.at_rest = config::resolved(&service.at_rest, &settings.rules);
-    let rules = rules_aside(&settings.rules, &service);
+    let is_sealed = service.at_rest.encrypt == Encrypt::Yes;
+    let rules = rules_aside(&settings.rules, &service.data_dir, is_sealed);
     Settings { service, hooks: Vec::new(), rules, file: settings.file.clone() }
 }
 
-pub(super) fn rules_aside(rules: &[Rule], service: &Service) -> Vec<Rule> {
-    let is_sealed = service.at_rest.encrypt == Encrypt::Yes;
-    rules.iter().map(|rule| rule_aside(rule, &service.data_dir, is_sealed)).collect()
+/// `is_sealed`: the data folder's store is encrypted.
+pub(super) fn rules_aside(rules: &[Rule], data_dir: &Path, is_sealed: bool) -> Vec<Rule> {
+    rules.iter().map(|rule| rule_aside(rule, data_dir, is_sealed)).collect()
 }
 
 /// Where the outputs of a job go for the moment.
