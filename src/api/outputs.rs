@@ -51,7 +51,10 @@ impl Outputs {
     /// For the answer of who took a turn.
     pub(super) fn pipe(&self) -> (Giver, Taker) {
         let (giver, taker) = pipe_within(OUTPUT_TAKEN_WITHIN);
-        self.lock_answers().push(giver.watcher());
+        let mut answers = self.lock_answers();
+        answers.retain(|answer| !answer.has_ended());
+        answers.push(giver.watcher());
+        drop(answers);
         (giver, taker)
     }
 

@@ -7,7 +7,7 @@
 //! The version is that of a configured key. A key in the header is the body's own; it is encrypted with the configured one.
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -187,7 +187,7 @@ pub(super) fn decrypt<'a>(
 ) -> Result<PeekReader<Bytes<'a>>, DecodeError> {
     let header = Header::read(&mut input).map_err(|bad| bad.told(place))?;
     let opened = Opening { keys: &context.decode.symmetric_encryption, place }.body_of(&header)?;
-    let Opened { key, mode } = opened;
+    let Opened { key, mode, configured } = opened;
     let memory = match mode {
         Mode::Frames { frame_bytes, .. } => {
             Some(context.take_memory("a frame of its data", frame_bytes as u64, place)?)
@@ -197,17 +197,29 @@ pub(super) fn decrypt<'a>(
     let read = Arc::new(AtomicU64::new(0));
     let tap = Tap { inner: input, read: Arc::clone(&read) };
     let inner = enc_body::open(tap, &key, mode, header.associated);
-    let explained = Explained { inner, read, place: Arc::clone(place), _memory: memory };
+    let (explained_place, key_file) = (Arc::clone(place), configured.clone());
+    let explained = Explained { inner, read, place: explained_place, key_file, _memory: memory };
     let mut stream: PeekReader<Bytes<'a>> = PeekReader::new(Box::new(explained));
-    let is_gzip = {
-        let head = stream.peek(GZIP.len()).map_err(|error| super::layers::to_decode(error, context))?;
-        head.starts_with(GZIP)
-    };
-    if header.is_compressed && !is_gzip {
-        let detail = "its header says that it is compressed, and no gzip data is in it".to_owned();
-        return Err(DecodeError::Corrupt { place: place.to_string(), layer: LAYER, offset: 0, detail });
+    let head = stream.peek(GZIP.len()).map_err(|error| super::layers::to_decode(error, context))?;
+    if header.is_compressed && !head.starts_with(GZIP) {
+        return Err(match configured.filter(|_| !head.is_empty()) {
+            Some(file) => not_opened(file, place),
+            None => corrupt(place, "its header says that it is compressed, and no gzip data is in it"),
+        });
     }
     Ok(stream)
+}
+
+/// A key that opens nothing of a file. Which of the two is wrong cannot be told: the job waits for who can tell.
+fn not_opened(file: PathBuf, place: &str) -> DecodeError {
+    DecodeError::KeyFile {
+        file,
+        detail: format!("it does not open {place}, unless that was changed on its way"),
+    }
+}
+
+fn corrupt(place: &str, detail: impl Into<String>) -> DecodeError {
+    DecodeError::Corrupt { place: place.to_owned(), layer: LAYER, offset: 0, detail: detail.into() }
 }
 
 /// Whether a head is that of such a file: its version and flags are no text.
@@ -231,13 +243,16 @@ impl BadHeader {
             Self::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 DecodeError::EndedEarly { place, layer: LAYER, offset: 0 }
             }
-            Self::Read(error) => unwrap(error).unwrap_or_else(|error| DecodeError::Corrupt {
-                place,
-                layer: LAYER,
-                offset: 0,
-                detail: error.to_string(),
-            }),
-            Self::Wrong(detail) => DecodeError::Corrupt { place, layer: LAYER, offset: 0, detail },
+            Self::Read(error) => unwrap(error).unwrap_or_else(|error| corrupt(&place, error.to_string())),
+            Self::Wrong(detail) => corrupt(&place, detail),
+        }
+    }
+
+    /// Of a header that came whole, within another one.
+    fn told_within(self, place: &str) -> DecodeError {
+        match self {
+            Self::Read(error) => corrupt(place, format!("the key in its header: {error}")),
+            wrong @ Self::Wrong(_) => wrong.told(place),
         }
     }
 }
@@ -250,6 +265,8 @@ struct Opening<'k> {
 struct Opened {
     key: Key,
     mode: Mode,
+    /// The file of the configured key, where the body is encrypted with that one itself.
+    configured: Option<PathBuf>,
 }
 
 impl Opening<'_> {
@@ -262,16 +279,16 @@ impl Opening<'_> {
             });
         };
         let own = read_key(&configured.key_file)?;
-        let key = match &header.key {
-            None => own,
-            Some(wrapped) => self.key_in_header(wrapped, &own, configured)?,
+        let (key, key_file) = match &header.key {
+            None => (own, Some(configured.key_file.clone())),
+            Some(wrapped) => (self.key_in_header(wrapped, &own, configured)?, None),
         };
         let (mode, key_bytes) = header.mode(configured.iv).map_err(|bad| bad.told(self.place))?;
         if let Some(wanted) = key_bytes.filter(|wanted| *wanted != key.len()) {
             let detail = format!("it needs a key of {} bits, and its key has {}", wanted * 8, key.len() * 8);
             return Err(wrong_key(configured, detail));
         }
-        Ok(Opened { key, mode })
+        Ok(Opened { key, mode, configured: key_file })
     }
 
     /// A key that came with the file: encrypted with the configured one.
@@ -283,7 +300,7 @@ impl Opening<'_> {
     ) -> Result<Key, DecodeError> {
         let (mode, associated, body) = if wrapped.starts_with(MAGIC) {
             let mut rest = wrapped;
-            let header = Header::read(&mut rest).map_err(|bad| bad.told(self.place))?;
+            let header = Header::read(&mut rest).map_err(|bad| bad.told_within(self.place))?;
             if header.key.is_some() {
                 return Err(
                     wrong("the key in its header is encrypted with a key of its own").told(self.place)
@@ -327,28 +344,38 @@ fn is_key(bytes: &[u8]) -> bool {
     matches!(bytes.len(), 16 | 24 | 32)
 }
 
-/// A key as bytes, or as text in hexadecimal digits or Base64.
+/// A key as bytes, or as text in hexadecimal digits or Base64; what may be two of these says by a word in front which it is.
 fn read_key(file: &Path) -> Result<Key, DecodeError> {
     let unusable = |detail: String| DecodeError::KeyFile { file: file.to_owned(), detail };
     let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_BYTES_MAX as usize));
     let opened = durable_fs::open_named(file).map_err(|error| unusable(error.to_string()))?;
     opened.take(KEY_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
-    if is_key(&bytes) {
-        return Ok(bytes);
+    key_of(&bytes).map_err(|detail| unusable(detail.to_owned()))
+}
+
+fn key_of(bytes: &[u8]) -> Result<Key, &'static str> {
+    use base64::Engine as _;
+    let text = bytes.trim_ascii_end();
+    let as_it_is = |bytes: &[u8]| is_key(bytes).then(|| Zeroizing::new(bytes.to_vec()));
+    let as_text = |decoded: Option<Vec<u8>>| decoded.map(Zeroizing::new).filter(|key| is_key(key));
+    let digits = |text: &[u8]| as_text(str::from_utf8(text).ok().and_then(hex_bytes));
+    let base64 = |text: &[u8]| as_text(base64::engine::general_purpose::STANDARD.decode(text).ok());
+    let none = "it holds no key of 16, 24 or 32 bytes, as they are, in hexadecimal digits or in Base64";
+    if let Some(text) = text.strip_prefix(b"hex:") {
+        return digits(text.trim_ascii()).ok_or(none);
     }
-    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).trim().to_owned());
-    let decoded = hex_bytes(&text).or_else(|| {
-        use base64::Engine as _;
-        base64::engine::general_purpose::STANDARD.decode(text.as_bytes()).ok()
-    });
-    let key = Zeroizing::new(decoded.unwrap_or_default());
-    if is_key(&key) {
-        Ok(key)
-    } else {
-        Err(unusable(
-            "it holds no key of 16, 24 or 32 bytes, as they are, in hexadecimal digits or in Base64"
-                .to_owned(),
-        ))
+    if let Some(text) = text.strip_prefix(b"base64:") {
+        return base64(text.trim_ascii()).ok_or(none);
+    }
+    if let Some(text) = text.strip_prefix(b"raw:") {
+        return as_it_is(text).ok_or(none);
+    }
+    let raw = as_it_is(bytes).or_else(|| as_it_is(text));
+    match (raw, digits(text).or_else(|| base64(text))) {
+        (Some(_), Some(_)) => Err(
+            "it may be a key as it is, or one in hexadecimal digits or Base64: write `raw:`, `hex:` or `base64:` before it",
+        ),
+        (one, other) => one.or(other).ok_or(none),
     }
 }
 
@@ -370,24 +397,50 @@ struct Explained<R> {
     inner: R,
     read: Arc<AtomicU64>,
     place: Arc<str>,
+    key_file: Option<PathBuf>,
     _memory: Option<Permit>,
 }
 
 impl<R: Read> Read for Explained<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buf).map_err(|error| explain(error, self.read.load(Relaxed), &self.place).into())
+        self.inner.read(buf).map_err(|error| self.explain(error).into())
     }
 }
 
-fn explain(error: io::Error, offset: u64, place: &str) -> DecodeError {
-    let error = match unwrap(error) {
-        Ok(inner) => return inner,
-        Err(error) => error,
-    };
-    let (place, layer) = (place.to_owned(), LAYER);
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<BadBody>()) {
-        Some(BadBody::EndsEarly) => DecodeError::EndedEarly { place, layer, offset },
-        Some(BadBody::ChangedEnd) => DecodeError::Unsealed { place, layer, offset },
-        _ => DecodeError::Corrupt { place, layer, offset, detail: error.to_string() },
+impl<R> Explained<R> {
+    fn explain(&self, error: io::Error) -> DecodeError {
+        let error = match unwrap(error) {
+            Ok(inner) => return inner,
+            Err(error) => error,
+        };
+        let (place, layer, offset) = (self.place.to_string(), LAYER, self.read.load(Relaxed));
+        let bad = error.get_ref().and_then(|inner| inner.downcast_ref::<BadBody>());
+        match (bad, &self.key_file) {
+            (Some(BadBody::EndsEarly), _) => DecodeError::EndedEarly { place, layer, offset },
+            (Some(BadBody::ChangedEnd), _) => DecodeError::Unsealed { place, layer, offset },
+            (Some(BadBody::NotOpened), Some(file)) => not_opened(file.clone(), &place),
+            _ => DecodeError::Corrupt { place, layer, offset, detail: error.to_string() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_in_each_form_and_one_that_may_be_two_is_asked_for_which() {
+        let of = |text: &[u8]| key_of(text).map(|key| key.to_vec());
+        assert_eq!(of(&[0x80; 24]), Ok(vec![0x80; 24]));
+        assert_eq!(of("1f".repeat(32).as_bytes()), Ok(vec![0x1f; 32]));
+        assert_eq!(of(b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n"), Ok(vec![0; 32]));
+        let two = b"1234567890ABCDEF1234567890ABCDEF\n";
+        assert!(of(two).is_err_and(|said| said.contains("`raw:`")));
+        assert_eq!(of(&[b"raw:", &two[..]].concat()), Ok(two[..32].to_vec()));
+        assert_eq!(of(&[b"hex:", &two[..]].concat()).map(|key| key.len()), Ok(16));
+        assert_eq!(of(b"base64: AAAAAAAAAAAAAAAAAAAAAA=="), Ok(vec![0; 16]));
+        for none in [&b""[..], b"short", b"hex:00", b"raw:", &[7; 33]] {
+            assert!(of(none).is_err(), "{none:?}");
+        }
     }
 }

@@ -35,10 +35,13 @@ type Counted<C> = ctr::CtrCore<C, ctr::flavors::Ctr32BE>;
 pub(super) enum BadBody {
     #[error("it ends within a block")]
     EndsEarly,
-    /// Another key, a changed byte, or an end that is not there; which of these cannot be told.
+    /// Nothing of it opens: another key, or it was changed.
     #[error("it was not encrypted with this key, or was changed")]
+    NotOpened,
+    /// What was before it opened.
+    #[error("it was changed")]
     Changed,
-    /// The same, where all before was as it was encrypted.
+    /// Another key, a changed byte, or an end that is not there; which of these cannot be told.
     #[error("its end is not the one that was encrypted")]
     ChangedEnd,
     #[error("it is longer than its cipher allows")]
@@ -121,11 +124,12 @@ struct Buffered<P> {
     pieces: P,
     piece: Vec<u8>,
     taken: usize,
+    has_failed: bool,
 }
 
 impl<P> Buffered<P> {
     fn new(pieces: P) -> Self {
-        Self { pieces, piece: Vec::new(), taken: 0 }
+        Self { pieces, piece: Vec::new(), taken: 0, has_failed: false }
     }
 }
 
@@ -134,7 +138,14 @@ impl<P: Pieces> Read for Buffered<P> {
         if self.taken == self.piece.len() {
             self.taken = 0;
             self.piece.clear();
-            self.pieces.next_piece(&mut self.piece)?;
+            if self.has_failed {
+                return Err(io::Error::other("nothing follows what could not be decrypted"));
+            }
+            if let Err(error) = self.pieces.next_piece(&mut self.piece) {
+                self.has_failed = true;
+                self.piece.clear(); // nothing of it is given on
+                return Err(error);
+            }
         }
         let left = self.piece.get(self.taken..).unwrap_or_default();
         let n = left.len().min(buf.len());
@@ -147,6 +158,7 @@ impl<P: Pieces> Read for Buffered<P> {
 /// Reads on until the buffer has so many bytes; fewer at the end.
 fn fill(inner: &mut impl Read, buffer: &mut Vec<u8>, upto: usize) -> io::Result<()> {
     let missing = upto.saturating_sub(buffer.len());
+    buffer.reserve_exact(missing);
     inner.take(missing as u64).read_to_end(buffer).map(drop)
 }
 
@@ -180,7 +192,7 @@ where
         }
         if self.has_ended {
             let last = piece.len() - BLOCK_BYTES;
-            let content = Pkcs7::raw_unpad(&piece[last..]).map_err(|_| BadBody::Changed)?.len();
+            let content = Pkcs7::raw_unpad(&piece[last..]).map_err(|_| BadBody::ChangedEnd)?.len();
             piece.truncate(last + content);
         }
         Ok(())
@@ -249,7 +261,7 @@ impl<R: Read> Gcm<R> {
         for (byte, mask) in tag.iter_mut().zip(self.mask) {
             *byte ^= mask;
         }
-        if bool::from(tag.as_slice().ct_eq(&self.tag)) { Ok(()) } else { Err(BadBody::Changed) }
+        if bool::from(tag.as_slice().ct_eq(&self.tag)) { Ok(()) } else { Err(BadBody::ChangedEnd) }
     }
 }
 
@@ -330,10 +342,11 @@ where
             nonce[NONCE_BYTES - 1] = u8::from(self.has_ended);
             let opened = self.cipher.decrypt_in_place_detached(&nonce.into(), &self.associated, piece, &tag);
             if opened.is_err() {
-                piece.clear(); // of what does not verify nothing is given on
-                let bad =
-                    if self.has_ended && self.next > 0 { BadBody::ChangedEnd } else { BadBody::Changed };
-                return Err(bad.into());
+                return Err(io::Error::from(match self.next {
+                    _ if self.has_ended => BadBody::ChangedEnd,
+                    0 => BadBody::NotOpened,
+                    _ => BadBody::Changed,
+                }));
             }
             if !self.has_ended {
                 self.next = self.next.checked_add(1).ok_or(BadBody::TooLong)?;

@@ -108,7 +108,7 @@ pub(super) fn look(late_writes: &LateWrites, store: &Store, is_there: impl Fn(&P
                 clock::now(),
                 "its source was written to after it was archived: what came later is in no output",
             );
-            store.change().job(&job).apply()
+            store.change().ended_job(&job).apply()
         });
         if let Err(error) = noted {
             tracing::warn!(job = %source.job, %error, "this cannot be written down in the job's timeline");

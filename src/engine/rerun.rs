@@ -99,7 +99,7 @@ fn new_job(
     }
     first.reruns.push(Rerun { job: job.id, asked_as: key.map(hash_of) });
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
-    store.change().rule(rule).job(&first).job(&job).ledger(&row, false).apply()?;
+    store.change().rule(rule).ended_job(&first).job(&job).ledger(&row, false).apply()?;
     store.sync()?;
     Ok(job)
 }

@@ -97,7 +97,9 @@ impl<'l> Ingestion<'l> {
                 return Err(refusal.into());
             }
             let waited = ended_at.get_or_insert_with(Instant::now).elapsed();
-            if !self.door.reach_again(RESTART_PATIENCE.saturating_sub(waited)) {
+            // One that is there again, and answers nothing, is waited for no longer than one that is away.
+            let left = RESTART_PATIENCE.saturating_sub(waited);
+            if left.is_zero() || !self.door.reach_again(left) {
                 return Err(LandfallError::ServiceGone { job: self.id, waited: RESTART_PATIENCE });
             }
         }

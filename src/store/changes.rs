@@ -66,6 +66,11 @@ enum Change {
         job: JobId,
         finished_at: Option<Timestamp>,
     },
+    /// A row, where it is there already.
+    PutAgain {
+        key: Key,
+        values: Vec<Value>,
+    },
     /// A kept file's row, as it was and as it is to be.
     KeptAgain {
         rows: Box<(LedgerRow, LedgerRow)>,
@@ -105,6 +110,14 @@ impl<'a> Changes<'a> {
             self.ask(Change::EndRetry { key: keys::settlement(parent, retries.act), retry });
         }
         if job.state.is_final() { self.remove(unfinished) } else { self.put_mark(unfinished) }
+    }
+
+    /// Writes the row of a job that has ended; nothing where it was forgotten since it was read.
+    pub(crate) fn ended_job(&mut self, job: &Job) -> &mut Self {
+        match value::encode("job", &*self.store.row_of(job)) {
+            Ok(values) => self.ask(Change::PutAgain { key: keys::of_job(keys::JOB, job.id), values }),
+            Err(error) => self.fail(error),
+        }
     }
 
     /// Writes a rule's snapshot under its hash (once).
@@ -349,6 +362,10 @@ impl Staged<'_> {
             Change::EndRetry { key, retry } => self.end_retry(key, *retry),
             Change::Unclaim { job } => self.remove_ledger_row(*job),
             Change::ForgetEnded { job, finished_at } => self.forget_ended(*job, *finished_at),
+            Change::PutAgain { key, values } => match self.get(key)? {
+                Some(_) => self.put(key, values),
+                None => Ok(()),
+            },
             Change::KeptAgain { rows } => self.kept_again(&rows.0, &rows.1),
             Change::ForgetKept { job, prefix } => self.forget_kept(*job, prefix),
             Change::MarkGivenBack { key } => self.mark_given_back(key),

@@ -235,6 +235,18 @@ mod tests {
         assert_eq!(store.failed_records_count(job.id).expect("counts"), 0);
     }
 
+    #[test]
+    fn what_is_noted_of_a_job_that_was_forgotten_meanwhile_does_not_bring_it_back() {
+        let store = Store::in_memory();
+        let job = completed(5);
+        store.change().ended_job(&job).apply().expect("writes");
+        assert_eq!(store.job(job.id).expect("reads"), None);
+        store.change().job(&job).apply().expect("writes");
+        let noted = Job { attempts: 7, ..job.clone() };
+        store.change().ended_job(&noted).apply().expect("writes");
+        assert_eq!(store.job(job.id).expect("reads"), Some(noted));
+    }
+
     /// Its id sorts after those that a wrong clock made, and says a time that is not over yet.
     #[test]
     fn what_is_done_is_forgotten_also_where_ids_are_ahead_of_the_clock() {
