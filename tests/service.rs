@@ -414,7 +414,7 @@ fn check_tells_each_folder_and_key_for_which_the_one_who_asks_has_no_rights() {
     ] {
         assert!(told.contains(words), "{words}:\n{told}");
     }
-    assert!(!told.contains("data folder") && !told.contains("no folder below"), "{told}");
+    assert!(!told.contains("may not open the data folder") && !told.contains("no folder below"), "{told}");
     world.sh("chown -R 2001 .");
     assert!(!check().contains("warning"), "{}", check());
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use super::error::DecodeError;
+use super::error::{DecodeError, unwrap};
 use super::hash::ContentHasher;
 use super::request::{DecodeRequest, Progress};
 use crate::allowance::{Allowance, Permit, Refusal};
@@ -101,6 +101,11 @@ impl Context {
     pub(super) fn place(&self, member: &str) -> String {
         let path = escaped_path(&self.path);
         if member.is_empty() { path } else { format!("{path} (member {member})") }
+    }
+
+    /// What an error of a reader is: one of decoding that went through it, or of the source's file.
+    pub(super) fn to_decode(&self, error: io::Error) -> DecodeError {
+        unwrap(error).unwrap_or_else(|source| DecodeError::Read { path: self.path.clone(), source })
     }
 
     pub(super) fn raw(&self) -> bool {

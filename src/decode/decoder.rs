@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::context::{Bytes, Context, ReadSeek, SourceFile};
 use super::error::DecodeError;
-use super::layers::{Input, Peeled, Position, peel, to_decode};
+use super::layers::{Input, Peeled, Position, peel};
 use super::list_memory::ListMemory;
 use super::members::{Choice, Member, NameKey, Patterns};
 use super::peek::PeekReader;
@@ -345,7 +345,7 @@ fn entry<'a>(
 ) -> Result<EntryReader<'a>, DecodeError> {
     let (name, shown) = member.map_or_else(Default::default, |member| (member.name, member.shown));
     let text =
-        TextReader::new(text, context, &name, &shown, encoding).map_err(|error| to_decode(error, context))?;
+        TextReader::new(text, context, &name, &shown, encoding).map_err(|error| context.to_decode(error))?;
     Ok(EntryReader { name, text: Box::new(text) })
 }
 

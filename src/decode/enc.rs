@@ -197,10 +197,11 @@ pub(super) fn decrypt<'a>(
     let read = Arc::new(AtomicU64::new(0));
     let tap = Tap { inner: input, read: Arc::clone(&read) };
     let inner = enc_body::open(tap, &key, mode, header.associated);
+    let inner = inner.map_err(|bad| corrupt(place, bad.to_string()))?;
     let (explained_place, key_file) = (Arc::clone(place), configured.clone());
     let explained = Explained { inner, read, place: explained_place, key_file, _memory: memory };
     let mut stream: PeekReader<Bytes<'a>> = PeekReader::new(Box::new(explained));
-    let head = stream.peek(GZIP.len()).map_err(|error| super::layers::to_decode(error, context))?;
+    let head = stream.peek(GZIP.len()).map_err(|error| context.to_decode(error))?;
     if header.is_compressed && !head.starts_with(GZIP) {
         return Err(match configured.filter(|_| !head.is_empty()) {
             Some(file) => not_opened(file, place),
@@ -328,8 +329,9 @@ impl Opening<'_> {
             (Mode::Cbc { iv }, Vec::new(), wrapped)
         };
         let mut key = Zeroizing::new(Vec::with_capacity(PART_BYTES_MAX));
-        let read = enc_body::open(body, own, mode, associated).read_to_end(&mut key);
-        if read.is_err() || !is_key(&key) {
+        let opened = enc_body::open(body, own, mode, associated);
+        let is_read = opened.is_ok_and(|mut opened| opened.read_to_end(&mut key).is_ok());
+        if !is_read || !is_key(&key) {
             return Err(wrong_key(configured, format!("it does not open the key of {}", self.place)));
         }
         Ok(key)

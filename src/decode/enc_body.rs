@@ -68,7 +68,7 @@ pub(super) fn open<'a>(
     key: &Key,
     mode: Mode,
     associated: Vec<u8>,
-) -> Box<dyn Read + Send + 'a> {
+) -> Result<Box<dyn Read + Send + 'a>, BadBody> {
     match key.len() {
         16 => open_with::<Aes128>(inner, key, mode, associated),
         24 => open_with::<Aes192>(inner, key, mode, associated),
@@ -81,7 +81,7 @@ fn open_with<'a, C>(
     key: &Key,
     mode: Mode,
     associated: Vec<u8>,
-) -> Box<dyn Read + Send + 'a>
+) -> Result<Box<dyn Read + Send + 'a>, BadBody>
 where
     C: BlockCipher
         + BlockSizeUser<BlockSize = consts::U16>
@@ -91,8 +91,8 @@ where
         + Send
         + 'static,
 {
-    let cipher = C::new_from_slice(key).expect("its length was looked at");
-    match mode {
+    let cipher = C::new_from_slice(key).map_err(|_| BadBody::NotOpened)?;
+    Ok(match mode {
         Mode::Cbc { iv } => {
             let cipher = cbc::Decryptor::<C>::inner_iv_init(cipher, &iv.into());
             Box::new(Buffered::new(Cbc { inner, cipher, kept: Vec::new(), has_ended: false }))
@@ -111,7 +111,7 @@ where
                 has_ended: false,
             }))
         }
-    }
+    })
 }
 
 /// What gives its bytes piece by piece.

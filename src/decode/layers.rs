@@ -7,7 +7,7 @@ use super::age::{decrypt_seekable, decrypt_stream};
 use super::compress::decompress;
 use super::context::{Bytes, Context, ReadSeek};
 use super::enc;
-use super::error::{DecodeError, NUL_BYTES, unwrap};
+use super::error::{DecodeError, NUL_BYTES};
 use super::peek::{BUFFER_BYTES, PeekReader};
 use super::sniff::{self, SNIFF_BYTES, Sniffed};
 use super::tar_header::checksum_is_right;
@@ -90,11 +90,11 @@ pub(super) fn peel<'a>(
 ) -> Result<Peeled<'a>, DecodeError> {
     let place: Arc<str> = context.place(&position.member).into();
     loop {
-        let head = input.head().map_err(|error| to_decode(error, context))?;
+        let head = input.head().map_err(|error| context.to_decode(error))?;
         let (head, lead) = undisguised(&head, context, &place)?;
         if lead > 0 {
             let mut stream = input.into_stream();
-            stream.peek(lead).map_err(|error| to_decode(error, context))?;
+            stream.peek(lead).map_err(|error| context.to_decode(error))?;
             stream.consume(lead);
             input = Input::Stream(stream);
         }
@@ -169,10 +169,6 @@ fn undisguised<'h>(head: &'h [u8], context: &Context, place: &str) -> Result<(&'
         }
         Sniffed::Refused(what) => Err(DecodeError::Refused { place: place.to_owned(), what }),
     }
-}
-
-pub(super) fn to_decode(error: std::io::Error, context: &Context) -> DecodeError {
-    unwrap(error).unwrap_or_else(|source| DecodeError::Read { path: context.path.clone(), source })
 }
 
 /// Whether a file, or the member of an archive, is called a tar.

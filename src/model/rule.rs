@@ -19,6 +19,7 @@ use super::deadline;
 use super::delivery::DeliveryRule;
 use super::expected::Expect;
 use super::hook::Hook;
+pub use super::layer::Layer;
 pub use super::line_end::LineEnd;
 pub use super::marker_for::MarkerFor;
 pub use super::mode::Mode;
@@ -31,6 +32,7 @@ use super::priority::{Priority, PriorityWhen};
 pub use super::ready::{EmptyFile, LastLine, Ready, ReadyStrategy, TrustClose};
 pub use super::sequence::Sequence;
 pub use super::stands_for::StandsFor;
+pub use super::symmetric_key::SymmetricKey;
 use super::traces::Collector;
 use super::window::{DayTime, Window};
 
@@ -279,40 +281,6 @@ impl Decode {
     pub const fn work_factor_max() -> u8 {
         18
     }
-}
-
-/// A key of `.enc` files: one of `[rule.decode.symmetric_encryption] keys`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SymmetricKey {
-    /// What a file names it by.
-    pub version: u8,
-    /// The file that holds it, absolute.
-    pub key_file: PathBuf,
-    /// The IV of files, and of keys in their headers, that have none of their own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iv: Option<[u8; 16]>,
-}
-
-/// One layer around the text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layer {
-    /// age, binary or armored.
-    Age,
-    /// A file of the Symmetric Encryption library (`.enc`).
-    Enc,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-    /// bzip2.
-    Bzip2,
-    /// xz.
-    Xz,
-    /// zip.
-    Zip,
-    /// tar.
-    Tar,
 }
 
 /// `decode.on_bad_encoding`.

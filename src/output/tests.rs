@@ -29,7 +29,7 @@ mod signals;
 
 fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
     let output = |path: &Path| Output {
-        path: path.to_str().expect("UTF-8").to_owned(),
+        path: path.to_str().expect("UTF-8").into(),
         on_exists: OnExists::Number,
         is_in_store: false,
         is_sealed: false,
@@ -452,8 +452,7 @@ fn a_taken_name_is_numbered_refused_or_replaced_as_the_rule_says() {
 }
 
 /// Goal: a crash at any step of publishing ends in each output published once.
-/// Method: with three outputs, do the first n renames as a run that is killed would, then roll forward; consumers may have
-/// taken what was published.
+/// Method: with three outputs, do the first n renames as a run that is killed would, then roll forward; consumers may have taken outputs.
 #[test]
 fn rolling_forward_finishes_what_any_crash_began() {
     for done in 0..=3 {

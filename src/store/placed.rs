@@ -54,7 +54,6 @@ impl Store {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "a test plays the operator, who has no durable_fs")]
 mod tests {
     use super::*;
     use crate::model::category::Category;
@@ -73,6 +72,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test plays the operator, who has no durable_fs")]
     fn an_output_in_a_data_folder_that_was_moved_is_found_there_and_one_elsewhere_where_it_was() {
         let folder = tempfile::tempdir().expect("a folder");
         let [before, now] = ["before", "now"].map(|name| folder.path().join(name));
