@@ -22,6 +22,8 @@ const PUBLISHED: usize = RECORDS - FAILED;
 
 const SERVICE: &str = "memory_max = \"1MiB\"\nworkers = 1";
 
+const KEY_FILE: &str = "at_rest = { key_file = \"at.key\" }";
+
 const RULE: &str = r#"
     decode = { identities = ["identity.txt"] }
     records = { format = "csv" }
@@ -294,8 +296,52 @@ fn keys_are_exchanged_and_the_service_writes_all_anew() {
     service.wait_for_log("this key is needed until outputs that are kept go with their jobs");
     assert_eq!(records_of(&world, &id), PUBLISHED, "the output is by the old key still");
     service.stop();
-    world.landfall(&["rekey"]).done().says(&[&new]);
+    world.landfall(&["rekey"]).done().says(&[
+        "nothing to do: all rows are encrypted",
+        &new,
+        "is needed still: for 1 outputs",
+    ]);
     assert_nothing_in_clear(&world, "after the exchange");
+}
+
+/// Goal: a key that the command does not name any more can be taken out.
+#[test]
+fn the_store_of_shadow_rules_is_written_anew_too() {
+    let rule = RULE.replace("keep_output = \"store\"", "path = \"out/{stem}.csv\"");
+    let world = world_under(KEY_FILE, &format!("{rule}\nmode = \"shadow\""));
+    key(&world, "at.key");
+    let mut service = start(&world);
+    service.wait_for(&world, "data/shadow/store");
+    service.stop();
+    let new = key(&world, "new.key");
+    world.sh("cat new.key at.key > both; mv both at.key; chmod 600 at.key");
+    let (ours, theirs) = (world.path("data"), world.path("data/shadow"));
+    let said = [&ours, &theirs].map(|folder| format!("{}: ", folder.display()));
+    world.landfall(&["rekey"]).done().says(&[&said[0], &said[1], "values were written anew", &new]);
+    world.sh("mv new.key at.key");
+    let mut service = start(&world);
+    service.wait_until_it_watches();
+    service.stop();
+}
+
+/// Goal: what is kept is read as long as it is kept, though nothing more is encrypted.
+#[test]
+fn without_encryption_the_key_is_kept_as_long_as_an_output_needs_it() {
+    let plain = RULE.replace("decode = { identities = [\"identity.txt\"] }", "");
+    let world = world(KEY_FILE);
+    let public = key(&world, "at.key");
+    world.write("go", "");
+    send(&world);
+    let mut service = start(&world);
+    let id = wait_until_completed(&mut service, &world);
+    service.stop();
+    configure(&world, "at_rest = { encrypt = false, key_file = \"at.key\" }", &plain);
+    for _ in 0..2 {
+        world.landfall(&["rekey"]).done().says(&["in clear", &public, "is needed still: for 1 outputs"]);
+        assert_eq!(records_of(&world, &id), PUBLISHED);
+    }
+    world.sh("mv at.key away");
+    world.landfall(&["jobs"]).ends_with(1).says(&[&public, "nothing was changed"]);
 }
 
 #[test]
