@@ -525,7 +525,7 @@ fn each_way_to_decrypt_turns_it_on() {
         "layers = [\"enc\"]\nsymmetric_encryption = { keys = [{ version = 1, key_file = \"identity.txt\" }] }",
         "symmetric_encryption = { keys = [{ version = 1, key_file = \"identity.txt\" }] }",
     ] {
-        let decode: String = decode.lines().map(|line| format!("decode.{line}\n")).collect();
+        let decode = decode.lines().map(|line| format!("decode.{line}\n")).collect::<Vec<_>>().concat();
         let world = world_under("", &format!("records = {{ format = \"csv\" }}\n{decode}"));
         world.landfall(&["check"]).says(&["at_rest.key", "whoever takes the whole data folder has both"]);
     }

@@ -207,7 +207,7 @@ mod tests {
             let error = load(&KeysFrom::File(path.clone()), folder.path()).expect_err("holds no keys");
             let KeysError::Read { source, .. } = error else { panic!("{error}") };
             assert!(source.to_string().contains(word), "{source}");
-            std::fs::remove_file(&path).expect("removes");
+            durable_fs::remove_file(&path).expect("removes");
         }
     }
 

@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests play the operator, who has no durable_fs")]
+
 use super::*;
 use crate::model::at_rest::{AtRest, Encrypt, KeysFrom};
 

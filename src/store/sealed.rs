@@ -68,6 +68,7 @@ pub(super) struct Sealed {
 
 /// What writing values anew came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_field_names, reason = "of the values, those that were")]
 pub(crate) struct Renewed {
     pub(crate) values: u64,
     pub(crate) renewed: u64,

@@ -137,7 +137,7 @@ fn encryption_begins_while_one_reads_a_snapshot_and_another_one_waits_to_write()
     let rows = Arc::new(Sealed::new(Box::new(inner)));
     rows.go_by(old, true);
     put(&*rows, b"jrow", b"\x01read");
-    let (done, is_done) = mpsc::channel();
+    let (done, is_done) = mpsc::sync_channel(1);
     let threads = Arc::clone(&rows);
     std::thread::spawn(move || {
         let threads = &*threads;
