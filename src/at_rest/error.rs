@@ -11,6 +11,7 @@ use crate::model::os_text::escaped_path;
 pub(crate) enum KeysError {
     #[error("the key file {} of `service.at_rest` cannot be read", escaped_path(path))]
     Read { path: PathBuf, source: io::Error },
+    #[cfg(unix)]
     #[error("the key file {} of `service.at_rest` may be {by} (mode {mode:o})", escaped_path(path))]
     Open { path: PathBuf, by: &'static str, mode: u32 },
     #[error("the key file {} of `service.at_rest` cannot be made", escaped_path(path))]
@@ -37,6 +38,7 @@ impl Fault for KeysError {
             Self::Read { .. } => {
                 "put the file back, or let the service's user read it; nothing was changed, and nothing is lost while it is away".to_owned()
             }
+            #[cfg(unix)]
             Self::Open { path, .. } => {
                 format!(
                     "`chmod 600 {}`: it is for the service's user alone, who owns it, or root does (its group may read it)",
