@@ -21,7 +21,7 @@ pub(crate) trait JobRow: DeserializeOwned {
 impl JobRow for Job {
     fn place_in(&mut self, data_dir: &Path) {
         for output in &mut self.outputs {
-            if output.path.as_path().is_relative() {
+            if !output.path.as_path().has_root() {
                 output.path = data_dir.join(output.path.as_path()).into();
             }
         }
