@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use super::exit::FAILED;
 use super::say::{complain, say};
 use crate::control::{self, Reached};
-use crate::engine::{Outputs, Rekeyed, kept_outputs, rekey};
+use crate::engine::{Engine, Outputs, Rekeyed, kept_outputs, rekey, store_aside};
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::service::shadow::settings_aside;
-use crate::store::{Renewed, Store};
+use crate::store::Renewed;
 
 /// A running service does it by itself: what it is at its log says.
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -22,18 +22,18 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(FAILED));
         }
     };
-    let is_done = rekey_one(engine.store(), &settings.service.data_dir, false)?;
+    let is_done = rekey_one(&engine, &settings.service.data_dir, false)?;
     let aside = settings_aside(settings).service;
-    let is_done_aside = match Store::open_if_there(&aside.data_dir, &aside.at_rest)? {
-        Some(store) => rekey_one(&store, &aside.data_dir, true)?,
+    let is_done_aside = match store_aside(&aside.data_dir, &aside.at_rest)? {
+        Some(engine) => rekey_one(&engine, &aside.data_dir, true)?,
         None => true,
     };
     Ok(if is_done && is_done_aside { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// False: there is something that stays as it is for another reason than that it goes by itself.
-fn rekey_one(store: &Store, data_dir: &Path, is_aside: bool) -> anyhow::Result<bool> {
-    let folder = escaped_path(data_dir);
+fn rekey_one(engine: &Engine, data_dir: &Path, is_aside: bool) -> anyhow::Result<bool> {
+    let (folder, store) = (escaped_path(data_dir), engine.store());
     let key = store.keys().filter(|_| store.is_encrypted()).map(|keys| keys.recipient().to_owned());
     let done = rekey(store, &kept_outputs(data_dir, is_aside), true, &mut |_| true)?;
     let Some(Rekeyed { renewed, unopened, outputs }) = done else {

@@ -140,7 +140,7 @@ pub(crate) use handle::{Engine, could_ingest, unknown_rule};
 use lock::lock;
 pub(crate) use opening::Purpose;
 pub(crate) use readers::READER_SILENT_MAX;
-pub(crate) use rekey::{Outputs, Rekeyed, kept_outputs, rekey};
+pub(crate) use rekey::{Outputs, Rekeyed, kept_outputs, rekey, store_aside};
 pub(crate) use rule_book::Unready;
 pub(crate) use running::{Rehearsal, Running};
 pub(crate) use shared::TakeOutputs;

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::handle::Engine;
 use super::shared::Shared;
 use crate::at_rest::KeyRing;
 use crate::durable_fs::{self, Kind};
+use crate::model::at_rest::AtRest;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{OUTPUTS_ASIDE_FOLDER, OUTPUTS_FOLDER};
 use crate::store::{Due, Renewed, Store, StoreError};
@@ -226,6 +228,11 @@ impl Outputs {
             None => self.by_other_keys.push((key.to_owned(), 1)),
         }
     }
+}
+
+/// What is asked of another data folder, whose store is opened for that, where there is one.
+pub(crate) fn store_aside(data_dir: &Path, at_rest: &AtRest) -> Result<Option<Engine>, StoreError> {
+    Ok(Store::open_if_there(data_dir, at_rest)?.map(|store| Engine::over(store, &[])))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests play the operator, who has no durable_fs")]
 
 use super::*;
-use crate::model::at_rest::{AtRest, Encrypt, KeysFrom};
+use crate::model::at_rest::{Encrypt, KeysFrom};
 
 const OWN: &str = "at_rest.key";
 

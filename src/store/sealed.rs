@@ -311,19 +311,5 @@ impl Snapshot for OpenedSnapshot<'_> {
 }
 
 #[cfg(test)]
-impl Sealed {
-    /// How a value lies there.
-    pub(super) fn stored(&self, key: &[u8]) -> Value {
-        self.inner.get(key).expect("reads").expect("is there")
-    }
-
-    /// Puts one there as it is.
-    pub(super) fn store_as_it_is(&self, key: &[u8], value: Value) {
-        let rows = [(key.to_vec(), Some(value))].into();
-        assert_eq!(self.inner.apply(Batch { rows, ..Batch::default() }).expect("applies"), Applied::Done);
-    }
-}
-
-#[cfg(test)]
 #[path = "sealed_tests.rs"]
 mod tests;

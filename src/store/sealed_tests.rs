@@ -164,3 +164,16 @@ fn encryption_begins_while_one_reads_a_snapshot_and_another_one_waits_to_write()
     is_done.recv_timeout(Duration::from_secs(30)).expect("nobody waits for ever");
     assert_eq!(get(&*rows, b"jother"), b"\x01written");
 }
+
+impl Sealed {
+    /// How a value lies there.
+    pub(in crate::store) fn stored(&self, key: &[u8]) -> Value {
+        self.inner.get(key).expect("reads").expect("is there")
+    }
+
+    /// Puts one there as it is.
+    pub(in crate::store) fn store_as_it_is(&self, key: &[u8], value: Value) {
+        let rows = [(key.to_vec(), Some(value))].into();
+        assert_eq!(self.inner.apply(Batch { rows, ..Batch::default() }).expect("applies"), Applied::Done);
+    }
+}
