@@ -76,15 +76,15 @@ fn seen_within(shared: &Shared) -> Duration {
 /// Destroys what is to be destroyed of jobs that ended before then, and goes on with what a crash left.
 pub(super) fn destroy(shared: &Shared, ended_before: Timestamp) -> Result<(), Trouble> {
     let store = &shared.store;
-    let mut marked = store.marked_to_destroy().peekable();
-    if marked.peek().is_none() {
+    // Before what hooks are owed: one that ends in between would be destroyed untold.
+    let marked = store.marked_to_destroy().collect::<Result<Vec<_>, _>>()?;
+    if marked.is_empty() {
         return Ok(());
     }
     let for_hooks = store.jobs_for_hooks()?;
     let read_now = shared.resources.readers.read_now(Instant::now());
     let mut batch = Batch::default();
     for id in marked {
-        let id = id?;
         match store.job(id)? {
             None => batch.gone.push(id),
             Some(job) => {
