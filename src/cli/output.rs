@@ -4,17 +4,20 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::complete;
 use super::exit::FAILED;
 use super::say::{complain, say_aside};
 use super::view;
-use crate::engine::Refusal;
+use crate::control::{Reading, Readings};
+use crate::engine::{Door, Refusal};
 use crate::model::fault::{Fault as _, JobError};
-use crate::model::job::PublishedOutput;
-use crate::model::rule::Settings;
+use crate::model::job::{Job, PublishedOutput};
+use crate::model::rule::{OnComplete, Rule, Settings};
 use crate::published::{self, Keys, Range, ReadError};
 
 /// The arguments of `landfall output`.
@@ -63,6 +66,8 @@ pub(super) fn run(args: &OutputArgs, settings: &Settings) -> anyhow::Result<Exit
         Ok(found) => found,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
+    let door: Arc<dyn Door> = Arc::from(door);
+    let _read = kept_while_read(&door, &job, &rule)?;
     let chosen = match published::chosen(&job, args.category.as_deref(), args.entry.as_deref()) {
         Ok(chosen) if chosen.len() > 1 && args.records.is_some() => {
             let hint = "choose one with `--category` and `--entry`";
@@ -118,6 +123,21 @@ pub(super) fn run(args: &OutputArgs, settings: &Settings) -> anyhow::Result<Exit
         format!("{count} of {all} outputs could not be shown, or not whole: {}", not_shown.join("; "));
     complain(&message, None);
     Ok(ExitCode::from(FAILED))
+}
+
+/// A job that would be destroyed, because it is done, stays until this is dropped.
+fn kept_while_read(
+    door: &Arc<dyn Door>,
+    job: &Job,
+    rule: &Rule,
+) -> anyhow::Result<Option<(Readings, Arc<Reading>)>> {
+    if rule.source.on_complete == OnComplete::Keep {
+        return Ok(None);
+    }
+    let readings = Readings::begin(door).context("cannot start a thread")?;
+    let reading = readings.of(job.id);
+    readings.tell(door.as_ref());
+    Ok(Some((readings, reading)))
 }
 
 fn name_of(output: &PublishedOutput) -> String {

@@ -104,7 +104,7 @@ impl Client {
         match session.read::<Line<()>>(&mut lines, GREETING_BYTES_MAX)? {
             Line::Item(()) => Ok(()),
             Line::Refused(refusal) => Err(io::Error::other(refusal)),
-            Line::End => Err(io::ErrorKind::InvalidData.into()),
+            Line::Items(_) | Line::End => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 
@@ -139,7 +139,7 @@ impl Client {
         match self.ask(command) {
             Ok((stream, session)) => {
                 let lines = Some((BufReader::with_capacity(LINES_BYTES, stream), session));
-                Box::new(Lines { lines, item: std::marker::PhantomData })
+                Box::new(Lines { lines, items: Vec::new().into_iter() })
             }
             Err(error) => Box::new(std::iter::once(Err(broken(&error)))),
         }
@@ -315,27 +315,32 @@ impl Door for Client {
 /// The lines of an answer, up to its end: one that breaks off is an error, never a shorter list.
 struct Lines<T> {
     lines: Option<(BufReader<TcpStream>, Session)>,
-    item: std::marker::PhantomData<T>,
+    /// Of the line that was read last.
+    items: std::vec::IntoIter<T>,
 }
 
 impl<T: DeserializeOwned> Iterator for Lines<T> {
     type Item = Result<T, Refusal>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (lines, session) = self.lines.as_mut()?;
-        match session.read(lines, ANSWER_BYTES_MAX) {
-            Ok(Line::Item(item)) => return Some(Ok(item)),
-            Ok(Line::End) => self.lines = None,
-            Ok(Line::Refused(refusal)) => {
-                self.lines = None;
-                return Some(Err(refusal));
+        loop {
+            if let Some(item) = self.items.next() {
+                return Some(Ok(item));
             }
-            Err(error) => {
-                self.lines = None;
-                return Some(Err(broken(&error)));
-            }
+            let (lines, session) = self.lines.as_mut()?;
+            let refusal = match session.read(lines, ANSWER_BYTES_MAX) {
+                Ok(Line::Items(items)) => {
+                    self.items = items.into_iter();
+                    continue;
+                }
+                Ok(Line::Item(item)) => return Some(Ok(item)),
+                Ok(Line::End) => None,
+                Ok(Line::Refused(refusal)) => Some(refusal),
+                Err(error) => Some(broken(&error)),
+            };
+            self.lines = None;
+            return refusal.map(Err);
         }
-        None
     }
 }
 

@@ -13,11 +13,13 @@ mod client;
 mod elsewhere;
 mod protocol;
 mod reach;
+mod reading;
 mod server;
 
 pub(crate) use client::Client;
 pub(crate) use protocol::new_secret;
 pub(crate) use reach::{Reached, check_owner, open, open_existing, open_or_make, reach_service};
+pub(crate) use reading::{Reading, Readings};
 pub(crate) use server::{ControlError, Server};
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::model::os_text::OsText;
 use crate::model::pace::PaceSetting;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 13;
+pub(super) const PROTOCOL_VERSION: u32 = 14;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -129,9 +129,44 @@ pub(super) enum Command {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line<T> {
+    /// The one that was asked for.
     Item(T),
+    /// Those of a list that come next: [`Items`] writes them.
+    Items(Vec<T>),
     Refused(Refusal),
     End,
+}
+
+/// A line of several items, as they come: each with a line and a proof of its own would cost more than it does.
+#[derive(Default)]
+pub(super) struct Items {
+    json: Vec<u8>,
+}
+
+/// A line of items that is so long is sent.
+const ITEMS_BYTES: usize = 16 << 10;
+
+impl Items {
+    pub(super) fn add<T: Serialize>(&mut self, item: &T) -> io::Result<()> {
+        let before: &[u8] = if self.json.is_empty() { b"{\"items\":[" } else { b"," };
+        self.json.extend_from_slice(before);
+        Ok(serde_json::to_writer(&mut self.json, item)?)
+    }
+
+    pub(super) fn are_many(&self) -> bool {
+        self.json.len() >= ITEMS_BYTES
+    }
+
+    /// Sends them, if there are any.
+    pub(super) fn send(&mut self, session: &mut Session, to: &mut impl Write) -> io::Result<()> {
+        if self.json.is_empty() {
+            return Ok(());
+        }
+        self.json.extend_from_slice(b"]}");
+        session.write_json(to, &self.json)?;
+        self.json.clear();
+        Ok(())
+    }
 }
 
 pub(super) fn write_line<T: Serialize>(to: &mut impl Write, line: &T) -> io::Result<()> {
@@ -214,14 +249,17 @@ impl Session {
         Ok((session, request))
     }
 
-    /// Writes a line and its proof, at once.
+    /// Writes a line and its proof.
     pub(super) fn write<T: Serialize>(&mut self, to: &mut impl Write, line: &T) -> io::Result<()> {
-        let mut bytes = vec![0; HASH_DIGITS];
-        write_line(&mut bytes, line)?;
-        let (digits, json) = bytes.split_at_mut(HASH_DIGITS);
-        let proof = self.next_proof(json.strip_suffix(b"\n").unwrap_or(json));
-        digits.copy_from_slice(proof.to_hex().as_bytes());
-        to.write_all(&bytes)
+        self.write_json(to, &serde_json::to_vec(line)?)
+    }
+
+    /// At once, where `to` has a buffer or is one.
+    fn write_json(&mut self, to: &mut impl Write, json: &[u8]) -> io::Result<()> {
+        let proof = self.next_proof(json);
+        to.write_all(proof.to_hex().as_bytes())?;
+        to.write_all(json)?;
+        to.write_all(b"\n")
     }
 
     /// Reads the next line if the other end has the token.

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::address::AddressFile;
 use super::protocol::{
-    Address, Command, Greeting, LINES_BYTES, Line, PROTOCOL_VERSION, Request, Session, Until, new_secret,
-    write_line,
+    Address, Command, Greeting, Items, LINES_BYTES, Line, PROTOCOL_VERSION, Request, Session, Until,
+    new_secret, write_line,
 };
 use crate::durable_fs::FsError;
 use crate::engine::{Answers, Door, Refusal};
@@ -171,7 +171,8 @@ impl Desk {
         // A stranger learns nothing else.
         let mut from = BufReader::new(Until { stream, until });
         let (session, request) = Session::asked::<Request>(&mut from, &self.token, nonce)?;
-        let mut reply = Reply { to: BufWriter::with_capacity(LINES_BYTES, stream), session, at_once: false };
+        let to = BufWriter::with_capacity(LINES_BYTES, stream);
+        let mut reply = Reply { to, session, items: Items::default(), at_once: false };
         if request.version == PROTOCOL_VERSION {
             self.carry_out(request.command, &mut reply)?;
         } else {
@@ -230,7 +231,7 @@ impl Desk {
                 return Ok(()); // without an end, so that it is not taken for the whole
             }
             match answer {
-                Ok(item) => reply.line(&Line::Item(item))?,
+                Ok(item) => reply.item(&item)?,
                 Err(refusal) => return reply.refuse(refusal),
             }
         }
@@ -241,6 +242,8 @@ impl Desk {
 struct Reply<W> {
     to: W,
     session: Session,
+    /// Those that are not sent yet.
+    items: Items,
     /// Each line is sent as it is written: who asks waits only so long for the next.
     at_once: bool,
 }
@@ -260,7 +263,18 @@ impl<W: Write> Reply<W> {
         self.line(&Line::<()>::Refused(refusal))
     }
 
+    /// One more of a list.
+    fn item<T: Serialize>(&mut self, item: &T) -> io::Result<()> {
+        self.items.add(item)?;
+        if !self.at_once && !self.items.are_many() {
+            return Ok(());
+        }
+        self.items.send(&mut self.session, &mut self.to)?;
+        if self.at_once { self.to.flush() } else { Ok(()) }
+    }
+
     fn line<T: Serialize>(&mut self, line: &T) -> io::Result<()> {
+        self.items.send(&mut self.session, &mut self.to)?;
         self.session.write(&mut self.to, line)?;
         if self.at_once { self.to.flush() } else { Ok(()) }
     }

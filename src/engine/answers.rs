@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
-use super::read_ahead::read_ahead;
+use super::read_ahead::{BATCH_ITEMS, Wanted, read_ahead};
 use super::{abandon, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side};
 use crate::at_rest::KeyRing;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
@@ -52,7 +52,7 @@ impl Engine {
 
 impl Door for Engine {
     fn list(&self, filter: &JobFilter) -> Answers<'_, Job> {
-        self.told(chosen::<Job>(self.store(), filter))
+        self.told(chosen::<Job>(self.store(), filter, &Wanted::default()))
     }
 
     fn keys(&self) -> Option<Arc<KeyRing>> {
@@ -61,7 +61,11 @@ impl Door for Engine {
 
     fn lines(&self, filter: &JobFilter) -> Answers<'_, JobLine> {
         let (store, filter) = (self.store().clone(), filter.clone());
-        let jobs = read_ahead(move || chosen::<JobRowBrief>(&store, &filter));
+        let jobs = if filter.asks_for_at_most(BATCH_ITEMS) {
+            chosen::<JobRowBrief>(&store, &filter, &Wanted::default())
+        } else {
+            read_ahead(move |wanted| chosen::<JobRowBrief>(&store, &filter, &wanted))
+        };
         let lines = self.told(jobs).map(|job| {
             let mut line = JobLine::of(job?);
             if let Some(stages) = self.stages().filter(|_| line.state == JobState::Running) {
@@ -326,12 +330,16 @@ impl Door for Engine {
 }
 
 /// The jobs that pass the filter, in its order; of each row what `R` reads of it.
-fn chosen<R: JobRow + Into<Job> + 'static>(store: &Store, filter: &JobFilter) -> Answers<'static, Job> {
+fn chosen<R: JobRow + Into<Job> + 'static>(
+    store: &Store,
+    filter: &JobFilter,
+    wanted: &Wanted,
+) -> Answers<'static, Job> {
     let rows = rows::<R>(store, filter);
     match (filter.limit, filter.newest_first) {
-        (None, false) => Box::new(passing(rows, filter)),
-        (limit, true) => Box::new(passing(rows.rev(), filter).take(limit.unwrap_or(usize::MAX))),
-        (Some(limit), false) => newest::<R>(store, filter, limit)
+        (None, false) => Box::new(passing(rows, filter, wanted)),
+        (limit, true) => Box::new(passing(rows.rev(), filter, wanted).take(limit.unwrap_or(usize::MAX))),
+        (Some(limit), false) => newest::<R>(store, filter, limit, wanted)
             .unwrap_or_else(|refusal| Box::new(std::iter::once(Err(refusal)))),
     }
 }
@@ -355,21 +363,24 @@ fn newest<R: JobRow + Into<Job> + 'static>(
     store: &Store,
     filter: &JobFilter,
     limit: usize,
+    wanted: &Wanted,
 ) -> Result<Answers<'static, Job>, Refusal> {
-    let newest = passing(rows::<R>(store, filter).rev(), filter).take(limit);
+    let newest = passing(rows::<R>(store, filter).rev(), filter, wanted).take(limit);
     let ids = newest.map(|job| job.map(|job| job.id)).collect::<Result<Vec<JobId>, _>>()?;
     let store = store.clone();
     let rows = ids.into_iter().rev().filter_map(move |id| store.job_row::<R>(id).transpose());
     Ok(Box::new(rows.map(|row| row.map(Into::into).map_err(refused))))
 }
 
-/// The jobs that pass the filter, in the order of the rows.
+/// The jobs that pass the filter, in the order of the rows, for as long as somebody wants them.
 fn passing<R: Into<Job>, I: Iterator<Item = Result<R, StoreError>>>(
     rows: I,
     filter: &JobFilter,
+    wanted: &Wanted,
 ) -> impl Iterator<Item = Result<Job, Refusal>> + use<R, I> {
-    let filter = filter.clone();
-    let jobs = rows.map(|row| row.map(Into::<Job>::into).map_err(refused));
+    let (filter, wanted) = (filter.clone(), wanted.clone());
+    let jobs =
+        rows.take_while(move |_| !wanted.no_more()).map(|row| row.map(Into::<Job>::into).map_err(refused));
     jobs.filter(move |job| job.as_ref().map_or(true, |job| filter.takes(job)))
 }
 

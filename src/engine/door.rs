@@ -57,6 +57,12 @@ pub(crate) struct JobFilter {
 }
 
 impl JobFilter {
+    /// Whether no more than so many can pass.
+    pub(crate) fn asks_for_at_most(&self, count: usize) -> bool {
+        let named = !self.jobs.is_empty() && self.jobs.len() <= count;
+        named || self.limit.is_some_and(|limit| limit <= count)
+    }
+
     /// Whether a job is among them.
     pub(crate) fn takes(&self, job: &Job) -> bool {
         (self.jobs.is_empty() || self.jobs.contains(&job.id))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::error::LandfallError;
 use super::outputs::OutputFile;
-use super::reading::Reading;
+use crate::control::Reading;
 use crate::engine::{Act, Door, Follower, Refusal};
 use crate::model::account::{Account, FailedRecord};
 use crate::model::fault::FaultKind;

@@ -4,7 +4,6 @@ mod error;
 mod ingestion;
 mod input;
 mod outputs;
-mod reading;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,10 +14,9 @@ pub use ingestion::{Ingestion, Progress};
 pub use input::Input;
 pub use outputs::{OutputFile, OutputRecords, OutputSlice, OutputSlices};
 
-use self::reading::Readings;
 use crate::allocator;
 use crate::config;
-use crate::control::{self, Reached};
+use crate::control::{self, Reached, Readings};
 use crate::engine::{Door, Engine, EngineError, JobFilter, Purpose, Running};
 use crate::hooks::Hooks;
 use crate::model::job::Job;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 
-use super::reading::Reading;
 use crate::at_rest::KeyRing;
+use crate::control::Reading;
 use crate::model::category::Category;
 use crate::model::job::PublishedOutput;
 use crate::model::rule::Rule;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::Builder;
 use std::time::Duration;
 
-use crate::control;
+use super::new_secret;
 use crate::engine::{Door, READER_SILENT_MAX};
 use crate::model::job_id::JobId;
 
@@ -18,7 +18,7 @@ const _: () = assert!(TELL_EVERY.as_millis() * 2 < READER_SILENT_MAX.as_millis()
 const JOBS_AT_ONCE: usize = 1000;
 
 /// All that one program reads by one handle.
-pub(super) struct Readings(Arc<Shared>);
+pub(crate) struct Readings(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -50,14 +50,14 @@ impl Shared {
 
 /// A job that is read as long as this is there.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     shared: Arc<Shared>,
     job: JobId,
 }
 
 impl Readings {
-    pub(super) fn begin(door: &Arc<dyn Door>) -> io::Result<Self> {
-        let name = format!("{}-{}", std::process::id(), control::new_secret().to_hex());
+    pub(crate) fn begin(door: &Arc<dyn Door>) -> io::Result<Self> {
+        let name = format!("{}-{}", std::process::id(), new_secret().to_hex());
         let shared = Arc::new(Shared {
             name,
             state: Mutex::default(),
@@ -69,7 +69,7 @@ impl Readings {
         Ok(Self(shared))
     }
 
-    pub(super) fn of(&self, job: JobId) -> Arc<Reading> {
+    pub(crate) fn of(&self, job: JobId) -> Arc<Reading> {
         self.0.change(|state| {
             *state.jobs.entry(job).or_default() += 1;
             state.is_news = true;
@@ -78,7 +78,7 @@ impl Readings {
     }
 
     /// Says now what is read.
-    pub(super) fn tell(&self, door: &dyn Door) {
+    pub(crate) fn tell(&self, door: &dyn Door) {
         say(door, &self.0);
     }
 }
