@@ -445,3 +445,55 @@ fn an_exchange_at_any_moment_gives_nothing_away() {
     }
     service.stop();
 }
+
+/// Where he fetches what was published he may write, too.
+const IS_HIS: &str = "chown 2001:2001 out archive";
+
+#[test]
+fn a_link_that_is_planted_on_the_way_to_an_output_is_not_followed_and_the_job_goes_on_without_it() {
+    let Some(zone) = Zone::with("source = { on_success = \"archive\", archive_dir = \"archive/{sender}\" }") else { return };
+    zone.world.sh(&format!("mkdir out archive; {IS_HIS}"));
+    zone.sender("ln -s ../victim ../../out/acme; ln -s ../victim ../../archive/acme");
+    let mut service = zone.world.start();
+    zone.sender("echo one > .a && mv .a inbox/a.txt");
+    service.wait_for_log("belongs to user 2001");
+    zone.innocent_goes_on(&mut service, "one");
+    assert_eq!(zone.victims(), [""; 0]);
+    service.wait_until("`jobs` says why", || {
+        let jobs = zone.world.landfall(&["jobs"]);
+        (jobs.stdout.contains("a.txt") && jobs.stdout.contains("the link")).then_some(())
+    });
+    zone.sender("rm ../../out/acme ../../archive/acme");
+    service.wait_for(&zone.world, "out/acme/a.main");
+    service.wait_for(&zone.world, "archive/acme/a.txt");
+    service.stop();
+}
+
+#[test]
+fn a_part_of_the_outputs_that_the_operator_put_elsewhere_is_written_there() {
+    let Some(zone) = Zone::new() else { return };
+    zone.world.sh(&format!("mkdir out archive elsewhere; ln -s ../elsewhere out/acme; {IS_HIS}"));
+    let mut service = zone.world.start();
+    zone.sender("echo one > .a && mv .a inbox/a.txt");
+    service.wait_for(&zone.world, "elsewhere/a.main");
+    service.stop();
+}
+
+/// Goal: no moment of an exchange writes an output into a victim's folder.
+#[test]
+fn an_exchange_of_an_outputs_folder_at_any_moment_writes_nothing_elsewhere() {
+    let Some(zone) = Zone::with("ready = { stable_for = \"10ms\" }") else { return };
+    zone.world.sh(&format!("mkdir -p out/acme archive; chown 2001 out/acme; {IS_HIS}"));
+    let mut service = zone.world.start();
+    zone.sender(
+        "end=$((SECONDS + 2)); n=0
+         while [ $SECONDS -lt $end ]; do
+             n=$((n + 1))
+             echo mine > inbox/pay-$n.txt
+             mv -T ../../out/acme ../../out/.aside && ln -s ../victim ../../out/acme && rm ../../out/acme && mv -T ../../out/.aside ../../out/acme || true
+         done",
+    );
+    zone.innocent_goes_on(&mut service, "one");
+    assert_eq!(zone.victims(), [""; 0]);
+    service.stop();
+}

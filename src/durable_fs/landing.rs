@@ -5,6 +5,10 @@
 //! folder with all below it must belong to the service alone. The landing root itself is the operator's; links on the way to it are
 //! followed where root or the service's user made them.
 //!
+//! What is written goes to folders below the fixed part of a template: that part is the operator's, and what stands behind it comes from
+//! names that senders give. Where others may write into such a folder they could plant a link there. So below it, too, only links of root's and of
+//! the service's user are followed: the operator may have put a part of it elsewhere.
+//!
 //! The roots are known to the whole process, so that every function of this module keeps to them, whoever calls it.
 
 use std::borrow::Cow;
@@ -18,7 +22,8 @@ pub(crate) const CLAIM_FOLDER: &str = ".landfall";
 /// What the names of our own files begin with, beside those of others, until they are whole.
 pub(crate) const HIDDEN_PREFIX: &str = ".landfall-";
 
-static ROOTS: LazyLock<RwLock<Roots>> = LazyLock::new(RwLock::default);
+static LANDING: LazyLock<RwLock<Roots>> = LazyLock::new(RwLock::default);
+static TARGETS: LazyLock<RwLock<Roots>> = LazyLock::new(RwLock::default);
 
 /// Asked for many times a file: most ancestors of a path are told by their lengths alone to be no roots, before anything is hashed.
 #[derive(Default)]
@@ -41,6 +46,18 @@ impl Roots {
         self.paths.insert(root);
     }
 
+    /// The nearest one that a folder lies in, or is, and the way from there.
+    fn nearest<'a>(&self, folder: &'a Path) -> Option<(&'a Path, &'a Path)> {
+        if self.paths.is_empty() {
+            return None;
+        }
+        let is_plain = is_spelled_plainly(folder);
+        let is_root =
+            |ancestor: &&Path| (!is_plain || self.may_be_so_long(ancestor)) && self.paths.contains(*ancestor);
+        let root = folder.ancestors().find(is_root)?;
+        Some((root, folder.strip_prefix(root).ok()?))
+    }
+
     fn may_be_so_long(&self, folder: &Path) -> bool {
         self.lengths.get(folder.as_os_str().len()).is_some_and(|is_one_so_long| *is_one_so_long)
     }
@@ -48,7 +65,12 @@ impl Roots {
 
 /// Tells that all below this folder belongs to others.
 pub(crate) fn add_landing_root(root: &Path) {
-    ROOTS.write().unwrap_or_else(PoisonError::into_inner).add(root);
+    LANDING.write().unwrap_or_else(PoisonError::into_inner).add(root);
+}
+
+/// Tells that names below this folder, into which we write, come from others.
+pub(crate) fn add_target_root(root: &Path) {
+    TARGETS.write().unwrap_or_else(PoisonError::into_inner).add(root);
 }
 
 /// Whether a path has no part that says nothing (`//`, `/./`, a `/` at the end); false where that cannot be told in a few steps.
@@ -64,15 +86,12 @@ pub(crate) fn is_in_landing_root(folder: &Path) -> bool {
 
 /// The nearest landing root that a folder lies in, or is, and the way from there.
 pub(super) fn root_of(folder: &Path) -> Option<(&Path, &Path)> {
-    let roots = ROOTS.read().unwrap_or_else(PoisonError::into_inner);
-    if roots.paths.is_empty() {
-        return None;
-    }
-    let is_plain = is_spelled_plainly(folder);
-    let is_root =
-        |ancestor: &&Path| (!is_plain || roots.may_be_so_long(ancestor)) && roots.paths.contains(*ancestor);
-    let root = folder.ancestors().find(is_root)?;
-    Some((root, folder.strip_prefix(root).ok()?))
+    LANDING.read().unwrap_or_else(PoisonError::into_inner).nearest(folder)
+}
+
+/// The nearest folder into which we write that this one lies in, or is, and the way from there.
+pub(super) fn target_root_of(folder: &Path) -> Option<(&Path, &Path)> {
+    TARGETS.read().unwrap_or_else(PoisonError::into_inner).nearest(folder)
 }
 
 /// Something in a landing folder that is not touched: what, and what an operator can do about it.
@@ -126,6 +145,14 @@ pub(super) fn link_below_root(folder: &Path) -> io::Error {
     )
 }
 
+#[cfg(not(unix))]
+pub(super) fn link_below_target(folder: &Path) -> io::Error {
+    refused(
+        format!("a link or junction is on the way to {} below the fixed part of a template", shown(folder)),
+        "name the folder it leads to in the template itself; the job waits until then",
+    )
+}
+
 pub(super) fn no_folder(folder: &Path) -> io::Error {
     refused(
         format!("{} is a symbolic link, or no folder", shown(folder)),
@@ -159,7 +186,7 @@ pub(super) fn foreign_link(link: &Path, owner: u32) -> io::Error {
             "the link {} belongs to user {owner}, neither to root nor to the service's user",
             shown(link)
         ),
-        "name the folder it leads to in the rule's `paths`, or make the link as root",
+        "name the folder it leads to in the rule, or make the link as root or as the service's user",
     )
 }
 

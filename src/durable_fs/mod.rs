@@ -81,14 +81,16 @@ pub(crate) use fs_type::{far_file_system, is_of_this_machine};
 pub(crate) use held::{HeldFolder, Hold, Holder, LOCK_FILE, hold_folder, was_held};
 #[cfg(target_os = "linux")]
 pub(crate) use kept::keep_reached;
-pub(crate) use landing::{CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, how_to_own, is_in_landing_root};
+pub(crate) use landing::{
+    CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, add_target_root, how_to_own, is_in_landing_root,
+};
 pub(crate) use mount_changes::MountChanges;
 pub(crate) use mounts::{Mounts, points_to_be};
 pub(crate) use moving::{Copied, Moved, Moving, move_by, move_file, remove_for_good, remove_in};
 pub(crate) use names::{Entry, Kind, Need, Reach, Refusal, Renamed, Unkept, Wanted, parent_of};
 pub(crate) use platform::{
     forget_cached, has_no_name, is_foreign, is_out_of_descriptors, narrow_umask, open_files_max, open_source,
-    read_at, write_at,
+    open_to_write, read_at, write_at,
 };
 pub use platform::{identity, start_writeback};
 pub(crate) use presence::{Presence, presence, real_path};

@@ -1,4 +1,5 @@
-//! How a name is reached: by a descriptor of its folder where that lies in a landing root, by its path elsewhere.
+//! How a name is reached: by a descriptor of its folder where that lies in a landing root, or where names that senders give lead to; by its
+//! path elsewhere.
 //!
 //! ```text
 //! /srv/sftp      / acme / inbox            / .landfall / quarantine   / pay.csv
@@ -103,10 +104,13 @@ fn at_both<'a>(from: &'a Path, to: &'a Path) -> io::Result<(At<'a>, At<'a>)> {
     Ok((named(old_name), named(new_name)))
 }
 
-/// Reaches a folder; none where it lies in no landing root.
+/// Reaches a folder; none where it lies in no root, neither of senders nor of what we write.
 pub(super) fn folder(folder: &Path) -> io::Result<Option<OwnedFd>> {
     note_place(folder);
-    let Some((root, below)) = landing::root_of(folder) else { return Ok(None) };
+    let Some((root, below)) = landing::root_of(folder) else {
+        let target = landing::target_root_of(folder);
+        return target.map(|(root, below)| open_target(root, below, folder)).transpose();
+    };
     let Some(claims) = claim_folder_of(folder, below) else {
         return open_landing(root, folder).map(Some);
     };
@@ -125,6 +129,16 @@ fn claim_folder_of<'a>(folder: &'a Path, below: &Path) -> Option<&'a Path> {
     let depth = below.components().count();
     let is_claim_folder = |ancestor: &&Path| ancestor.file_name().is_some_and(|name| name == CLAIM_FOLDER);
     folder.ancestors().take(depth).filter(is_claim_folder).last()
+}
+
+/// Opens a folder to write into: over any link to its root, and over those of root and of the service's user from there on.
+fn open_target(root: &Path, below: &Path, folder: &Path) -> io::Result<OwnedFd> {
+    match open_without_links(CWD, folder, ResolveFlags::empty()) {
+        Err(error) if error == rustix::io::Errno::LOOP || lacks_openat2(error) => {}
+        opened => return Ok(opened?),
+    }
+    let root = rustix::io::retry_on_intr(|| openat(CWD, root, FOLDER, Mode::empty()))?;
+    follow_own_links(root, below, folder)
 }
 
 fn open_landing(root: &Path, folder: &Path) -> io::Result<OwnedFd> {
@@ -196,16 +210,20 @@ fn open_one(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<One> {
 fn open_root(root: &Path) -> io::Result<OwnedFd> {
     match open_without_links(CWD, root, ResolveFlags::empty()) {
         Ok(folder) => Ok(folder),
-        Err(error) if error == rustix::io::Errno::LOOP || lacks_openat2(error) => follow_own_links(root),
+        Err(error) if error == rustix::io::Errno::LOOP || lacks_openat2(error) => {
+            let here = openat(CWD, ".", FOLDER, Mode::empty())?;
+            follow_own_links(here, root, root)
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Walks to a folder and follows the links of root and of the service's user on the way: a sender may own a part of it.
-fn follow_own_links(path: &Path) -> io::Result<OwnedFd> {
+/// Walks to a folder and follows the links of root and of the service's user on the way: a sender may own a part of it. `whole` is for the
+/// message.
+fn follow_own_links(from: OwnedFd, way: &Path, whole: &Path) -> io::Result<OwnedFd> {
     let own = landing::own_user();
-    let mut ahead: VecDeque<OsString> = path.components().map(|name| name.as_os_str().to_owned()).collect();
-    let mut at: OwnedFd = openat(CWD, ".", FOLDER, Mode::empty())?;
+    let mut ahead: VecDeque<OsString> = way.components().map(|name| name.as_os_str().to_owned()).collect();
+    let mut at = from;
     let mut links = 0;
     while let Some(name) = ahead.pop_front() {
         at = match open_one(at.as_fd(), &name)? {
@@ -214,7 +232,7 @@ fn follow_own_links(path: &Path) -> io::Result<OwnedFd> {
                 links += 1;
                 let owner = fstat(&link)?.st_uid;
                 if owner != own && owner != 0 {
-                    return Err(landing::foreign_link(path, owner));
+                    return Err(landing::foreign_link(whole, owner));
                 }
                 if links > LINKS_MAX {
                     return Err(rustix::io::Errno::LOOP.into());
@@ -245,6 +263,26 @@ mod tests {
 
     use super::super::kept::keep_reached;
     use super::*;
+
+    #[test]
+    fn below_what_we_write_into_links_of_others_are_not_followed_and_our_own_are() {
+        let real = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(real.path().join("elsewhere/acme")).expect("made");
+        symlink("elsewhere", real.path().join("out")).expect("linked");
+        let root = real.path().join("out");
+        landing::add_target_root(&root);
+        symlink("acme", root.join("own")).expect("linked");
+        for below in ["", "acme", "own", "own/../acme"] {
+            assert!(folder(&root.join(below)).expect("reached").is_some(), "{below}");
+        }
+        assert!(folder(real.path()).expect("reached").is_none(), "what is above is the operator's");
+        if landing::own_user() != 0 {
+            return; // only root can make a link of somebody else's
+        }
+        std::os::unix::fs::lchown(root.join("own"), Some(65_534), None).expect("given away");
+        let refused = folder(&root.join("own")).expect_err("somebody else's");
+        assert!(landing::hint_of(&refused).is_some(), "{refused}");
+    }
 
     fn landing_root() -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a folder");

@@ -62,18 +62,47 @@ pub(crate) fn keep_reached() -> KeepsReached {
     KeepsReached(())
 }
 
-/// Refuses a folder that is reached through a link below its landing root.
+/// Refuses a folder that is reached through a link below its landing root, or through one of somebody else's below what we write into.
 pub(super) fn check(folder: &Path) -> io::Result<()> {
     note_place(folder);
-    let Some((root, below)) = landing::root_of(folder) else { return Ok(()) };
+    if let Some((root, below)) = landing::root_of(folder) {
+        return check_way(root, below, |_| Err(landing::link_below_root(folder)));
+    }
+    let Some((root, below)) = landing::target_root_of(folder) else { return Ok(()) };
+    check_way(root, below, |link| check_own_link(link, folder))
+}
+
+fn check_way(
+    root: &Path,
+    below: &Path,
+    check_link: impl Fn(&fs::Metadata) -> io::Result<()>,
+) -> io::Result<()> {
     let mut at = root.to_owned();
     for name in below.components() {
         at.push(name);
-        if is_link(&fs::symlink_metadata(&at)?) {
-            return Err(landing::link_below_root(folder));
+        let found = fs::symlink_metadata(&at)?;
+        if is_link(&found) {
+            check_link(&found)?;
         }
     }
     Ok(())
+}
+
+#[cfg(unix)]
+fn check_own_link(link: &fs::Metadata, folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = link.uid();
+    if owner == 0 || owner == landing::own_user() {
+        Ok(())
+    } else {
+        Err(landing::foreign_link(folder, owner))
+    }
+}
+
+/// Who made it is not told there in one look.
+#[cfg(not(unix))]
+fn check_own_link(_link: &fs::Metadata, folder: &Path) -> io::Result<()> {
+    Err(landing::link_below_target(folder))
 }
 
 #[cfg(windows)]

@@ -287,6 +287,12 @@ pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
 }
 
+/// Opens for reading and writing what is there: no link, and no pipe or device that somebody put in its place.
+pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
+    let file = reach::open(path, OFlags::RDWR, Mode::empty())?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
+}
+
 /// Opens, and makes where it is not there, a file that nobody but this user can have made.
 pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
     let flags = if create { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDONLY };

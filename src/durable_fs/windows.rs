@@ -208,8 +208,21 @@ pub(super) fn open_followed(path: &Path) -> io::Result<File> {
 }
 
 pub(crate) fn open_source(path: &Path) -> io::Result<File> {
+    open_plain(path, false)
+}
+
+/// Opens for reading and writing what is there.
+pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
+    open_plain(path, true)
+}
+
+fn open_plain(path: &Path, to_write: bool) -> io::Result<File> {
     reach::check(parent_of(path))?;
-    let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(to_write)
+        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT)
+        .open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
 }
 

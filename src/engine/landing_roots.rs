@@ -1,7 +1,9 @@
-//! Which folders belong to senders: what lies below the fixed part of a pattern, of every rule that a job may still be worked under.
+//! Which folders belong to senders, and in which ones their names lead on: what lies below the fixed part of a pattern, or of a template, of
+//! every rule that a job may still be worked under.
 
 use std::collections::BTreeSet;
 
+use super::file_systems::folders_of;
 use super::trouble::Trouble;
 use crate::durable_fs;
 use crate::model::rule::Rule;
@@ -11,6 +13,9 @@ use crate::store::Store;
 pub(super) fn distrust(rule: &Rule) {
     for pattern in rule.paths.good() {
         durable_fs::add_landing_root(pattern.fixed_folder());
+    }
+    for folder in folders_of(rule).iter().filter(|folder| !folder.as_os_str().is_empty()) {
+        durable_fs::add_target_root(folder);
     }
 }
 

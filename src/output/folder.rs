@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Destination for Folder {
     fn resume(&mut self, hidden: &Hidden, length: u64) -> Result<(Hidden, Arc<dyn Upload>), OutputError> {
         let path = hidden.path.as_path().to_owned();
         let opening = |e| OutputError::fs("open", &path, e);
-        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let mut file = match durable_fs::open_to_write(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(hidden, length)),
             opened => opened.map_err(opening)?,
         };
@@ -131,7 +131,7 @@ impl Destination for Folder {
     }
 
     fn read(&self, hidden: &Hidden) -> io::Result<Box<dyn Read>> {
-        Ok(Box::new(File::open(hidden.path.as_path())?))
+        Ok(Box::new(durable_fs::open_source(hidden.path.as_path())?))
     }
 
     fn write(&self, hidden: &Hidden, path: &Path, bytes: &[u8], mode: u32) -> Result<(), OutputError> {
@@ -153,12 +153,8 @@ impl Destination for Folder {
     }
 
     fn is_taken(&self, path: &Path) -> Result<bool, OutputError> {
-        durable_fs::note_place(path);
-        match fs::symlink_metadata(path) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(OutputError::fs("look at", path, error)),
-        }
+        let found = durable_fs::kind_at(path).map_err(|e| OutputError::fs("look at", path, e))?;
+        Ok(found.is_some())
     }
 
     fn standing(&self, hidden: &Hidden, path: &Path) -> Result<Standing, OutputError> {
@@ -364,10 +360,9 @@ fn hidden_in(
     folder: &Path,
     job: JobId,
 ) -> io::Result<Option<impl Iterator<Item = io::Result<PathBuf>> + use<>>> {
-    durable_fs::note_place(folder);
-    let entries = match fs::read_dir(folder) {
+    let entries = match durable_fs::list(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        entries => entries?.map(|entry| Ok(entry?.path())),
+        entries => entries?.map(|entry| Ok(entry?.path)),
     };
     let is_ours =
         move |path: &io::Result<PathBuf>| path.as_ref().map_or(true, |path| is_hidden_of(path, job));
