@@ -451,7 +451,10 @@ const IS_HIS: &str = "chown 2001:2001 out archive";
 
 #[test]
 fn a_link_that_is_planted_on_the_way_to_an_output_is_not_followed_and_the_job_goes_on_without_it() {
-    let Some(zone) = Zone::with("source = { on_success = \"archive\", archive_dir = \"archive/{sender}\" }") else { return };
+    let Some(zone) = Zone::with("source = { on_success = \"archive\", archive_dir = \"archive/{sender}\" }")
+    else {
+        return;
+    };
     zone.world.sh(&format!("mkdir out archive; {IS_HIS}"));
     zone.sender("ln -s ../victim ../../out/acme; ln -s ../victim ../../archive/acme");
     let mut service = zone.world.start();

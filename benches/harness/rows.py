@@ -137,6 +137,13 @@ class Age(Beside1):
         return self.one_file(data.age(self.bench.records), rule(decode=f'identities = ["{data.age_key()}"]'))
 
 
+class AtRest(Beside1):
+    name, at_most = "11 gzip, encrypted at rest", 1.3
+
+    def ours(self):
+        return self.one_file(data.gzip(self.bench.records), service="at_rest = { encrypt = true }")
+
+
 class Zip(Beside1):
     name, at_most = "4 zip", 1.1
 
@@ -296,5 +303,6 @@ class Expands(Row):
         return self.bench.inflate(data.expanding(self.gigabytes))
 
 
-ROWS = [Gzip, Plain, Lines, GzipOut, Age, Zip, Zstd, SmallFiles, ManySmallFiles, GzipLatency, MovedInLatency, BesideHangingRules, TwoCores, ValidateAll, LeastMemory]
+ROWS = [Gzip, Plain, Lines, GzipOut, Age, AtRest, Zip, Zstd, SmallFiles, ManySmallFiles, GzipLatency, MovedInLatency,
+        BesideHangingRules, TwoCores, ValidateAll, LeastMemory]
 LARGE = [Expands]

@@ -58,6 +58,8 @@ promises! {
     STORED: a_crash_before_any_step_of_an_output_in_the_store, a_power_cut_before_any_step_of_an_output_in_the_store, a_fault_at_any_step_of_an_output_in_the_store;
     DESTROYED: a_crash_before_any_step_of_a_destroyed_job, a_power_cut_before_any_step_of_a_destroyed_job, a_fault_at_any_step_of_a_destroyed_job;
     FORGOTTEN: a_crash_before_any_step_of_a_forgotten_job, a_power_cut_before_any_step_of_a_forgotten_job, a_fault_at_any_step_of_a_forgotten_job;
+    ENCRYPTED_LATER: a_crash_before_any_step_of_the_first_encryption, a_power_cut_before_any_step_of_the_first_encryption, a_fault_at_any_step_of_the_first_encryption;
+    ANOTHER_KEY: a_crash_before_any_step_of_a_rekey, a_power_cut_before_any_step_of_a_rekey, a_fault_at_any_step_of_a_rekey;
     TOLD: a_crash_before_any_step_of_telling_hooks, a_power_cut_before_any_step_of_telling_hooks, a_fault_at_any_step_of_telling_hooks;
     CONSUMED: a_crash_before_any_step_under_a_consumer, a_power_cut_before_any_step_under_a_consumer, a_fault_at_any_step_under_a_consumer;
 }

@@ -410,6 +410,51 @@ pub const FORGOTTEN: Scenario = Scenario {
     ..PLAIN
 };
 
+/// Two files, one of them done before the store is written anew, with a failed record in it.
+const REWRITTEN: Scenario = Scenario {
+    rule: r#"
+        ready = { stable_for = "0s" }
+        records = { format = "lines", record_max = "100" }
+        errors = { failed_max = "100%" }
+    "#,
+    samples: |world| {
+        world.sh("seq 2000 > pay.txt; printf '%0200d\\n' 7 >> pay.txt; mv pay.txt in/pay.txt
+            for key in old new; do age-keygen -o $key.key 2>/dev/null; done; cat new.key old.key > both.key; chmod 600 *.key");
+    },
+    jobs: 2,
+    // Who reads an error tries once more.
+    script: "\"$LANDFALL\" rekey || { sleep 0.3; \"$LANDFALL\" rekey; }; exec \"$LANDFALL\" run",
+    ..PLAIN
+};
+
+fn run_then_keep_by(world: &World, at_rest: (&str, &str)) {
+    let mut service = world.start();
+    service.wait_until("it is done", || (world.jobs().pop()?["state"] == "completed").then_some(()));
+    service.stop();
+    crate::support::remove(&world.path("landfall.log"));
+    let config = world.text("landfall.toml");
+    assert!(config.contains(at_rest.0), "{config}");
+    world.write("landfall.toml", config.replace(at_rest.0, at_rest.1));
+    world.sh("seq 300 > in/more.txt");
+}
+
+pub const ENCRYPTED_LATER: Scenario = Scenario {
+    name: "a store that was in clear and is encrypted",
+    service: "scan_every = \"100ms\"\nat_rest = { encrypt = false }",
+    before: |world| {
+        let now = "encrypt = true, key_file = \"new.key\"";
+        run_then_keep_by(world, ("encrypt = false", now));
+    },
+    ..REWRITTEN
+};
+
+pub const ANOTHER_KEY: Scenario = Scenario {
+    name: "an encrypted store that gets another key",
+    service: "scan_every = \"100ms\"\nat_rest = { encrypt = true, key_file = \"old.key\" }",
+    before: |world| run_then_keep_by(world, ("old.key", "both.key")),
+    ..REWRITTEN
+};
+
 pub const TOLD: Scenario = Scenario {
     name: "hooks that are told of an end, of failed records and of a failed job",
     rule: r#"
