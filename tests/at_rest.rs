@@ -384,6 +384,23 @@ fn a_rule_that_demands_it_is_not_run_without() {
     service.stop();
 }
 
+/// The service starts with the last good configuration then, which asked for none.
+#[test]
+fn a_mistake_in_the_configuration_begins_no_encryption() {
+    let rule = RULE.replace("decode = { identities = [\"identity.txt\"] }", "");
+    let world = world_under("at_rest = { encrypt = false }", &rule);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    service.stop();
+    let wrong =
+        world.text("landfall.toml").replace("encrypt = false", "encrypt = true, key_file = \"at.key\"");
+    world.write("landfall.toml", wrong);
+    let mut service = world.start();
+    service.wait_for_log("the last good one");
+    service.stop();
+    assert!(!world.has("data/at_rest.key"), "a key was made");
+}
+
 /// Linux: neither a file nor a program that the kernel starts gets the memory of a process that holds keys.
 #[cfg(target_os = "linux")]
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
 use crate::durable_fs;
-use crate::model::at_rest::Encrypt;
+use crate::model::at_rest::{AtRest, Encrypt};
 use crate::model::configuration::KeptConfiguration;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Rule, Service, Settings};
@@ -172,13 +172,14 @@ fn read_still(file: &Path, registry: &Registry) -> Result<(Reading, Files, Stamp
 /// What the last service went by that had this configuration and this data folder, if it can be used.
 fn last_good(reading: &Reading, registry: &Registry) -> Option<(Store, KeptConfiguration, Settings)> {
     let data_dir = reading.data_dir.as_ref()?;
+    // What is wrong says by which keys the store is read, as far as it can be read itself, and begins nothing.
+    let at_rest = AtRest { encrypt: Encrypt::AsItIs, ..reading.at_rest.clone() };
     let told = |error: &dyn std::fmt::Display| {
         let data_dir = escaped_path(data_dir);
         tracing::debug!(data_dir, %error, "the last good configuration cannot be looked up");
     };
-    let store = opened(|| Store::open_if_there(data_dir, &reading.at_rest))
-        .inspect_err(|error| told(error))
-        .ok()??;
+    let store =
+        opened(|| Store::open_if_there(data_dir, &at_rest)).inspect_err(|error| told(error)).ok()??;
     let kept = store.configuration().inspect_err(|error| told(error)).ok()??;
     if kept.main.as_path() != reading.main {
         return None;

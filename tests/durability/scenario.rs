@@ -442,7 +442,7 @@ pub const ENCRYPTED_LATER: Scenario = Scenario {
     name: "a store that was in clear and is encrypted",
     service: "scan_every = \"100ms\"\nat_rest = { encrypt = false }",
     before: |world| {
-        let now = "encrypt = true, key_file = \"new.key\"";
+        let now = "encrypt = true\nkey_file = \"new.key\"";
         run_then_keep_by(world, ("encrypt = false", now));
     },
     ..REWRITTEN
