@@ -412,13 +412,15 @@ fn a_process_with_keys_leaves_no_core_dump() {
     service.stop();
 }
 
-/// With 1 the kernel starts no program for a dump (with 0 it would), and writes no file that is so short.
+/// With 1 the kernel starts no program for a dump (with 0 it would), and writes no file that is so short; a socket gets what the filter lets pass.
 #[cfg(target_os = "linux")]
 fn assert_leaves_no_core_dump(service: &Service) {
     let limits = fs::read_to_string(format!("/proc/{}/limits", service.id())).expect("is there");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("is told");
     let words: Vec<_> = core.split_whitespace().collect();
     assert_eq!(words[4..6], ["1", "1"], "{core}");
+    let filter = fs::read_to_string(format!("/proc/{}/coredump_filter", service.id())).expect("is there");
+    assert_eq!(filter.trim(), "00000000", "a socket would be given memory");
 }
 
 /// Which call a thread is in tells what hangs, and what a process has open tells a service whose data folder was changed.

@@ -4,7 +4,8 @@ use std::sync::Once;
 
 static KEPT: Once = Once::new();
 
-/// No core dump from now on, whoever would take it: neither a file, nor what a program is given (`core_pattern`). Only who may trace this
+/// No core dump with memory in it from now on, whoever would take it: neither a file, nor what a program or a socket is given
+/// (`core_pattern`). Only who may trace this
 /// process still reads its memory: to forbid that, too (`PR_SET_DUMPABLE`), would take `/proc/self/task/TID/syscall` from the service's own
 /// user, by which it is known what hangs.
 pub(super) fn keep_out_of_dumps() {
@@ -16,12 +17,16 @@ pub(super) fn keep_out_of_dumps() {
 }
 
 /// With a limit of 1 byte Linux starts no program for a dump, and a file of it would be too short for any. With 0 it writes no file, but
-/// starts the program. Children have it too: they are given records.
+/// starts the program. A socket is given a dump whatever the limit: there the filter leaves all memory out of it. Children have both, too:
+/// they are given records.
 #[cfg(target_os = "linux")]
 fn forbid() -> std::io::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let most = Some(1);
-    Ok(setrlimit(Resource::Core, Rlimit { current: most, maximum: most })?)
+    let filtered = std::fs::write("/proc/self/coredump_filter", "0");
+    // A hard limit of 0 may not be raised.
+    let limited = setrlimit(Resource::Core, Rlimit { current: most, maximum: most });
+    filtered.or_else(|_| Ok(limited?))
 }
 
 #[cfg(all(unix, not(target_os = "linux")))]
