@@ -20,6 +20,7 @@ mod at_rest;
 mod cli;
 mod clock;
 pub mod config;
+mod confinement;
 mod control;
 mod decode;
 mod durable_fs;

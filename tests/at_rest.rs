@@ -27,7 +27,7 @@ const KEY_FILE: &str = "at_rest = { key_file = \"at.key\" }";
 const RULE: &str = r#"
     decode = { identities = ["identity.txt"] }
     records = { format = "csv" }
-    pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
+    pipeline = [{ step = "exec", confine = false, protocol = "jsonl", command = ["./tool"] }]
     output = { main = { keep_output = "store" } }
     errors = { failed_max = "100%" }
 "#;

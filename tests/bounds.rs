@@ -321,7 +321,7 @@ fn reading_that_takes_longer_than_its_time_is_refused_with_the_key() {
 fn members_of_an_archive_cost_the_same_each_however_many_there_are() {
     let time = |members: usize, output: &str| {
         let world = World::new(&format!(
-            "decode = {{ entries_max = 1000000 }}\noutput = {{ main = {{ path = \"{output}\" }} }}\npipeline = [ {{ step = \"exec\", command = [\"sh\", \"-c\", \"sleep 0.5; exec cat\"], protocol = \"line\" }} ]"
+            "decode = {{ entries_max = 1000000 }}\noutput = {{ main = {{ path = \"{output}\" }} }}\npipeline = [ {{ step = \"exec\", confine = false, command = [\"sh\", \"-c\", \"sleep 0.5; exec cat\"], protocol = \"line\" }} ]"
         ));
         world.sh(&format!(
             r#"python3 - <<'END'

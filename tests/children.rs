@@ -9,7 +9,7 @@ use support::{World, lines};
 fn asking(script: &str) -> World {
     let world = World::new(
         "records = { format = \"lines\", slice_records = 50 }
-         pipeline = [{ step = \"exec\", command = [\"./step\"] }]
+         pipeline = [{ step = \"exec\", confine = false, command = [\"./step\"] }]
          errors = { failed_max = \"50%\", attempts = 1 }",
     );
     world.write("step", script);
@@ -142,7 +142,7 @@ sleep 0.2; touch written-$$
 fn a_stop_waits_for_no_child_that_takes_no_notice_of_the_end_of_its_input() {
     let world = World::with_service(
         "stop_timeout = \"2s\"",
-        "pipeline = [{ step = \"exec\", command = [\"./step\"], timeout = \"1h\" }]",
+        "pipeline = [{ step = \"exec\", confine = false, command = [\"./step\"], timeout = \"1h\" }]",
     );
     let answers = "#!/bin/sh\nwhile IFS= read -r line; do echo \"$line\"; done\n";
     world.write("step", format!("{answers}touch reached\nexec sleep 600\n"));
@@ -170,7 +170,7 @@ fn what_a_child_started_outlives_neither_a_time_out_nor_a_stop() {
         let world = World::with_service(
             "stop_timeout = \"2s\"",
             &format!(
-                "pipeline = [{{ step = \"exec\", command = [\"./step\"], timeout = \"{timeout}\" }}]
+                "pipeline = [{{ step = \"exec\", confine = false, command = [\"./step\"], timeout = \"{timeout}\" }}]
                  errors = {{ failed_max = \"100%\", attempts = 1 }}"
             ),
         );

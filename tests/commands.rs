@@ -516,7 +516,7 @@ fn what_cannot_be_answered_is_told_once_and_without_a_table() {
 fn progress_is_what_is_worked_and_not_what_is_read() {
     let world = World::new(
         "records = { format = \"lines\", slice_records = 10 }
-         pipeline = [{ step = \"exec\", command = [\"./step\"] }]",
+         pipeline = [{ step = \"exec\", confine = false, command = [\"./step\"] }]",
     );
     // It answers the first fifty lines, and then waits for a file.
     world.sh("printf '#!/bin/bash\nn=0; while read -r l; do n=$((n+1)); while [ $n -gt 50 ] && ! [ -e go ]; do sleep 0.02; done; echo \"$l\"; done\n' > step; chmod +x step");
@@ -591,7 +591,7 @@ fn a_dry_run_of_a_retry_takes_no_job_that_the_retry_would_refuse() {
 #[test]
 fn an_interrupted_ingest_says_which_job_is_left_where_its_file_is_and_what_goes_on() {
     let world = World::new(
-        "pipeline = [{ step = \"exec\", command = [\"sh\", \"-c\", \"test -e again || { touch begun; sleep 2; }; exec cat\"], protocol = \"line\" }]",
+        "pipeline = [{ step = \"exec\", confine = false, command = [\"sh\", \"-c\", \"test -e again || { touch begun; sleep 2; }; exec cat\"], protocol = \"line\" }]",
     );
     world.write("pay.txt", "one\n");
     let binary = env!("CARGO_BIN_EXE_landfall");

@@ -11,7 +11,7 @@ use support::random::Random;
 use support::{RULE, Service, World, lines};
 
 /// A step that stands still in the middle of the second slice until it is let go.
-const GATED: &str = r#"pipeline = [{ step = "exec", command = ["./gate"] }]"#;
+const GATED: &str = r#"pipeline = [{ step = "exec", confine = false, command = ["./gate"] }]"#;
 const RECORDS: usize = 3000;
 
 fn id_of(job: &Value) -> String {
@@ -196,7 +196,9 @@ fn a_job_that_is_aborted_while_a_step_hangs_or_no_service_runs_ends_with_the_nex
 #[test]
 fn a_job_whose_program_hangs_at_an_answer_or_at_its_end_is_aborted_without_waiting_for_it() {
     for hangs in ["read -r line", "while IFS= read -r line; do echo \"$line\"; done"] {
-        let world = World::new("pipeline = [{ step = \"exec\", command = [\"./step\"], timeout = \"1h\" }]");
+        let world = World::new(
+            "pipeline = [{ step = \"exec\", confine = false, command = [\"./step\"], timeout = \"1h\" }]",
+        );
         world.write("step", format!("#!/bin/sh\n{hangs}\ntouch reached\nexec sleep 600\n"));
         world.sh("chmod +x step");
         let mut service = world.start();
@@ -234,7 +236,7 @@ fn what_is_on_its_way_to_be_published_is_told_to_be_past_that_and_changes_nothin
 
 #[test]
 fn a_job_that_is_held_is_paused_and_aborted_too() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./not-there\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./not-there\"] }]");
     world.write("not-there", "#!/bin/sh\ncat\n"); // it cannot be started
     let mut service = world.start();
     world.move_in("in/pay.txt", lines(3));
@@ -254,8 +256,9 @@ fn a_job_that_is_held_is_paused_and_aborted_too() {
 
 #[test]
 fn jobs_are_chosen_by_sender_and_time_and_nothing_is_done_where_that_is_only_asked() {
-    let world =
-        World::new("paths = [\"in/{sender}/*\"]\npipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = World::new(
+        "paths = [\"in/{sender}/*\"]\npipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]",
+    );
     world.write_gate_at("line ");
     for sender in ["acme", "other"] {
         world.write(format!("in/{sender}/pay.txt"), lines(2));

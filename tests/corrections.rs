@@ -11,7 +11,7 @@ fn world() -> World {
     let world = World::new(
         r#"paths = ["in/{sender}/*"]
         delivery = { key = "{sender}", same_key = "correction" }
-        pipeline = [{ step = "exec", command = ["./step"], timeout = "1m" }]
+        pipeline = [{ step = "exec", confine = false, command = ["./step"], timeout = "1m" }]
         errors = { failed_max = "0", attempts = 1 }
         output = { main = { path = "out/{sender}-r{revision}.csv" } }"#,
     );

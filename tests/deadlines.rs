@@ -60,7 +60,7 @@ fn attention(world: &World) -> Vec<String> {
 #[test]
 fn a_job_that_is_too_slow_is_at_risk_before_its_deadline_and_late_after_it_over_a_kill() {
     let world = World::bare();
-    let slow = "records = { format = \"lines\", slice_records = 1 }\npipeline = [{ step = \"exec\", command = [\"./slow\"] }]";
+    let slow = "records = { format = \"lines\", slice_records = 1 }\npipeline = [{ step = \"exec\", confine = false, command = [\"./slow\"] }]";
     // Half a minute is left to it at least.
     let (soon, later) = (in_minutes(if now().second() > 30 { 2 } else { 1 }), in_minutes(600));
     let rules = [rule("a", &soon, slow), rule("b", &later, slow), rule("c", &later, "")];
@@ -105,7 +105,7 @@ fn a_job_that_is_too_slow_is_at_risk_before_its_deadline_and_late_after_it_over_
 #[test]
 fn a_job_that_waits_is_late_once_its_deadline_has_passed_over_a_kill() {
     let world = World::bare();
-    let gated = "pipeline = [{ step = \"exec\", command = [\"./gate\"] }]";
+    let gated = "pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]";
     let soon = in_minutes(if now().second() > 30 { 2 } else { 1 });
     world.configure(&format!("timezone = \"{ZONE}\"\nlisten = \"socket\""), &[&rule("a", &soon, gated)]);
     world.write_gate();

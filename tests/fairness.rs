@@ -24,10 +24,12 @@ fn rule(name: &str, more: &str) -> String {
 }
 
 /// A step whose child answers nothing for as long as the test lasts.
-const HANGS: &str = "pipeline = [{ step = \"exec\", command = [\"./hangs\"], timeout = \"1h\" }]";
+const HANGS: &str =
+    "pipeline = [{ step = \"exec\", confine = false, command = [\"./hangs\"], timeout = \"1h\" }]";
 /// One that answers all that it is asked, and then takes its time, or for ever.
-const ENDS_LATE: &str = "pipeline = [{ step = \"exec\", command = [\"./ends-late\"] }]";
-const NEVER_ENDS: &str = "pipeline = [{ step = \"exec\", command = [\"./never-ends\"], timeout = \"1h\" }]";
+const ENDS_LATE: &str = "pipeline = [{ step = \"exec\", confine = false, command = [\"./ends-late\"] }]";
+const NEVER_ENDS: &str =
+    "pipeline = [{ step = \"exec\", confine = false, command = [\"./never-ends\"], timeout = \"1h\" }]";
 
 fn world(rules: &[String]) -> World {
     let world = World::bare();
@@ -119,7 +121,7 @@ fn a_sender_of_many_files_that_hang_holds_up_no_other_sender_of_its_rule() {
     let step = "#!/bin/sh\nread -r line\ncase $line in hang*) exec sleep 3600;; *) echo \"$line\"; exec cat;; esac\n";
     let world = world(&[rule(
         "shared",
-        "pipeline = [{ step = \"exec\", command = [\"./some\"], timeout = \"1h\" }]",
+        "pipeline = [{ step = \"exec\", confine = false, command = [\"./some\"], timeout = \"1h\" }]",
     )]);
     world.write("some", step);
     world.sh("chmod +x some; mkdir -p shared/one shared/other");

@@ -60,7 +60,7 @@ fn below_free_min_nothing_is_claimed_and_files_go_on_by_themselves_when_there_is
 }
 
 /// A step that lets each record through only once `go` is there.
-const STEP_THAT_WAITS: &str = r#"pipeline = [{ step = "exec", command = ["./wait.sh"], timeout = "60s" }]
+const STEP_THAT_WAITS: &str = r#"pipeline = [{ step = "exec", confine = false, command = ["./wait.sh"], timeout = "60s" }]
 "#;
 
 fn write_step_that_waits(world: &World) {

@@ -158,7 +158,8 @@ fn what_was_done_to_files_of_a_marker_while_the_service_was_down_lets_none_of_th
 /// A file that has other names once its service starts again is given back, if its job had not begun.
 #[test]
 fn a_file_that_is_given_back_after_a_restart_needs_no_marker_again_through_further_restarts() {
-    let gated = "pipeline = [{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }]";
+    let gated =
+        "pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"], timeout = \"60s\" }]";
     let rule = RULE.replace("300ms", "2s"); // what is given back is not taken before the kill
     let world = World::with_service("workers = 1", &format!("{rule}{gated}"));
     world.write("gate", "#!/bin/sh\n[ -e go ] || exec sleep 60\nexec cat\n");

@@ -177,7 +177,7 @@ fn a_job_whose_archive_never_comes_back_is_ended_as_published() {
 #[test]
 fn a_job_that_is_held_for_what_is_gone_is_ended_with_nothing_published_and_can_be_retried_if_it_comes_back_after_all()
  {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./tool\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./tool\"] }]");
     world.write("tool", "#!/bin/sh\nexec cat\n"); // it cannot be started
     let mut service = world.start();
     world.move_in("in/pay.txt", lines(3));
@@ -205,7 +205,7 @@ fn a_job_that_is_held_for_what_is_gone_is_ended_with_nothing_published_and_can_b
 
 #[test]
 fn a_job_that_goes_on_by_itself_is_not_abandoned_and_says_what_ends_it() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]");
     world.write_gate_at("line ");
     let mut service = world.start();
     world.move_in("in/pay.txt", lines(3));

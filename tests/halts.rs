@@ -41,7 +41,7 @@ fn job_of(world: &World, name: &str) -> Value {
 
 #[test]
 fn a_paused_rule_takes_no_file_goes_on_with_no_job_over_a_kill_and_others_go_on() {
-    let gated = rule("a", "pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let gated = rule("a", "pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]");
     let world = world(&[&gated, &rule("b", "")]);
     world.write_gate();
     let mut service = world.start();
@@ -172,7 +172,7 @@ fn a_pause_outlives_its_rule_and_is_taken_back_all_the_same() {
 /// Goal: who lifts one pause of several is told what still holds a job back, and each command that is named is one that helps.
 #[test]
 fn what_still_holds_a_job_back_is_told_by_every_word_on_it_with_the_command_that_lifts_it() {
-    let gated = rule("a", "pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let gated = rule("a", "pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]");
     let world = world(&[&gated, &rule("b", "")]);
     world.write_gate();
     let mut service = world.start();
@@ -220,7 +220,8 @@ fn what_still_holds_a_job_back_is_told_by_every_word_on_it_with_the_command_that
 
 #[test]
 fn who_resumes_a_rule_is_told_the_word_that_resumes_the_paused_jobs_of_that_rule_and_no_others() {
-    let gated = |name| rule(name, "pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let gated =
+        |name| rule(name, "pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]");
     let world = world(&[&gated("a"), &gated("b")]);
     world.write_gate();
     let mut service = world.start();
@@ -246,7 +247,8 @@ fn who_resumes_a_rule_is_told_the_word_that_resumes_the_paused_jobs_of_that_rule
 
 #[test]
 fn a_failed_job_that_is_retried_under_a_paused_rule_is_not_said_to_be_taken() {
-    let world = world(&[&rule("a", "pipeline = [{ step = \"exec\", command = [\"./step\"] }]")]);
+    let world =
+        world(&[&rule("a", "pipeline = [{ step = \"exec\", confine = false, command = [\"./step\"] }]")]);
     world.write("step", "#!/bin/sh\nexec false\n");
     world.sh("chmod +x step");
     world.move_in("a/pay.txt", lines(2));

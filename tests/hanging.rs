@@ -279,7 +279,7 @@ fn a_running_job_whose_output_folder_hangs_does_not_keep_a_mount_that_comes_from
         return;
     }
     let slow = "output = { main = { path = \"mnt/out/{stem}\" } }\n\
-                pipeline = [{ step = \"exec\", command = [\"./slow\"], timeout = \"1h\" }]";
+                pipeline = [{ step = \"exec\", confine = false, command = [\"./slow\"], timeout = \"1h\" }]";
     let late = "name = \"late\"\npaths = [\"in-late/*\"]\noutput = { main = { path = \"late/{stem}\" } }\n\
                 source = { on_success = \"delete\" }\npublish = { mount = \"late\" }";
     let Some(mount) = Mount::with_service("free_min = \"1KiB\"", &[slow, late]) else { return };
@@ -341,7 +341,7 @@ fn a_landing_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another
 #[test]
 fn a_job_whose_source_hangs_while_it_is_read_says_so_and_one_whose_step_takes_long_does_not() {
     let rule = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{stem}\" } }\n\
-                pipeline = [{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }]";
+                pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"], timeout = \"60s\" }]";
     let service = "memory_max = \"16MiB\"\nload_ahead = \"0\"";
     let Some(mount) = Mount::with_service(service, &[rule]) else { return };
     let world = &mount.world;
@@ -370,7 +370,7 @@ fn a_job_whose_source_hangs_while_it_is_read_says_so_and_one_whose_step_takes_lo
 fn a_child_that_hangs_in_a_file_system_keeps_neither_its_job_from_going_on_nor_a_stop() {
     let rule = "output = { main = { path = \"out/{stem}\" } }\nsource = { on_success = \"delete\" }\n\
                 errors = { attempts = 1, failed_max = \"100%\" }\n\
-                pipeline = [{ step = \"exec\", command = [\"./step\"], timeout = \"500ms\" }]";
+                pipeline = [{ step = \"exec\", confine = false, command = [\"./step\"], timeout = \"500ms\" }]";
     let Some(mut mount) = Mount::new(&[rule]) else { return };
     mount.world.write(
         "step",
@@ -399,9 +399,9 @@ fn a_child_that_hangs_in_a_file_system_keeps_neither_its_job_from_going_on_nor_a
 #[test]
 fn a_program_that_lies_on_a_file_system_that_hangs_keeps_no_program_of_another_rule_from_its_start() {
     let tool = "output = { main = { path = \"out/{stem}\" } }\nsource = { on_success = \"delete\" }\n\
-                pipeline = [{ step = \"exec\", command = [\"mnt/tool\"] }]";
+                pipeline = [{ step = \"exec\", confine = false, command = [\"mnt/tool\"] }]";
     let asks = "name = \"asks\"\npaths = [\"in-asks/*\"]\noutput = { main = { path = \"out/{stem}\" } }\n\
-                source = { on_success = \"delete\" }\npipeline = [{ step = \"exec\", command = [\"./asks\"] }]";
+                source = { on_success = \"delete\" }\npipeline = [{ step = \"exec\", confine = false, command = [\"./asks\"] }]";
     let Some(mount) = Mount::new(&[tool, asks]) else { return };
     let world = &mount.world;
     for program in ["remote/tool", "asks"] {
@@ -444,7 +444,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(2);
 #[test]
 fn a_start_beside_a_landing_folder_that_hangs_serves_the_others_and_that_one_when_it_answers() {
     let rule = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{stem}\" } }\n\
-                pipeline = [{ step = \"exec\", command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]";
+                pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]";
     let Some(mount) = Mount::new(&[rule]) else { return };
     mount.world.write("gate", "#!/bin/sh\n[ -e go ] || { touch begun; exec sleep 60; }\nexec cat\n");
     mount.world.sh("chmod +x gate");

@@ -88,8 +88,9 @@ fn a_file_is_claimed_outside_its_window_and_its_job_waits_until_it_opens_over_a_
 
 /// A job at work in a step that waits for the file `go`.
 fn at_work(end: &str) -> (World, Service, String) {
-    let gated =
-        format!("pipeline = [{{ step = \"exec\", command = [\"./gate\"] }}]\nwindow_end = \"{end}\"\n");
+    let gated = format!(
+        "pipeline = [{{ step = \"exec\", confine = false, command = [\"./gate\"] }}]\nwindow_end = \"{end}\"\n"
+    );
     let world = world(&format!("{gated}{}", window(-60, 60)));
     world.write_gate();
     let mut service = world.start();

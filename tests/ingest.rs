@@ -45,7 +45,8 @@ fn a_file_of_a_watched_folder_that_is_given_back_waits_there() {
 /// And who follows that job hears what became of the service.
 #[test]
 fn retire_is_not_dropped_where_another_job_is_at_the_file_already() {
-    let hangs = "pipeline = [{ step = \"exec\", command = [\"./hangs\"], timeout = \"1h\" }]";
+    let hangs =
+        "pipeline = [{ step = \"exec\", confine = false, command = [\"./hangs\"], timeout = \"1h\" }]";
     let world = World::new(&format!("{WHOLE_LINES}\n{hangs}"));
     world.sh("printf '#!/bin/sh\\nexec sleep 3600\\n' > hangs; chmod +x hangs");
     world.write("by-hand.txt", lines(3));
@@ -192,7 +193,7 @@ fn interrupted(world: &World, files: &str) -> (String, String) {
 
 #[test]
 fn who_interrupts_an_ingest_beside_a_service_is_told_that_the_job_goes_on_there_and_what_was_not_begun() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]");
     world.write_gate();
     for name in ["a.txt", "b.txt", "c.txt"] {
         world.write(name, lines(3000));
@@ -218,7 +219,7 @@ fn who_interrupts_an_ingest_beside_a_service_is_told_that_the_job_goes_on_there_
 
 #[test]
 fn who_interrupts_an_ingest_by_itself_is_told_what_became_of_the_job_and_what_goes_on_with_it() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]");
     world.write_gate();
     for name in ["a.txt", "b.txt"] {
         world.write(name, lines(3000));
@@ -236,7 +237,7 @@ fn who_interrupts_an_ingest_by_itself_is_told_what_became_of_the_job_and_what_go
 /// Nothing of it goes on: there is no job.
 #[test]
 fn who_interrupts_a_dry_run_is_told_that_nothing_was_written() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]");
     world.write_gate();
     world.write("a.txt", lines(3000));
     let binary = env!("CARGO_BIN_EXE_landfall");

@@ -360,7 +360,7 @@ fn a_failed_job_of_a_file_that_got_other_rights_or_names_has_it_when_it_is_tried
 #[test]
 fn a_backup_by_links_fails_no_job_that_reads_the_file() {
     let world = World::new(&format!(
-        "{KEEPS}pipeline = [{{ step = \"exec\", command = [\"./gate\"], protocol = \"line\" }}]\n"
+        "{KEEPS}pipeline = [{{ step = \"exec\", confine = false, command = [\"./gate\"], protocol = \"line\" }}]\n"
     ));
     world.write_gate_at("slow");
     world.sh("mkdir side");
@@ -395,7 +395,9 @@ fn a_large_file_that_is_written_at_its_begin_or_its_end_is_another_though_its_ti
 /// Goal: a job that finds its file no more leaves nothing that keeps the file, under its new name, from being taken.
 #[test]
 fn a_file_that_is_renamed_while_its_job_runs_or_once_it_failed_is_taken_by_its_new_name() {
-    let world = World::new(&format!("{KEEPS}pipeline = [{{ step = \"exec\", command = [\"./step\"] }}]\n"));
+    let world = World::new(&format!(
+        "{KEEPS}pipeline = [{{ step = \"exec\", confine = false, command = [\"./step\"] }}]\n"
+    ));
     let here = world.folder().display();
     world.write(
         "step",

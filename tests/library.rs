@@ -310,7 +310,7 @@ fn what_is_not_taken_is_told_with_where_it_lies_or_is_not_left_there() {
 
 #[test]
 fn who_waits_for_a_job_beside_a_service_outlives_a_restart_of_it() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]");
     world.write_gate();
     let mut service = world.start();
     service.wait_until_it_watches();
@@ -349,7 +349,7 @@ fn a_rule_that_takes_no_file_is_refused_before_anything_is_written() {
 
 #[test]
 fn what_a_killed_program_handed_over_goes_on_when_it_is_opened_again() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]");
     world.write_gate();
     let program = std::path::PathBuf::from(env!("CARGO_BIN_EXE_landfall"));
     let program = program.with_file_name("examples").join("ingest");

@@ -144,7 +144,9 @@ fn sees(service: &mut Service, world: &World, name: &str) {
 
 /// Goal: what a file is by now is what its job knows of it from a retry on.
 fn is_known_after_other_rights_a_retry_and_a_remount(kind: Kind) {
-    let world = World::new(&format!("{KEEPS}pipeline = [{{ step = \"exec\", command = [\"./step\"] }}]\n"));
+    let world = World::new(&format!(
+        "{KEEPS}pipeline = [{{ step = \"exec\", confine = false, command = [\"./step\"] }}]\n"
+    ));
     let failing = world.path("failing");
     world.write("step", format!("#!/bin/sh\n[ ! -e {} ] || exit 1\nexec cat\n", failing.display()));
     let Some(mut mounted) = Mounted::new(&world, kind) else { return };
@@ -283,7 +285,7 @@ fn a_kept_file_on_an_overlay_is_known_after_a_remount() {
 fn goes_on_after_a_remount(kind: Kind, source: &str) {
     let rule = format!(
         "paths = [\"mnt/in/*\"]\noutput = {{ main = {{ path = \"mnt/out/{{name}}\" }} }}\nsource = {source}\n\
-         pipeline = [{{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }}]"
+         pipeline = [{{ step = \"exec\", confine = false, command = [\"./gate\"], timeout = \"60s\" }}]"
     );
     let world = World::new(&rule);
     world.write("gate", "#!/bin/sh\n[ -e go ] || { touch begun; exec sleep 60; }\nexec cat\n");
@@ -400,7 +402,7 @@ fn a_sender_whose_folder_is_mounted_while_the_service_runs_is_served_soon() {
 fn a_file_that_is_ingested_by_hand_from_an_sshfs_stays_its_jobs_through_a_kill_and_a_remount() {
     let world = World::new(
         "paths = [\"mnt/in/*\"]\nready = { strategy = \"stable\", stable_for = \"2s\" }\noutput = { main = { path = \"out/{name}\" } }\n\
-         pipeline = [{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }]",
+         pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"], timeout = \"60s\" }]",
     );
     world.write("gate", "#!/bin/sh\nuntil [ -e go ]; do touch begun; sleep 0.05; done\nexec cat\n");
     world.sh("chmod +x gate");

@@ -43,7 +43,7 @@ impl Test {
         let rule = |(name, source): &(&str, &str)| {
             format!(
                 "name = \"{name}\"\npaths = [\"{name}/*\"]\noutput = {{ main = {{ path = \"out/{name}-{{stem}}.main\" }} }}\n\
-                 source = {source}\npipeline = [{{ step = \"exec\", command = [\"./step\"] }}]\n"
+                 source = {source}\npipeline = [{{ step = \"exec\", confine = false, command = [\"./step\"] }}]\n"
             )
         };
         world.configure("stop_timeout = \"2s\"", &RULES.each_ref().map(rule).each_ref().map(String::as_str));

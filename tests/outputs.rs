@@ -234,6 +234,24 @@ fn outputs_have_the_mode_that_the_rule_says() {
 }
 
 #[test]
+fn folders_that_are_made_let_in_who_may_read_the_outputs_in_them() {
+    let modes = |world: &World| {
+        world.sh("stat -c %a new new/sub archive").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let of = |more: &str| {
+        format!(
+            "output = {{ main = {{ path = \"new/sub/{{stem}}\"{more} }} }}\nsource = {{ on_success = \"archive\", archive_dir = \"archive\" }}"
+        )
+    };
+    for (more, expected) in [("", "750 750 750"), (", mode = \"0644\"", "755 755 750")] {
+        let world = World::new(&of(more));
+        world.write("in/pay.txt", "a\n");
+        world.ingest_and_retire("in/pay.txt").done();
+        assert_eq!(modes(&world), expected, "{more}");
+    }
+}
+
+#[test]
 fn the_sum_of_an_output_is_what_sha256sum_says() {
     let world = ingested("output = { main = { path = \"out/{stem}.gz\", sha256 = true } }", "a\nb\n");
     let sum = world.sh("sha256sum out/pay.gz");
@@ -295,7 +313,7 @@ fn an_output_folder_that_was_moved_away_keeps_nothing_of_a_job_that_came_out_els
     for makes_another in [true, false] {
         let world = World::new(
             "output = { main = { path = \"out/{name}\" } }\n\
-             pipeline = [{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }]",
+             pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"], timeout = \"60s\" }]",
         );
         let waits = "if [ $n = 5000 ]; then touch begun; until [ -e go ]; do sleep 0.02; done; fi";
         let copies = format!("n=0; while IFS= read -r l; do echo \"$l\"; n=$((n+1)); {waits}; done");

@@ -52,7 +52,8 @@ fn a_job_that_is_to_be_archived_waits_for_the_mount_and_an_operator_can_say_that
     if !can_mount() {
         return;
     }
-    let rule = format!("{ARCHIVE}\npipeline = [{{ step = \"exec\", command = [\"./gate\"] }}]");
+    let rule =
+        format!("{ARCHIVE}\npipeline = [{{ step = \"exec\", confine = false, command = [\"./gate\"] }}]");
     let world = World::with_service("scan_every = \"300ms\"", &rule);
     world.write_gate();
     let disk = Disk::mount(&world.path("ar"), "4m");
@@ -211,7 +212,7 @@ fn a_job_that_had_begun_on_a_mount_that_goes_waits_and_starts_anew_when_its_rule
         return;
     }
     let rule = "paths = [\"in/{sender}/*\"]\noutput = { main = { path = \"out/{sender}/x/{name}\" } }\n\
-                pipeline = [{ step = \"exec\", command = [\"./gate\"] }]";
+                pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"] }]";
     let world = World::with_service("scan_every = \"300ms\"", rule);
     world.write_gate();
     let disk = Disk::mount(&world.path("out/acme"), "4m");
@@ -243,7 +244,7 @@ fn who_retries_or_resumes_a_job_whose_mount_is_away_is_told_that_it_waits_for_th
     if !can_mount() {
         return;
     }
-    let rule = "publish = { mount = \"out\" }\npipeline = [{ step = \"exec\", command = [\"./step\"] }]";
+    let rule = "publish = { mount = \"out\" }\npipeline = [{ step = \"exec\", confine = false, command = [\"./step\"] }]";
     let world = World::with_service("scan_every = \"300ms\"", rule);
     let failing = world.write("failing", "");
     world.write("step", format!("#!/bin/sh\n[ ! -e {} ] || exit 1\nexec cat\n", failing.display()));

@@ -22,7 +22,7 @@ fn world(rules: &[&str]) -> World {
 const SLOW_RULE: &str = "name = \"slow\"
     paths = [\"in/*\"]
     order = \"name\"
-    pipeline = [{ step = \"exec\", command = [\"./slow\"] }]
+    pipeline = [{ step = \"exec\", confine = false, command = [\"./slow\"] }]
     output = { main = { path = \"out/{stem}.main\" } }";
 
 /// The names of the sources, as their jobs ended.

@@ -24,7 +24,7 @@ for line in sys.stdin:
 "#;
 
 const RULE: &str = r#"
-    pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
+    pipeline = [{ step = "exec", confine = false, protocol = "jsonl", command = ["./tool"] }]
     errors = { failed_max = "100%" }
     test = [{ name = "none fits", path = "in/pay.txt", input = "a\n", failed = [{ record = 1, error = "not today" }] }]
 "#;

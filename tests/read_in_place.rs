@@ -9,8 +9,7 @@ use serde_json::Value;
 use support::mounts::{Kind, Mounted};
 use support::{Service, World, lines};
 
-const GATED: &str =
-    "pipeline = [{ step = \"exec\", command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]\n";
+const GATED: &str = "pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]\n";
 
 fn wait_for_reason(service: &mut Service, world: &World, name: &str, words: &[&str]) {
     service.wait_until(&format!("{name} waits for {words:?}"), || {
@@ -113,7 +112,7 @@ fn a_file_that_failed_by_hand_is_its_rules_to_take() {
 /// Goal: what a link out of quarantine had published does not come out a second time by a retry.
 #[test]
 fn a_source_that_was_published_by_another_name_is_not_retried() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./step\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./step\"] }]");
     world.write("step", "#!/bin/sh\nexit 1\n");
     world.sh("chmod +x step");
     let mut service = world.start();
@@ -210,8 +209,7 @@ fn the_claimed_name_of_a_source_is_a_name_of_it_like_any_other() {
 #[test]
 fn a_source_that_is_to_be_taken_out_of_quarantine_is_its_jobs() {
     let world = World::bare();
-    let failing =
-        "name = \"other\"\npaths = [\"other/*\"]\npipeline = [{ step = \"exec\", command = [\"./step\"] }]";
+    let failing = "name = \"other\"\npaths = [\"other/*\"]\npipeline = [{ step = \"exec\", confine = false, command = [\"./step\"] }]";
     world.configure("", &["", failing]);
     world.write("step", "#!/bin/sh\nexit 1\n");
     world.sh("chmod +x step; mkdir in other; echo one > other/one; echo two > two; ln two other/two");
@@ -245,7 +243,7 @@ fn failing_step(world: &World) -> &'static str {
     let failing = world.path("failing");
     world.write("step", format!("#!/bin/sh\n[ ! -e {} ] || exit 1\nexec cat\n", failing.display()));
     world.sh("chmod +x step; touch failing");
-    "pipeline = [{ step = \"exec\", command = [\"./step\"] }]\n"
+    "pipeline = [{ step = \"exec\", confine = false, command = [\"./step\"] }]\n"
 }
 
 /// The only job that failed by now, and is not one of these.

@@ -171,8 +171,7 @@ fn a_start_with_wrong_rules_goes_by_the_last_good_ones_says_so_and_takes_the_men
 /// A rule whose jobs wait in their middle for the file `go`.
 fn gated(world: &World, to: &str) -> String {
     world.write_gate();
-    let step =
-        "pipeline = [{ step = \"exec\", command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]\n";
+    let step = "pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]\n";
     rule_to("large", to) + step
 }
 

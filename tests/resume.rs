@@ -26,6 +26,7 @@ fn gated_world(routes: &str, outputs: &str) -> World {
             when = [{{ if = {{ column = "number", equals = "{gate}" }}, to = "gate" }}, {routes}]
             [[pipeline]]
             step = "exec"
+            confine = false
             on = ["gate"]
             command = ["./gate"]
             protocol = "jsonl"

@@ -11,8 +11,7 @@ use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(30);
 
-const GATED: &str =
-    "pipeline = [{ step = \"exec\", command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]\n";
+const GATED: &str = "pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]\n";
 
 fn is_completed(world: &World, id: &str) -> bool {
     world.jobs().iter().any(|job| job["id"] == id && job["state"] == "completed")
@@ -94,7 +93,9 @@ fn a_link_to_a_claimed_file_doubles_nothing_where_sources_are_deleted() {
 
 #[test]
 fn a_name_of_a_file_whose_job_failed_waits_and_a_retry_publishes_it_once() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"], protocol = \"line\" }]");
+    let world = World::new(
+        "pipeline = [{ step = \"exec\", confine = false, command = [\"./gate\"], protocol = \"line\" }]",
+    );
     world.write("gate", "#!/bin/sh\n[ -e go ] || { touch reached; while [ ! -e fail ]; do sleep 0.02; done; exit 1; }\nexec cat\n");
     world.sh(&format!(
         "sed -i 's#-e #-e {}/#g; s#touch #touch {0}/#' gate; chmod +x gate",

@@ -13,7 +13,7 @@ fn rule(name: &str, more: &str) -> String {
     format!(
         "name = \"{name}\"\npaths = [\"{name}/*\", \"{name}/{{sender}}/*\"]\nerrors = {{ on_record_error = \"fail\" }}
 output = {{ main = {{ path = \"out/{name}-{{stem}}.main\" }} }}
-pipeline = [{{ step = \"exec\", command = [\"./judge\"], protocol = \"jsonl\" }}]\n{more}"
+pipeline = [{{ step = \"exec\", confine = false, command = [\"./judge\"], protocol = \"jsonl\" }}]\n{more}"
     )
 }
 

@@ -13,7 +13,7 @@ use support::{Service, World, lines, wait_until};
 /// A step that waits for `go` keeps a job running until the test lets it end.
 const GATED: &str = r#"
 records = { format = "lines", slice_records = 100 }
-pipeline = [{ step = "exec", command = ["./gate"], protocol = "line", timeout = "60s" }]
+pipeline = [{ step = "exec", confine = false, command = ["./gate"], protocol = "line", timeout = "60s" }]
 "#;
 
 fn gated(service: &str) -> World {

@@ -12,7 +12,7 @@ while read -r line; do [ \"$line\" = poison ] && kill -KILL $PPID; echo \"$line\
 ";
 
 fn world() -> World {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./step\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./step\"] }]");
     world.write("step", STEP);
     world.sh("chmod +x step");
     world
@@ -104,7 +104,7 @@ fn all_rows_ended(world: &World) -> bool {
 /// A service that is killed over and over from outside meets its jobs waiting, and blames none in the end.
 #[test]
 fn a_service_that_is_killed_over_and_over_gives_up_no_job() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./slow\"] }]");
+    let world = World::new("pipeline = [{ step = \"exec\", confine = false, command = [\"./slow\"] }]");
     world.write("slow", "#!/bin/bash\nread -r line; touch reached; until [ -e go ]; do sleep 0.02; done; echo \"$line\"; exec cat\n");
     world.sh("chmod +x slow");
     world.move_in("in/pay.txt", "one\n");

@@ -16,7 +16,7 @@ fn rule(name: &str, more: &str) -> String {
 }
 
 /// A step that holds each of its children until the file `go` is there: each makes a file in `held`.
-const HELD: &str = "records = { format = \"lines\", slice_records = 1 }\npipeline = [{ step = \"exec\", command = [\"./hold\"] }]\n";
+const HELD: &str = "records = { format = \"lines\", slice_records = 1 }\npipeline = [{ step = \"exec\", confine = false, command = [\"./hold\"] }]\n";
 
 fn world(rules: &[&str]) -> World {
     let world = World::bare();

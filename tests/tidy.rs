@@ -21,6 +21,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("telemetry", &["model", "clock"]),
     // Syncs are timed where they are.
     ("durable_fs", &["model", "clock", "group_sync", "telemetry"]),
+    ("confinement", &["model", "durable_fs"]),
     ("watch", &["model", "clock", "durable_fs", "telemetry"]),
     // A program that prints keys is started and ended as those of steps are.
     ("at_rest", &["model", "durable_fs", "pipeline"]),
@@ -28,12 +29,25 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("format", &["model"]),
     ("record", &["model", "allowance", "format", "clock", "durable_fs", "telemetry"]),
     // Steps split and quote values by the rules of the format that the records were cut by.
-    ("pipeline", &["model", "clock", "durable_fs", "telemetry", "format", "record"]),
+    ("pipeline", &["model", "clock", "confinement", "durable_fs", "telemetry", "format", "record"]),
     ("output", &["model", "clock", "durable_fs", "telemetry"]),
     // A checkpoint names partials and the framing's version, an intent names outputs: the store keeps them.
     ("store", &["model", "clock", "group_sync", "durable_fs", "telemetry", "output", "record", "at_rest"]),
     // Checking a rule means parsing its patterns, building its pipeline and its templates.
-    ("config", &["model", "clock", "durable_fs", "telemetry", "format", "watch", "pipeline", "output"]),
+    (
+        "config",
+        &[
+            "model",
+            "clock",
+            "confinement",
+            "durable_fs",
+            "telemetry",
+            "format",
+            "watch",
+            "pipeline",
+            "output",
+        ],
+    ),
     ("posting", &["model", "durable_fs"]),
     // A program is started and ended as those of steps are.
     ("hooks", &["model", "clock", "telemetry", "pipeline", "posting", "store"]),
@@ -63,6 +77,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sled", &["store/sled"]),
     ("lz4_flex", &["store"]),
     ("notify", &["watch"]),
+    ("landlock", &["confinement"]),
     ("glob", &["model/pattern", "decode"]),
     ("age", &["decode", "output", "at_rest"]),
     ("chacha20poly1305", &["at_rest"]),

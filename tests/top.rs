@@ -101,7 +101,7 @@ impl Drop for Terminal {
 
 /// A world in which a job stands in the middle of its work until the file `go` is there.
 fn world_at_work() -> World {
-    let world = World::new("pipeline = [{ step = 'exec', command = ['./gate'] }]");
+    let world = World::new("pipeline = [{ step = 'exec', confine = false, command = ['./gate'] }]");
     world.write_gate();
     world
 }

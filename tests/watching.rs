@@ -237,7 +237,9 @@ fn a_marker_older_than_its_file_does_not_count() {
 
 #[test]
 fn the_same_name_again_while_the_first_is_processed_is_a_source_of_its_own() {
-    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./slow\"], protocol = \"line\" }]");
+    let world = World::new(
+        "pipeline = [{ step = \"exec\", confine = false, command = [\"./slow\"], protocol = \"line\" }]",
+    );
     world.write("slow", "#!/bin/sh\nwhile read -r line; do while [ ! -e ../go ] && [ ! -e go ]; do sleep 0.05; done; echo \"$line\"; done\n");
     world.sh("chmod +x slow");
     let mut service = world.start();

@@ -16,8 +16,7 @@ use crate::model::api::Listen;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Pattern;
 use crate::model::rule::{Mode, OnComplete, ReadyStrategy, Settings};
-use crate::model::template::{fixed_folder, variables};
-use crate::pipeline::steps::exec;
+use crate::model::template::{fixed_folder, known_part};
 use crate::service::shadow::step_not_run;
 
 /// Everything that is to be said, rule by rule. Rules that are off are left alone.
@@ -48,7 +47,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         about.outputs();
         about.targets(&landing);
         about.key_files();
-        about.commands();
+        about.programs();
         about.backslashes();
         about.mount();
         about.linger();
@@ -332,16 +331,6 @@ impl<'a> About<'a> {
         }
     }
 
-    fn commands(&mut self) {
-        for (position, step) in self.rule.pipeline.iter().enumerate() {
-            let Some(program) = exec::program_of(step, &self.rule.base_dir) else { continue };
-            if let Some(lack) = lack_of_program(&program, std::env::var_os("PATH").as_deref()) {
-                let hint = "install it, or correct `command`; the service looks in its own PATH";
-                self.warn(&["pipeline", &position.to_string(), "command"], lack, hint);
-            }
-        }
-    }
-
     /// A path of Windows on another system; what parts folders there is a letter of a name here.
     fn backslashes(&mut self) {
         if std::path::is_separator('\\') {
@@ -478,14 +467,6 @@ fn have_several_endings(patterns: &[&str]) -> bool {
     };
     let endings: BTreeSet<_> = patterns.iter().map(|pattern| ending(pattern)).collect();
     endings.contains(&None) || endings.len() > 1
-}
-
-/// A key's file; where its path has the values of named wildcards, only its folder can be looked for.
-fn known_part(template: &str) -> PathBuf {
-    match variables(template).as_slice() {
-        [] => fixed_folder(&format!("{template}/")),
-        _ => fixed_folder(template),
-    }
 }
 
 /// Why a program cannot be started; a name alone is looked up in `path`.

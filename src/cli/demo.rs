@@ -12,7 +12,7 @@ use super::exit::FAILED;
 use super::private;
 use super::say::say;
 use crate::config;
-use crate::durable_fs;
+use crate::durable_fs::{self, OpenTo};
 use crate::engine::{Engine, Follower, Purpose};
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
@@ -88,7 +88,7 @@ fn landing_zone(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     };
     let zone = folder.join(ZONE);
     for part in ["inbox", "keys", "upload"] {
-        durable_fs::make_folder(&zone.join(part), true)?;
+        durable_fs::make_folder(&zone.join(part), OpenTo::Owner)?;
     }
     Ok(folder.canonicalize()?)
 }

@@ -7,6 +7,7 @@ mod adopt;
 mod check;
 mod check_about;
 mod check_at_rest;
+mod check_exec;
 mod check_folders;
 mod check_hooks;
 mod check_leases;

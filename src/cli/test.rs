@@ -15,7 +15,7 @@ use super::private;
 use super::say::{self, say};
 use super::test_diff::difference;
 use crate::config::{self, Content, Dropped, Expected, Problem, Problems, RuleTest};
-use crate::durable_fs;
+use crate::durable_fs::{self, OpenTo};
 use crate::engine::{Act, Door as _, Engine, Follower, Rehearsal};
 use crate::model::account::FailedRecord;
 use crate::model::at_rest::KeysFrom;
@@ -186,7 +186,7 @@ fn rehearse(
     // The names of temporary folders may lead through links; files are matched by where they are.
     let scratch = scratch.canonicalize()?;
     let landed = scratch.join("in").join(without_root(&test.path));
-    durable_fs::make_folder(landed.parent().unwrap_or(&scratch), true)?;
+    durable_fs::make_folder(landed.parent().unwrap_or(&scratch), OpenTo::Owner)?;
     fs::write(&landed, sample).with_context(|| format!("cannot write {}", escaped_path(&landed)))?;
     let mut rule = rule_within(rule, &scratch);
     if let Ok(pipeline) = Pipeline::build(&rule, registry) {

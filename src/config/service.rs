@@ -9,11 +9,12 @@ use super::paths;
 use super::raw::Variables;
 use super::section::Section;
 use super::traces;
+use crate::confinement;
 use crate::model::at_rest::{AtRest, Encrypt};
 use crate::model::rule::{FreeMin, Service};
 
 /// Keys of this version.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "data_dir",
     "workers",
     "memory_max",
@@ -31,9 +32,10 @@ pub(super) const KEYS: [&str; 17] = [
     "socket_group",
     "traces",
     "at_rest",
+    "confine",
 ];
 /// Keys that later versions bring.
-const LATER: &[&str] = &["sharing", "confine"];
+const LATER: &[&str] = &["sharing"];
 
 /// Where further rules lie.
 pub(super) struct RulesDir {
@@ -66,6 +68,7 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
         api: api::read(section),
         traces: traces::read(section),
         at_rest: at_rest::read(section),
+        confine: confine(section),
     };
     section.finish(LATER);
     service
@@ -89,6 +92,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         api,
         traces,
         at_rest,
+        confine,
     } = started_with;
     let differs = [
         ("data_dir", *data_dir != now.data_dir),
@@ -105,9 +109,19 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         ("socket", api.socket != now.api.socket),
         ("socket_group", api.socket_group != now.api.socket_group),
         ("traces", *traces != now.traces),
+        ("confine", *confine != now.confine),
         ("at_rest", needs_restart(at_rest, &now.at_rest)),
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+fn confine(section: &Section<'_>) -> bool {
+    let is_asked_for = section.boolean("confine").unwrap_or(false);
+    if is_asked_for && !confinement::moves_are_known() {
+        let hint = "take it out: it needs Landlock, of Linux 5.19 or later".to_owned();
+        section.problem("confine", "this system cannot confine the service", Some(hint));
+    }
+    is_asked_for
 }
 
 /// What begins to be encrypted is at once.

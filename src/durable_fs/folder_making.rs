@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::FsError;
 use super::folder_sync::sync_folder;
-use super::names::parent_of;
+use super::names::{OpenTo, parent_of};
 use super::platform;
 
 /// Folders whose names this process has seen made durable. One that is made goes out first, however it went away before.
@@ -18,18 +18,18 @@ static DURABLE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// More are forgotten, and synced once more.
 const DURABLE_MAX: usize = 10_000;
 
-/// Makes a folder and its parents, each durable; `private`: mode 0700 for those that are made.
-pub(crate) fn make_folder(folder: &Path, private: bool) -> Result<(), FsError> {
-    make(folder, private, None)
+/// Makes a folder and its parents, each durable, for these users.
+pub(crate) fn make_folder(folder: &Path, open_to: OpenTo) -> Result<(), FsError> {
+    make(folder, open_to, None)
 }
 
 /// The same of a folder within another one, which is somebody else's and never made: it may have been moved away, or its file system may
 /// not be mounted. One that lies elsewhere is made with its parents.
-pub(crate) fn make_folder_within(theirs: &Path, folder: &Path, private: bool) -> Result<(), FsError> {
-    make(folder, private, Some(theirs).filter(|theirs| folder.starts_with(theirs)))
+pub(crate) fn make_folder_within(theirs: &Path, folder: &Path, open_to: OpenTo) -> Result<(), FsError> {
+    make(folder, open_to, Some(theirs).filter(|theirs| folder.starts_with(theirs)))
 }
 
-fn make(folder: &Path, private: bool, theirs: Option<&Path>) -> Result<(), FsError> {
+fn make(folder: &Path, open_to: OpenTo, theirs: Option<&Path>) -> Result<(), FsError> {
     let mut missing = Vec::new();
     for ancestor in folder.ancestors().filter(|a| !a.as_os_str().is_empty()) {
         match platform::folder_identity(ancestor) {
@@ -49,7 +49,7 @@ fn make(folder: &Path, private: bool, theirs: Option<&Path>) -> Result<(), FsErr
     }
     for wanted in missing.into_iter().rev() {
         durable().remove(wanted);
-        match platform::make_one_folder(wanted, private) {
+        match platform::make_one_folder(wanted, open_to) {
             Ok(()) => {}
             // Another thread was faster; it may not have synced yet, so the sync below is ours to do as well.
             Err(error)
@@ -103,7 +103,7 @@ mod tests {
         let found = world.path().join("found"); // by a thread or a process that did not come to sync it
         std::fs::create_dir(&found).expect("makes");
         assert!(!is_durable(&found));
-        make_folder(&found, false).expect("is there");
+        make_folder(&found, OpenTo::Group).expect("is there");
         assert!(is_durable(&found));
     }
 
@@ -111,7 +111,7 @@ mod tests {
     fn folders_that_are_made_are_durable_each_before_the_next() {
         let world = tempfile::tempdir().expect("a folder");
         let below = world.path().join("a/b");
-        make_folder(&below, true).expect("makes");
+        make_folder(&below, OpenTo::Owner).expect("makes");
         assert!(is_durable(world.path()) && is_durable(&world.path().join("a")) && is_durable(&below));
     }
 
@@ -119,11 +119,11 @@ mod tests {
     fn a_folder_that_is_made_anew_is_not_taken_for_durable_before_it_is() {
         let world = tempfile::tempdir().expect("a folder");
         let folder = world.path().join("a");
-        make_folder(&folder, false).expect("makes");
+        make_folder(&folder, OpenTo::Group).expect("makes");
         std::fs::remove_dir(&folder).expect("removes");
         std::fs::write(world.path().join("file"), "").expect("writes");
-        make_folder(&world.path().join("file/b"), false).expect_err("no folder");
-        make_folder(&folder, false).expect("makes");
+        make_folder(&world.path().join("file/b"), OpenTo::Group).expect_err("no folder");
+        make_folder(&folder, OpenTo::Group).expect("makes");
         assert!(is_durable(&folder) && !is_durable(&world.path().join("file/b")));
     }
 
@@ -132,12 +132,13 @@ mod tests {
         let world = tempfile::tempdir().expect("a folder");
         let theirs = world.path().join("in");
         let ours = theirs.join(".landfall/quarantine");
-        let away = make_folder_within(&theirs, &ours, true).expect_err("it is away");
+        let away = make_folder_within(&theirs, &ours, OpenTo::Owner).expect_err("it is away");
         assert_eq!(away.source.kind(), io::ErrorKind::NotFound);
         assert!(std::fs::symlink_metadata(&theirs).is_err());
-        make_folder_within(&theirs, &world.path().join("elsewhere/quarantine"), true).expect("that is ours");
+        make_folder_within(&theirs, &world.path().join("elsewhere/quarantine"), OpenTo::Owner)
+            .expect("that is ours");
         std::fs::create_dir(&theirs).expect("comes back");
-        make_folder_within(&theirs, &ours, true).expect("makes");
+        make_folder_within(&theirs, &ours, OpenTo::Owner).expect("makes");
         assert!(ours.is_dir());
     }
 }

@@ -87,7 +87,7 @@ pub(crate) use landing::{
 pub(crate) use mount_changes::MountChanges;
 pub(crate) use mounts::{Mounts, points_to_be};
 pub(crate) use moving::{Copied, Moved, Moving, move_by, move_file, remove_for_good, remove_in};
-pub(crate) use names::{Entry, Kind, Need, Reach, Refusal, Renamed, Unkept, Wanted, parent_of};
+pub(crate) use names::{Entry, Kind, Need, OpenTo, Reach, Refusal, Renamed, Unkept, Wanted, parent_of};
 pub(crate) use platform::{
     forget_cached, has_no_name, is_foreign, is_out_of_descriptors, narrow_umask, open_files_max, open_source,
     open_to_write, read_at, write_at,

@@ -44,6 +44,17 @@ pub(crate) struct Entry {
     pub kind: Kind,
 }
 
+/// Who may list a folder that is made, and read what lies in it. Its owner alone writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OpenTo {
+    /// The service's user.
+    Owner,
+    /// And its group.
+    #[default]
+    Group,
+    All,
+}
+
 /// How others can still change a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(windows, allow(dead_code, reason = "a file that is open for writing is not renamed there"))]

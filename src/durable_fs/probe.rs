@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::FsError;
 use super::files::{check_own_folder, identity_at, kind_at, remove_file};
-use super::names::{Renamed, Unkept, Wanted, parent_of};
+use super::names::{OpenTo, Renamed, Unkept, Wanted, parent_of};
 use super::platform;
 use super::rename::take_file;
 
@@ -77,7 +77,7 @@ pub(crate) fn try_claiming(landing: &Path, claims: &Path) -> Result<(), FsError>
     let beside = parent_of(claims);
     let made = beside.join(PROBE_FOLDER);
     clear_probe(beside);
-    match platform::make_one_folder(&made, true) {
+    match platform::make_one_folder(&made, OpenTo::Owner) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(FsError::new("make the folder", &made, error));
         }
@@ -160,9 +160,9 @@ mod tests {
         let claims = landing.path().join(CLAIM_FOLDER);
         try_claiming(landing.path(), &claims).expect("may be done");
         assert_eq!(names(landing.path()), [""; 0]);
-        platform::make_one_folder(&claims, true).expect("makes");
+        platform::make_one_folder(&claims, OpenTo::Owner).expect("makes");
         let made = landing.path().join(PROBE_FOLDER);
-        platform::make_one_folder(&made, true).expect("makes");
+        platform::make_one_folder(&made, OpenTo::Owner).expect("makes");
         for left in [landing.path(), &claims, &made] {
             drop(make(left).expect("killed behind that"));
         }

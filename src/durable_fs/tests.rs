@@ -219,15 +219,15 @@ fn a_file_is_written_whole_or_not_at_all() {
 fn folders_are_made_once_and_a_file_in_the_way_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let deep = folder.path().join("a/b/c");
-    make_folder(&deep, true).expect("makes");
-    make_folder(&deep, true).expect("is there");
+    make_folder(&deep, OpenTo::Owner).expect("makes");
+    make_folder(&deep, OpenTo::Owner).expect("is there");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(&deep).expect("there").permissions().mode() & 0o777, 0o700);
     }
     let file = file(folder.path(), "file", "");
-    assert!(make_folder(&file.join("x"), false).is_err());
+    assert!(make_folder(&file.join("x"), OpenTo::Group).is_err());
     remove_file(&file).expect("removes");
     remove_file(&file).expect("not finding it is fine");
 }

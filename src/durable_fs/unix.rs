@@ -16,14 +16,10 @@ use rustix::io::retry_on_intr;
 use super::landing;
 #[cfg(target_os = "linux")]
 use super::mounts::Mounts;
-use super::names::{Entry, Kind, Reach, Unkept, Wanted, parent_of};
+use super::names::{Entry, Kind, OpenTo, Reach, Unkept, Wanted, parent_of};
 use super::reach::{self, on, on_both};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
-/// Of folders that are only the service's.
-const PRIVATE_FOLDER_MODE: u32 = 0o700;
-/// Of folders that others read what they are given in.
-const FOLDER_MODE: u32 = 0o755;
 const PRIVATE_FILE_MODE: u32 = 0o600;
 /// Somebody who makes one private file anew each time that it is removed does not hold us up for ever.
 const CREATE_TRIES: u32 = 16;
@@ -379,8 +375,12 @@ pub(crate) fn open_files_max() -> Option<u64> {
 }
 
 /// Never open to others' writing, whatever the umask allows.
-pub(super) fn make_one_folder(folder: &Path, private: bool) -> io::Result<()> {
-    let mode = Mode::from_raw_mode(if private { PRIVATE_FOLDER_MODE } else { FOLDER_MODE });
+pub(super) fn make_one_folder(folder: &Path, open_to: OpenTo) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(match open_to {
+        OpenTo::Owner => 0o700,
+        OpenTo::Group => 0o750,
+        OpenTo::All => 0o755,
+    });
     on(folder, |at| retry_on_intr(|| mkdirat(at.folder(), at.name, mode)))
 }
 

@@ -30,7 +30,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 use super::file_numbers::number_of_id;
-use super::names::{Entry, Kind, Reach, Unkept, Wanted, parent_of};
+use super::names::{Entry, Kind, OpenTo, Reach, Unkept, Wanted, parent_of};
 use super::{landing, reach};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
@@ -121,7 +121,7 @@ pub(super) fn has_no_locks(error: &io::Error) -> bool {
 }
 
 /// Folders take their access list from their parent; the installer sets that of the data folder.
-pub(super) fn make_one_folder(folder: &Path, _private: bool) -> io::Result<()> {
+pub(super) fn make_one_folder(folder: &Path, _open_to: OpenTo) -> io::Result<()> {
     reach::check(parent_of(folder))?;
     fs::create_dir(folder)
 }

@@ -20,7 +20,7 @@ use super::claim_names::claim_folder;
 use super::one_at_a_time::OneAtATime;
 use super::trouble::Trouble;
 use super::{limits, lock, marks};
-use crate::durable_fs::{self, CLAIM_FOLDER, FsError, HeldFolder, Hold, RunningSign};
+use crate::durable_fs::{self, CLAIM_FOLDER, FsError, HeldFolder, Hold, OpenTo, RunningSign};
 use crate::model::fault::FaultKind;
 use crate::model::identity::FolderIdentity;
 use crate::model::os_text::OsText;
@@ -178,8 +178,8 @@ impl ClaimFolders {
             // Where it lies beside the sources, their folder is not made: it may be away.
             let theirs = folder.parent().filter(|_| folder.ends_with(CLAIM_FOLDER));
             match theirs {
-                Some(theirs) => durable_fs::make_folder_within(theirs, folder, true)?,
-                None => durable_fs::make_folder(folder, true)?,
+                Some(theirs) => durable_fs::make_folder_within(theirs, folder, OpenTo::Owner)?,
+                None => durable_fs::make_folder(folder, OpenTo::Owner)?,
             }
             let gone = || FsError::new("use the folder", folder, std::io::ErrorKind::NotFound.into());
             durable_fs::own_folder(folder)?.ok_or_else(gone)?

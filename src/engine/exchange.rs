@@ -19,10 +19,11 @@ use super::handle::Engine;
 use super::rule_book::Unready;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{file_systems, landing_roots, sequence, threads, watching, window_closing};
+use super::{file_systems, landing_roots, private, sequence, threads, watching, window_closing};
 use crate::durable_fs::Mounts;
 use crate::model::configuration::ConfigurationChange;
 use crate::model::fault::WaitsFor;
+use crate::model::hook::Hook;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::of_no_rule;
@@ -34,6 +35,13 @@ impl Engine {
     pub(crate) fn take_rules(&self, rules: Vec<Rule>) -> Result<ConfigurationChange, Refusal> {
         let stages = self.stages_to_be()?.ok_or(Refusal::NotRunning)?;
         Self::exchange_rules(stages, rules).map_err(|trouble| Refusal::Fault(trouble.error))
+    }
+
+    /// Programs of steps do not reach what hooks keep to themselves.
+    pub(crate) fn know_hooks(&self, hooks: &[Hook]) {
+        if let Some(stages) = self.stages() {
+            stages.resources.surroundings.keep_private("hooks", private::paths_of_hooks(hooks));
+        }
     }
 
     /// Makes these rules ready anew, with the files that are read with them; those for which that fails.
@@ -51,6 +59,7 @@ impl Engine {
     ) -> Result<ConfigurationChange, Trouble> {
         RuleSet::new(rules.clone()).map_err(|error| Trouble::from_fault(&error))?; // before anything is changed
         rules.iter().for_each(landing_roots::distrust);
+        shared.resources.surroundings.keep_private("rules", private::paths_of(&shared.service, &rules));
         let (before, next) = shared.rules.exchange(rules);
         shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
         shared.operator.paces.tell(|paces| shared.tell_limits(paces));

@@ -125,7 +125,7 @@ fn join(
     (places, folders)
 }
 
-fn watched_folders(rule: &Rule) -> Vec<PathBuf> {
+pub(crate) fn watched_folders(rule: &Rule) -> Vec<PathBuf> {
     rule.paths.good().map(|pattern| pattern.fixed_folder().to_owned()).collect()
 }
 

@@ -12,7 +12,7 @@ use super::disk_space::DiskSpace;
 use super::free_name::free_name;
 use super::source;
 use super::trouble::Trouble;
-use crate::durable_fs::{self, Copied, FolderRound, FsError, Moved, Moving, Presence};
+use crate::durable_fs::{self, Copied, FolderRound, FsError, Moved, Moving, OpenTo, Presence};
 use crate::model::fault::FaultKind;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
@@ -70,6 +70,11 @@ struct Copies {
 impl<'a> Mover<'a> {
     pub(super) fn new(store: &'a Store, disk_space: &'a DiskSpace, owner: ArchiveOwner) -> Self {
         Self { store, disk_space, owner, move_by: durable_fs::move_by }
+    }
+
+    /// Of folders that are made: senders get to what stays theirs.
+    pub(super) fn opens_to(&self) -> OpenTo {
+        if self.owner == ArchiveOwner::Sender { OpenTo::All } else { OpenTo::Group }
     }
 
     /// Moves the claimed source to `job.retired_to`; where that name is taken meanwhile, `choose` gives another, which is durable
@@ -141,7 +146,7 @@ impl<'a> Mover<'a> {
 
     fn try_move(&self, leg: &Leg, target: &Path, copies: &Copies) -> Result<Moved, Trouble> {
         let folder = durable_fs::parent_of(target);
-        durable_fs::make_folder(folder, false)?;
+        durable_fs::make_folder(folder, self.opens_to())?;
         let is_unknown = Cell::new(false);
         let may_copy = |bytes| {
             is_unknown.set(copies.count >= COPIES_MAX);

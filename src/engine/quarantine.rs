@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::claim_names::{REASON_SUFFIX, claim_folder, reason_of};
 use super::free_name::free_name;
 use super::trouble::Trouble;
-use crate::durable_fs;
+use crate::durable_fs::{self, OpenTo};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
@@ -25,7 +25,7 @@ pub(super) fn folder(rule: &Rule, job: &Job) -> PathBuf {
 /// [`folder`], made if need be. One that others can write into takes nothing.
 pub(super) fn make(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
     let folder = folder(rule, job);
-    durable_fs::make_folder_within(durable_fs::parent_of(job.source.path.as_path()), &folder, true)?;
+    durable_fs::make_folder_within(durable_fs::parent_of(job.source.path.as_path()), &folder, OpenTo::Owner)?;
     durable_fs::check_own_folder(&folder)?;
     Ok(folder)
 }

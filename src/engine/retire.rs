@@ -163,7 +163,7 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
     let mover = Mover::new(&shared.store, &shared.resources.disk_space, rule.rule.source.archive_owner);
     mover.move_source(job, |job| {
         let folder = archive::folder(rule, job)?;
-        durable_fs::make_folder(&folder, false)?;
+        durable_fs::make_folder(&folder, mover.opens_to())?;
         free_name(&folder, job.source.path.as_path(), 0)
     })?;
     let target = job.retired_to.clone();

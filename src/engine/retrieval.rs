@@ -10,7 +10,7 @@ use super::source::{
 };
 use super::trouble::Trouble;
 use super::{archive, fail};
-use crate::durable_fs::{self, Renamed};
+use crate::durable_fs::{self, OpenTo, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
@@ -119,7 +119,11 @@ fn archived_as(shared: &Shared, job: &Job) -> Result<Option<OsText>, Trouble> {
 fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
     let Some(claimed) = job.source.claimed.clone() else { return Ok(()) };
     if let Some(folder) = claimed.as_path().parent() {
-        durable_fs::make_folder_within(durable_fs::parent_of(job.source.path.as_path()), folder, true)?;
+        durable_fs::make_folder_within(
+            durable_fs::parent_of(job.source.path.as_path()),
+            folder,
+            OpenTo::Owner,
+        )?;
     }
     match durable_fs::move_file(quarantined.as_path(), claimed.as_path())? {
         Renamed::Done | Renamed::Missing => {}

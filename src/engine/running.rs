@@ -1,5 +1,7 @@
 //! Starting the engine: what an earlier run left is recovered, then every stage has its threads.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -16,9 +18,10 @@ use super::places::KnownPlaces;
 use super::shared::{Shared, TakeOutputs};
 use super::threads::Threads;
 use super::trouble::Trouble;
-use super::{care, destroy, give_way, landing_roots, limits, take_held, tick};
-use crate::durable_fs;
+use super::{care, destroy, give_way, landing_roots, limits, private, take_held, tick};
+use crate::durable_fs::{self, OpenTo};
 use crate::model::fault::FaultKind;
+use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 
@@ -100,9 +103,12 @@ impl Engine {
         shared.resources.disk_space.places = KnownPlaces::load(&shared.store).map_err(Trouble::from)?;
         shared.claims.ids.begin_after(shared.store.newest_id().map_err(Trouble::from)?);
         prepare(&mut shared);
+        shared.resources.surroundings.keep_private("configuration", vec![settings.file]);
+        shared.resources.surroundings.keep_private("hooks", private::paths_of_hooks(&settings.hooks));
         let shared = Arc::new(shared);
         Self::exchange_rules(&shared, settings.rules)?;
-        durable_fs::make_folder(&shared.spool_dir(), true).map_err(Trouble::from)?;
+        durable_fs::make_folder(&shared.spool_dir(), OpenTo::Owner).map_err(Trouble::from)?;
+        clear_work(&shared.resources.surroundings.work_dir());
         landing_roots::distrust_those_of_unfinished(&shared.store)?;
         let running = Running { shared, threads: Threads::default() };
         match running.begin_stages(purpose, self) {
@@ -115,6 +121,17 @@ impl Engine {
                 Err(trouble.into())
             }
         }
+    }
+}
+
+/// What programs left behind that were killed with an earlier process.
+fn clear_work(work_dir: &Path) {
+    match std::fs::remove_dir_all(work_dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            let path = escaped_path(work_dir);
+            tracing::warn!(path, %error, "what programs of steps left in their folders cannot be removed");
+        }
+        Ok(()) | Err(_) => {}
     }
 }
 

@@ -31,7 +31,7 @@ use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::model::pace::PacesSet;
 use crate::model::rule::{Rule, Service};
-use crate::pipeline::Registry;
+use crate::pipeline::{Registry, Surroundings};
 use crate::store::Store;
 use crate::telemetry::events;
 
@@ -91,6 +91,8 @@ pub(super) struct Resources {
     pub wall_clock: WallClock,
     /// Who reads jobs that would else be destroyed.
     pub readers: Readers,
+    /// Of programs that steps ask.
+    pub surroundings: Arc<Surroundings>,
 }
 
 /// Takes the outputs of a job, which ran under this rule, that lie where nobody else looks, and says in the row what they were. Said again after a crash.
@@ -111,6 +113,8 @@ pub(super) struct Publishing {
 impl Shared {
     /// Without any rule yet.
     pub(super) fn new(service: Service, store: Store, registry: Registry) -> Self {
+        let surroundings = Arc::new(Surroundings::in_folder(service.data_dir.join("work")));
+        let registry = registry.with_surroundings(Arc::clone(&surroundings));
         Self {
             dispatch: Dispatch::new(Schedule::new(limits(service.workers))),
             resources: Resources {
@@ -118,6 +122,7 @@ impl Shared {
                 disk_space: DiskSpace::new(service.free_min, service.data_dir.clone()),
                 wall_clock: WallClock::default(),
                 readers: Readers::default(),
+                surroundings,
             },
             service,
             store,

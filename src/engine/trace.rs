@@ -134,7 +134,7 @@ pub(crate) fn trace(
     let traced = guard("be traced", || {
         let source = lies_at(job)?;
         let ready = ReadyRule::build(&Arc::new(rule), registry)?;
-        Reading::new(&ready, job, asked, decided, is_wanted).read(&source, memory_max)
+        Reading::new(&ready, job, asked, decided, is_wanted).read(&source, registry, memory_max)
     });
     match traced {
         Ok((Some(trace), _)) => Ok(trace),
@@ -248,10 +248,15 @@ impl<'a> Reading<'a> {
     }
 
     /// With how many records there are where it was looked for.
-    fn read(mut self, source: &OsText, memory_max: u64) -> Result<(Option<Trace>, u64), Trouble> {
+    fn read(
+        mut self,
+        source: &OsText,
+        registry: &Registry,
+        memory_max: u64,
+    ) -> Result<(Option<Trace>, u64), Trouble> {
         let (rule, path) = (&self.ready.rule, source.as_path());
         let failed = |source| DecodeError::Read { path: path.to_owned(), source };
-        let spool = tempfile::Builder::new().prefix("landfall-trace-").tempdir().map_err(failed)?;
+        let spool = registry.temporary_folder().map_err(failed)?;
         let (identities, passphrase_file) =
             (self.ready.identities(self.job)?, self.ready.passphrase_file(self.job)?);
         let allowance = Allowance::alone(memory_max);

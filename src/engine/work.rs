@@ -225,7 +225,7 @@ mod tests {
     #[cfg(unix)]
     const ENDS_LATE: &str = r#"
         source = { on_success = "delete" }
-        pipeline = [{ step = "exec", timeout = "1h", command = ["sh", "-c",
+        pipeline = [{ step = "exec", confine = false, timeout = "1h", command = ["sh", "-c",
             "read -r line; echo $line; until [ -e go ]; do sleep 0.01; done"] }]
     "#;
 

@@ -10,22 +10,6 @@ use std::time::{Duration, Instant};
 use crate::model::os_text::said;
 use crate::pipeline;
 
-/// What a program has of the service's environment.
-#[cfg(unix)]
-const KEPT_VARIABLES: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
-#[cfg(not(unix))]
-const KEPT_VARIABLES: &[&str] = &[
-    "PATH",
-    "PATHEXT",
-    "SystemRoot",
-    "SystemDrive",
-    "ComSpec",
-    "TEMP",
-    "TMP",
-    "USERPROFILE",
-    "APPDATA",
-    "ProgramData",
-];
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Of what it complains, so much is told.
 const COMPLAINT_BYTES_MAX: usize = 500;
@@ -43,8 +27,8 @@ pub(super) fn run(
 ) -> Result<(), String> {
     let Some((program, arguments)) = command.split_first() else { return Err("it names no program".into()) };
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(folder).env_clear();
-    command.envs(KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.args(arguments).current_dir(folder);
+    pipeline::clear_environment(&mut command);
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     #[cfg(unix)]

@@ -92,6 +92,14 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// The file of its token.
+    pub fn secret_file(&self) -> Option<&PathBuf> {
+        match &self.target {
+            HookTarget::Url { bearer_file, .. } => bearer_file.as_ref(),
+            HookTarget::Command { .. } => None,
+        }
+    }
+
     /// Whether it is told this.
     pub fn wants(&self, event: HookEvent, rule: Option<&str>) -> bool {
         let is_of_rule =

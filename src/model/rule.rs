@@ -78,6 +78,8 @@ pub struct Service {
     pub traces: Option<Collector>,
     /// Whether what is kept is encrypted.
     pub at_rest: super::at_rest::AtRest,
+    /// Whether the service keeps itself to what its configuration names.
+    pub confine: bool,
 }
 
 /// `service.free_min`.

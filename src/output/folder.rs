@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::destination::{Destination, Durable, Hidden, Standing, Upload};
 use super::error::OutputError;
 use super::hidden::{hidden_name, is_hidden_of, number_of};
-use crate::durable_fs::{self, FolderRound, FollowedFolder, FsError, Presence, Renamed};
+use crate::durable_fs::{self, FolderRound, FollowedFolder, FsError, OpenTo, Presence, Renamed};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
@@ -21,6 +21,8 @@ use crate::model::os_text::OsText;
 #[derive(Default)]
 pub(super) struct Folder {
     mount: Option<PathBuf>,
+    /// Those that are made.
+    open_to: OpenTo,
     /// Those that are there.
     folders: BTreeSet<PathBuf>,
     /// Those in which files were made.
@@ -33,8 +35,8 @@ pub(super) struct Folder {
 const FOLLOWED_MAX: usize = 4;
 
 impl Folder {
-    pub(super) fn new(mount: Option<PathBuf>) -> Self {
-        Self { mount, ..Self::default() }
+    pub(super) fn new(mount: Option<PathBuf>, open_to: OpenTo) -> Self {
+        Self { mount, open_to, ..Self::default() }
     }
 
     /// Where it cannot be followed, for want of descriptors, nothing but leftovers in a folder that is moved is at stake.
@@ -76,7 +78,7 @@ impl Destination for Folder {
         let folder = durable_fs::parent_of(path).to_owned();
         self.check_mount()?; // before anything is made where the mount should be
         if self.folders.insert(folder.clone()) {
-            durable_fs::make_folder(&folder, false)?;
+            durable_fs::make_folder(&folder, self.open_to)?;
         }
         let path = folder.join(hidden_name(job, what));
         self.made_in.insert(folder);
@@ -389,7 +391,7 @@ mod tests {
     fn hidden_files_in_a_folder_that_is_away_and_cannot_be_followed_are_not_taken_for_removed() {
         let world = tempfile::tempdir().expect("a folder");
         let (out, away, job) = (world.path().join("out"), world.path().join("away"), JobId::from_parts(1, 1));
-        let mut folder = Folder::new(None);
+        let mut folder = Folder::new(None, OpenTo::Group);
         let (hidden, upload) = folder.create(job, "0", &out.join("pay")).expect("creates");
         drop(upload);
         durable_fs::rename_replace(&out, &away).expect("moves");

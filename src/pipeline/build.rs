@@ -57,6 +57,7 @@ impl Pipeline {
             format: &format,
             base_dir: &rule.base_dir,
             categories: &categories,
+            surroundings: registry.surroundings(),
         };
         let mut problems = Vec::new();
         let mut plans: Vec<Option<StepPlan>> = Vec::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::params::Params;
 use super::problem::PipelineProblem;
+use super::surroundings::Surroundings;
 use crate::format::RecordFormat;
 use crate::model::category::Category;
 use crate::model::nearest::nearest;
@@ -22,6 +23,8 @@ pub struct StepContext<'a> {
     pub base_dir: &'a Path,
     /// The rule's categories: those that have an output table.
     pub categories: &'a [Category],
+    /// What programs have around them.
+    pub(crate) surroundings: &'a Arc<Surroundings>,
 }
 
 impl StepContext<'_> {

@@ -29,6 +29,7 @@ mod runner;
 mod schema;
 mod shapes;
 pub(crate) mod steps;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -43,8 +44,10 @@ pub use registry::{Factory, Registry};
 pub use resemblance::Resemblance;
 pub use result::{Chunk, SliceResult};
 pub use runner::PipelineWorker;
+pub(crate) use steps::exec::environment::clear as clear_environment;
 pub(crate) use steps::exec::fate::start as start_child;
 pub(crate) use steps::exec::groups::{kill_all as kill_children, kill_all_of as kill_children_of};
 pub(crate) use steps::exec::reaper::kill as end_child;
+pub(crate) use surroundings::Surroundings;
 pub(crate) use trace::{OPERATOR, RecordTrace, StepOutcome, StepTrace};
 pub(crate) use work::{BEFORE_STEPS_NAME, bytes_of, place_of};

@@ -1,13 +1,16 @@
 //! The registered steps, by name.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tempfile::TempDir;
 
 use super::context::StepContext;
 use super::problem::Planned;
 use super::steps;
+use super::surroundings::Surroundings;
 
 /// Makes a step's plan from its parameters.
 pub type Factory = Arc<dyn Fn(&Map<String, Value>, &StepContext<'_>) -> Planned + Send + Sync>;
@@ -18,6 +21,7 @@ pub struct Registry {
     factories: BTreeMap<String, Factory>,
     /// Rules are cut off before a step that is not run: what only later steps make has no output.
     cuts_off: bool,
+    surroundings: Arc<Surroundings>,
 }
 
 impl Registry {
@@ -36,6 +40,20 @@ impl Registry {
     /// The same steps, for rules of which the last steps may be missing.
     pub(crate) fn for_cut_off_rules(self) -> Self {
         Self { cuts_off: true, ..self }
+    }
+
+    /// The same steps, whose programs have this around them.
+    pub(crate) fn with_surroundings(self, surroundings: Arc<Surroundings>) -> Self {
+        Self { surroundings, ..self }
+    }
+
+    /// A folder for the time being, where those of programs are made.
+    pub(crate) fn temporary_folder(&self) -> io::Result<TempDir> {
+        self.surroundings.make_folder()
+    }
+
+    pub(super) fn surroundings(&self) -> &Arc<Surroundings> {
+        &self.surroundings
     }
 
     pub(super) fn cuts_off(&self) -> bool {

@@ -4,6 +4,7 @@
 //! It listens for no signals and never ends the process: that is for the program around it.
 
 mod board;
+mod confine;
 mod reload;
 mod rules_folder;
 pub(crate) mod shadow;
@@ -98,6 +99,8 @@ impl Reloader {
 
 /// Starts the service with the steps of this registry; `config` as for `landfall run --config`.
 ///
+/// With `service.confine` the thread that calls this is confined for good, and so is what it begins.
+///
 /// Logs to standard error from `info` on, unless the program has set up a `tracing` subscriber of its own.
 ///
 /// ```no_run
@@ -122,7 +125,7 @@ impl Service {
     pub(crate) fn start(config: Option<&Path>, registry: Registry) -> Result<Self, ServiceError> {
         allocator::bound_arenas();
         let file = config::find(config)?;
-        let mut start = Start::read(&file, &registry)?;
+        let mut start = Start::read(&file, &registry)?; // confined from here on
         start.go_by_store()?;
         let settings = start.settings.clone();
         let data_dir = settings.service.data_dir.clone();

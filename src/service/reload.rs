@@ -22,6 +22,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Call};
+use super::confine::Confinement;
 use super::rules_folder::{self, RulesFolder};
 use super::shadow::{Aside, UNWATCHED_HINT};
 use super::start::{self, Start, recipients_files};
@@ -137,6 +138,8 @@ struct Owner {
     is_writer_told: bool,
     /// Rules whose files of recipients are wrong or away, as long as they are.
     unready: Vec<ConfigurationProblem>,
+    /// What the service keeps itself to.
+    confinement: Option<Confinement>,
 }
 
 /// What the service goes by.
@@ -168,7 +171,7 @@ impl Owner {
         registry: Registry,
         start: Start,
     ) -> Self {
-        let Start { settings, store, texts, files, stamps, wrong, rules_folder, .. } = start;
+        let Start { settings, store, texts, files, stamps, wrong, rules_folder, confinement, .. } = start;
         let ring = {
             let board = Arc::clone(&board);
             move || board.ring()
@@ -206,6 +209,7 @@ impl Owner {
             shadows_at: now + WATCH_SHADOWS_EVERY,
             is_writer_told: false,
             unready: Vec::new(),
+            confinement,
         }
     }
 
@@ -336,7 +340,10 @@ impl Owner {
     ) -> Option<Duration> {
         let settings = std::mem::replace(&mut reading.settings, Err(Problems(Vec::new())));
         let lost = rules_folder::loss(self.taken.rules_folder.as_ref(), &self.taken.texts, &reading);
-        match settings.and_then(|settings| lost.map_or(Ok(settings), Err)) {
+        let lacks = |settings: &Settings| self.confinement.as_ref()?.lacks(settings);
+        let settings =
+            settings.and_then(|settings| lost.or_else(|| lacks(&settings)).map_or(Ok(settings), Err));
+        match settings {
             Err(problems) => {
                 self.judge_wrong(problems, asked);
                 self.note_judged(wanted, stamps, Some(reading.texts), now);
@@ -412,6 +419,7 @@ impl Owner {
             self.taken.rules = rules;
         }
         self.hooks.take(&hooks).map_err(|error| Refusal::from_fault(&error))?;
+        self.engine.know_hooks(&hooks);
         change.hooks = HooksChange::between(&self.taken.hooks, &hooks);
         self.taken.hooks = hooks;
         self.taken.is_pending = false;

@@ -17,6 +17,7 @@ use crate::telemetry::events;
 use crate::watch;
 
 use super::ServiceError;
+use super::confine::{self, Confinement};
 use super::rules_folder::{self, RulesFolder};
 
 /// How long another command may have the store, at most, before it counts as another service.
@@ -40,6 +41,8 @@ pub(super) struct Start {
     pub wrong: Option<Problems>,
     /// Where the further rules lay that it goes by.
     pub rules_folder: Option<RulesFolder>,
+    /// What the service keeps itself to.
+    pub confinement: Option<Confinement>,
 }
 
 impl Start {
@@ -50,7 +53,10 @@ impl Start {
             Ok(settings) => Self::by_files(reading, settings, files, stamps, registry),
             Err(problems) => match last_good(&reading, registry) {
                 Some((store, kept, settings)) => {
-                    Ok(Self::by_last_good(store, kept, settings, files, stamps, problems))
+                    let rules_dir = reading.rules_dir.as_deref();
+                    let (store, confinement) = confined_again(store, &settings, rules_dir)?;
+                    let start = Self::by_last_good(store, kept, settings, files, stamps, problems);
+                    Ok(Self { confinement, ..start })
                 }
                 None => Err(problems.into()),
             },
@@ -79,7 +85,8 @@ impl Start {
     ) -> Self {
         events::starts_with_last_good(&problems.told(), kept.taken_at);
         let (texts, rules_folder) = (config::texts_of(&kept), RulesFolder::kept(&kept));
-        Self { settings, store, kept, texts, files, stamps, wrong: Some(problems), rules_folder }
+        let (wrong, confinement) = (Some(problems), None);
+        Self { settings, store, kept, texts, files, stamps, wrong, rules_folder, confinement }
     }
 
     fn by_files(
@@ -89,6 +96,7 @@ impl Start {
         stamps: Stamps,
         registry: &Registry,
     ) -> Result<Self, ServiceError> {
+        let confinement = confine::enter(&settings, reading.rules_dir.as_deref())?;
         let store = open_store(&settings.service)?;
         let before = store.configuration().unwrap_or_else(|error| {
             tracing::warn!(%error, "what the last service went by cannot be read, and is replaced");
@@ -100,7 +108,9 @@ impl Start {
                 rules_folder::loss(RulesFolder::kept(kept).as_ref(), &config::texts_of(kept), &reading)
         {
             let settings = config::read_kept(kept, Some(registry)).map_err(|_| lost.clone())?;
-            return Ok(Self::by_last_good(store, kept.clone(), settings, files, stamps, lost));
+            // Confined by what its files say, of which only further rules are lost.
+            let start = Self::by_last_good(store, kept.clone(), settings, files, stamps, lost);
+            return Ok(Self { confinement, ..start });
         }
         let rules_folder = RulesFolder::of(&reading);
         let is_same = |kept: &KeptConfiguration| {
@@ -112,7 +122,8 @@ impl Start {
             Some(kept) => kept,
             None => keep(&store, &reading, rules_folder.as_ref())?,
         };
-        Ok(Self { settings, store, kept, texts: reading.texts, files, stamps, wrong: None, rules_folder })
+        let (texts, wrong) = (reading.texts, None);
+        Ok(Self { settings, store, kept, texts, files, stamps, wrong, rules_folder, confinement })
     }
 }
 
@@ -186,6 +197,20 @@ fn last_good(reading: &Reading, registry: &Registry) -> Option<(Store, KeptConfi
     }
     let settings = config::read_kept(&kept, Some(registry)).inspect_err(|problems| told(problems)).ok()?;
     (settings.service.data_dir == *data_dir).then_some((store, kept, settings))
+}
+
+/// What was kept is known only when the store is open, and its threads run: it is opened once more by a thread that is confined.
+fn confined_again(
+    store: Store,
+    settings: &Settings,
+    rules_dir: Option<&Path>,
+) -> Result<(Store, Option<Confinement>), ServiceError> {
+    if !settings.service.confine {
+        return Ok((store, None));
+    }
+    drop(store);
+    let confinement = confine::enter(settings, rules_dir)?;
+    Ok((open_store(&settings.service)?, confinement))
 }
 
 fn open_store(service: &Service) -> Result<Store, StoreError> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
-use crate::durable_fs::{self, HeldFolder, Hold, Renamed};
+use crate::durable_fs::{self, HeldFolder, Hold, OpenTo, Renamed};
 
 /// Makes the folder, if need be, and takes it for this process.
 pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
@@ -23,7 +23,7 @@ pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
 
 /// Makes a folder that only its owner may enter, durably; one that is there already keeps its permissions.
 pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
-    Ok(durable_fs::make_folder(folder, true)?)
+    Ok(durable_fs::make_folder(folder, OpenTo::Owner)?)
 }
 
 /// Makes a folder, and those above it, that only its owner may enter; not durably.

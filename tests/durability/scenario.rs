@@ -206,7 +206,7 @@ pub const ABORTED: Scenario = Scenario {
     rule: r#"
         ready = { stable_for = "0s" }
         publish = { marker = "out/{stem}.done" }
-        pipeline = [{ step = "exec", command = ["./tool"] }]
+        pipeline = [{ step = "exec", confine = false, command = ["./tool"] }]
     "#,
     samples: |world| {
         world.sh("seq 2000 > in/pay.txt; printf '#!/bin/sh\\nexec cat\\n' > tool"); // it cannot be started
@@ -290,7 +290,7 @@ pub const RECORDS_RETRIED: Scenario = Scenario {
         ready = { stable_for = "0s" }
         publish = { marker = "out/{stem}.done" }
         errors = { failed_max = "100%" }
-        pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
+        pipeline = [{ step = "exec", confine = false, protocol = "jsonl", command = ["./tool"] }]
     "#,
     samples: write_records_that_fail,
     before: |world| {
@@ -332,7 +332,7 @@ pub const HELD: Scenario = Scenario {
         ready = { stable_for = "0s" }
         publish = { marker = "out/{stem}.done" }
         errors = { failed_max = "100%", on_record_error = "hold" }
-        pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
+        pipeline = [{ step = "exec", confine = false, protocol = "jsonl", command = ["./tool"] }]
     "#,
     samples: write_records_that_fail,
     before: |world| {

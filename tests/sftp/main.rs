@@ -199,7 +199,7 @@ fn an_rsync_that_breaks_off_publishes_no_half_file_and_its_next_run_publishes_th
 fn the_same_name_uploaded_while_the_first_is_processed_is_a_source_of_its_own() {
     let (world, server, mut service) = landing_zone(
         "stable_for = \"1h\", linger = \"200ms\"",
-        "pipeline = [{ step = \"exec\", command = [\"./slow\"], protocol = \"line\" }]",
+        "pipeline = [{ step = \"exec\", confine = false, command = [\"./slow\"], protocol = \"line\" }]",
     );
     world.write("slow", SLOW_STEP);
     world.sh("chmod +x slow");

@@ -24,7 +24,7 @@ mod parse;
 
 use harmless::ComponentBuilder;
 pub use names::{marked, numbered, stem, without_known_suffixes_before};
-pub(crate) use outline::{Outline, escaped, fixed_folder, variables};
+pub(crate) use outline::{Outline, escaped, fixed_folder, known_part, variables};
 
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq)]

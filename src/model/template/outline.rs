@@ -143,6 +143,11 @@ pub(crate) fn fixed_folder(text: &str) -> PathBuf {
     Outline::parse(text).map_or_else(|_| PathBuf::new(), |outline| outline.fixed_folder())
 }
 
+/// A file's path; where that has variables, the folder that is spelled out before the first.
+pub(crate) fn known_part(text: &str) -> PathBuf {
+    if variables(text).is_empty() { fixed_folder(&format!("{text}/")) } else { fixed_folder(text) }
+}
+
 /// The template that stands for this text.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")

@@ -85,10 +85,14 @@ impl SignOfLife {
         Self(folder)
     }
 
-    /// A script that holds the pipe open, for itself and its children.
-    fn script(&self, rest: &str) -> String {
+    /// A rule whose script holds the pipe open, for itself and its children.
+    fn rule(&self, script: &str, timeout: &str) -> Rule {
+        let folder = self.0.path();
         // Opened both ways, since opening one way waits for the other side.
-        format!("exec 9<>'{}/alive'; {rest}", self.0.path().display())
+        let script = format!("exec 9<>'{}/alive'; {script}", folder.display());
+        let exec =
+            json!({ "step": "exec", "command": ["sh", "-c", script], "timeout": timeout, "write": [folder] });
+        rule(Format::Lines, &["main"], &[exec])
     }
 
     #[track_caller]
@@ -111,7 +115,7 @@ impl SignOfLife {
 #[test]
 fn a_child_that_never_answers_costs_a_few_timeouts_and_leaves_nobody_behind() {
     let alive = SignOfLife::new();
-    let rule = line_within(&["sh", "-c", &alive.script("sleep 60; :")], "50ms");
+    let rule = alive.rule("sleep 60; :", "50ms");
     let result = worker(&rule).run_each(&slice(&["x"; 500]), &shape(&[])).expect("a result");
     assert_eq!(result.account.balance(), Ok(()));
     assert_eq!((result.account.records_in, result.account.records_failed), (500, 500));
@@ -147,8 +151,7 @@ fn records_that_the_silent_step_does_not_see_do_not_break_the_row() {
 #[test]
 fn what_a_child_left_running_ends_with_it() {
     let alive = SignOfLife::new();
-    let script = alive.script("sleep 60 </dev/null >/dev/null 2>&1 & read x; echo $x; exit 0");
-    let rule = line(&["sh", "-c", &script]);
+    let rule = alive.rule("sleep 60 </dev/null >/dev/null 2>&1 & read x; echo $x; exit 0", "10s");
     let mut worker = worker(&rule);
     let result = worker.run(&slice(&["a"]), &shape(&[])).expect("a result");
     assert_eq!(texts(&rule, &result), map(&[("main", "a\n")]));

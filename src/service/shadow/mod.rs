@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use super::ServiceError;
 use super::start::opened;
 use crate::control::{ControlError, Server};
-use crate::durable_fs;
+use crate::durable_fs::{self, OpenTo};
 use crate::engine::{Engine, Refusal, Running, TakeOutputs};
 use crate::model::at_rest::AtRest;
 use crate::model::fault::JobError;
@@ -219,7 +219,7 @@ impl Aside {
     fn begun(&self, rules: &[Rule], service: &Service) -> Result<(Begun, Vec<Rule>), Unwatched> {
         let data_dir = &service.data_dir;
         let not_made = |error| ServiceError::from(ControlError::from(error));
-        durable_fs::make_folder(data_dir, true).map_err(not_made)?;
+        durable_fs::make_folder(data_dir, OpenTo::Owner).map_err(not_made)?;
         let store = opened(|| Store::open_with(data_dir, &service.at_rest)).map_err(ServiceError::from)?;
         let aside = rules_aside(rules, data_dir, store.is_encrypted());
         let settings = Settings { rules: aside.clone(), service: service.clone(), ..self.settings.clone() };

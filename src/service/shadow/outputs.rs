@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::content;
 use super::outline::Outline;
 use super::rules::{SEALED_SUFFIX, outputs_dir, root_of, unencrypted};
-use crate::durable_fs;
+use crate::durable_fs::{self, OpenTo};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -99,7 +99,8 @@ impl Places {
             outlines.push(outline);
         }
         let text = serde_json::to_vec(&outlines).map_err(|error| failed(error.to_string()))?;
-        durable_fs::make_folder(&self.outlines_dir(), true).map_err(|error| JobError::from_fault(&error))?;
+        durable_fs::make_folder(&self.outlines_dir(), OpenTo::Owner)
+            .map_err(|error| JobError::from_fault(&error))?;
         durable_fs::write_file(&self.outlines_of(job.id), &text, true, 0o600)
             .map_err(|error| JobError::from_fault(&error))?;
         Ok(outlines)

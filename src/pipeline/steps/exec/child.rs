@@ -13,10 +13,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
+use super::confined::Reachable;
 use super::starter::{self, NotStarted, Starter};
-use super::{groups, reaper};
+use super::{environment, fate, groups, reaper};
 use crate::model::os_text::{escaped_path, said};
 use crate::model::step::{Broken, StepStart};
+use crate::pipeline::surroundings::Surroundings;
 
 const BLOCK_BYTES: usize = 64 << 10;
 /// Blocks of answers that may lie unread.
@@ -32,6 +36,13 @@ const MEND_ANSWERS: &str = "let the command answer one line for each line and no
 const MEND_MOUNT: &str = "see to that file system, or name another program; the job goes on by itself";
 /// What to do where the system has no room for another process or thread.
 const MEND_LIMITS: &str = "raise the limits of processes and memory; the job goes on by itself";
+/// What to do where the folder of its own cannot be made.
+const MEND_FOLDER: &str = "see to that folder and the room on its disk; the job goes on by itself";
+/// What to do where what the step allows is not there.
+const MEND_ALLOWED: &str =
+    "make what `read` and `write` of the step name, or correct them; the job goes on by itself";
+/// Where it complains of what its fence may refuse.
+const MAY_BE_CONFINED: &str = " (it is confined: `read` and `write` of the step allow more)";
 /// A child whose input was closed ends by itself within this, or is killed.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
@@ -40,10 +51,25 @@ pub(super) struct Launch {
     /// The program, absolute or to be found in `PATH`.
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<String>,
+    /// The folder of the rule's file.
     pub(super) folder: PathBuf,
     pub(super) timeout: Duration,
+    /// Beside what every program has of ours.
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) memory_max: Option<u64>,
+    /// None: it starts in `folder`, and reaches what the service reaches.
+    pub(super) confined: Option<Confined>,
     /// Bytes of an answer at most.
     pub(super) answer_max: usize,
+}
+
+/// How a program is kept to itself.
+#[derive(Clone, Debug)]
+pub(super) struct Confined {
+    /// Beside what every program needs, and what the command names.
+    pub(super) read: Vec<PathBuf>,
+    pub(super) write: Vec<PathBuf>,
+    pub(super) surroundings: Arc<Surroundings>,
 }
 
 pub(super) struct Child {
@@ -57,17 +83,63 @@ pub(super) struct Child {
     complaint: Arc<Mutex<Vec<u8>>>,
     timeout: Duration,
     answer_max: usize,
+    /// Removed when it has ended.
+    folder: Option<TempDir>,
+}
+
+impl Launch {
+    /// How the program is started, with the folder of its own in which that is, and what it may reach.
+    fn command(&self) -> Result<(Command, Option<(TempDir, Reachable)>), Broken> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        environment::clear(&mut command);
+        fate::limit(&mut command, self.memory_max);
+        let own = self.confined.as_ref().map(|confined| self.own_folder(confined)).transpose()?;
+        let folder = own.as_ref().map_or(self.folder.as_path(), |(folder, _)| folder.path());
+        command.current_dir(folder);
+        if own.is_some() {
+            command.envs(environment::TEMPORARY.iter().map(|name| (name, folder)));
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok((command, own))
+    }
+
+    fn own_folder(&self, confined: &Confined) -> Result<(TempDir, Reachable), Broken> {
+        let Confined { read, write, surroundings } = confined;
+        let made = surroundings.make_folder();
+        let folder = made.map_err(|error| {
+            let within = escaped_path(&surroundings.work_dir());
+            Broken::cannot_start(
+                format!("cannot make a folder for the program in {within}: {error}"),
+                MEND_FOLDER,
+            )
+        })?;
+        let reachable = Reachable {
+            program: self.program.clone(),
+            arguments: self.arguments.clone(),
+            read: read.clone(),
+            write: write.clone(),
+            work: folder.path().to_owned(),
+            private: surroundings.private(),
+        };
+        Ok((folder, reachable))
+    }
+
+    /// A folder on the file system that the program is started on.
+    fn starts_in(&self) -> PathBuf {
+        self.confined.as_ref().map_or_else(|| self.folder.clone(), |it| it.surroundings.work_dir())
+    }
 }
 
 impl Child {
     /// Starts the program for a job; the step's name is for the log.
     pub(super) fn start(launch: &Launch, of: &StepStart) -> Result<Self, Broken> {
-        let mut command = Command::new(&launch.program);
-        command.args(&launch.arguments).current_dir(&launch.folder);
+        let (mut command, own) = launch.command()?;
+        let (folder, reachable) = own.unzip();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let child = starter::start(command, &launch.program, &launch.folder);
+        let child = starter::start(command, &launch.program, &launch.starts_in(), reachable);
         let (mut process, starter) = child.map_err(|why| cannot_start(&launch.program, &why))?;
         groups::add(process.id(), of.job);
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
@@ -83,6 +155,7 @@ impl Child {
             complaint: Arc::clone(&complaint),
             timeout: launch.timeout,
             answer_max: launch.answer_max,
+            folder,
         };
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(Broken::new("the child has no pipes"));
@@ -160,7 +233,9 @@ impl Child {
         if complaint.is_empty() {
             return reason.to_owned();
         }
-        format!("{reason}; it said: {complaint}")
+        let is_refused = self.folder.is_some() && complaint.contains("ermission denied");
+        let hint = if is_refused { MAY_BE_CONFINED } else { "" };
+        format!("{reason}; it said: {complaint}{hint}")
     }
 
     /// How the child ended by itself, if it did within a moment.
@@ -230,6 +305,9 @@ fn cannot_start(program: &Path, why: &NotStarted) -> Broken {
     let program = program.display();
     let error = match why {
         NotStarted::Refused(error) => error,
+        NotStarted::CannotAllow(why) => {
+            return Broken::cannot_start(format!("cannot start {program}: {why}"), MEND_ALLOWED);
+        }
         NotStarted::Hangs(place) => {
             let place = escaped_path(place);
             let reason = format!("cannot start {program}: the file system of {place} does not answer");

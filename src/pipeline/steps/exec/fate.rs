@@ -1,17 +1,64 @@
 //! What the kernel is asked for a child: to end with us, and to be the first to go where memory runs out. Linux only; elsewhere a child
-//! ends when it meets the end of its input.
+//! ends when it meets the end of its input. And what it is denied: memory beyond a limit, a core dump, what lies outside of a fence.
 //!
 //! The kernel's signal comes when the thread that started a child ends: a worker's end must not be that of a child which another worker is
 //! talking to. So children are started by threads of their own: see [`super::starter`].
+
+#[cfg(unix)]
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use crate::confinement::Fence;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::start;
 
 /// Starts a child; nothing is asked for.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn start(command: &mut std::process::Command) -> std::io::Result<std::process::Child> {
+pub(crate) fn start(command: &mut Command) -> std::io::Result<std::process::Child> {
     command.spawn()
 }
+
+/// The program is kept in from its begin.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "the child itself has to enter, between fork and exec")]
+pub(super) fn keep_in(command: &mut Command, fence: Fence) {
+    let mut fence = Some(fence);
+    let enter = move || fence.take().map_or(Ok(()), Fence::enter);
+    // SAFETY: between fork and exec two system calls are made; no memory is allocated, and no lock is taken.
+    unsafe { command.pre_exec(enter) };
+}
+
+/// There is nothing to keep it in by.
+#[cfg(not(unix))]
+pub(super) fn keep_in(_: &mut Command, _: Fence) {}
+
+/// The program gets no more memory than this (address space, of itself and of each that it starts), and leaves no core dump: what it is asked
+/// would be in it.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "limits are those of a process: the child itself has to set them")]
+pub(super) fn limit(command: &mut Command, memory_max: Option<u64>) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // With 1 byte Linux starts no program for a dump, which with 0 it does; no file of it would be so short.
+    let most = |wanted: u64, resource| {
+        Some(getrlimit(resource).maximum.map_or(wanted, |maximum| maximum.min(wanted)))
+    };
+    let core = most(u64::from(cfg!(target_os = "linux")), Resource::Core);
+    let memory = memory_max.map(|memory_max| most(memory_max, Resource::As));
+    let set = move || {
+        setrlimit(Resource::Core, Rlimit { current: core, maximum: core })?;
+        if let Some(most) = memory {
+            setrlimit(Resource::As, Rlimit { current: most, maximum: most })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec two system calls are made; no memory is allocated, and no lock is taken.
+    unsafe { command.pre_exec(set) };
+}
+
+/// Windows writes dumps of a process only where somebody set that up for it.
+#[cfg(not(unix))]
+pub(super) fn limit(_: &mut Command, _: Option<u64>) {}
 
 #[cfg(target_os = "linux")]
 mod linux {

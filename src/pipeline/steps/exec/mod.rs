@@ -1,7 +1,8 @@
 //! `exec`: asks a program about each record.
 //!
-//! One child for each worker and job, started at its first record in the folder of the rule's file; a command with a separator in it is relative to
-//! that folder too. A child that dies, times out, or says what is not understood breaks the step: the attempt of the slice
+//! One child for each worker and job, started at its first record in a folder of its own, with little of our environment, and kept from what is
+//! not its to reach (`confined`); unless its step says `confine = false`, then in the folder of the rule's file. A command with a separator in
+//! it is relative to that folder in any case, and so is an argument that begins with `./` or `../`. A child that dies, times out, or says what is not understood breaks the step: the attempt of the slice
 //! is spent and the next one gets a new child. So a child sees a record at least once, perhaps more often.
 //!
 //! Protocol `line`: a record is a line, the answer another that takes its place, in order; a record with a line end inside
@@ -11,34 +12,38 @@
 //! `{"drop":true}`, or `{"fail":"why"}`, in the order of the questions.
 
 mod child;
+mod confined;
+pub(crate) mod environment;
 pub(crate) mod fate;
 pub(crate) mod groups;
+mod programs;
 mod protocol;
 pub(crate) mod reaper;
 mod starter;
 
 use std::ops::RangeInclusive;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use self::child::{Child, Launch};
+use self::child::{Child, Confined, Launch};
+pub(crate) use self::programs::{is_confined, paths_of, places_of, program_of, resolved};
 use self::protocol::Protocol;
-pub(crate) use self::starter::places_of;
 use super::Planned;
 use crate::format::RecordFormat;
 use crate::model::amount;
 use crate::model::category::Category;
 use crate::model::nearest::nearest;
-use crate::model::rule::StepSpec;
 use crate::model::step::{Broken, RecordError, Run, RunStep, StepPlan, StepStart};
 use crate::pipeline::context::StepContext;
 use crate::pipeline::params::Params;
 
 /// An answer may always be this long, whatever `record_max` is.
 const ANSWER_BYTES_MIN: u64 = 64 << 10;
+/// What a program may be limited to, in bytes.
+const MEMORY_MAX: RangeInclusive<u64> = 1 << 20..=1 << 50;
 /// How long an answer may be waited for.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 
@@ -80,15 +85,22 @@ pub(crate) fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Pla
         }
         duration
     });
+    let environment = variables(&mut params);
+    let memory_max = memory_max(&mut params);
+    let confined = confined(&mut params, context);
     let (command, timeout) = params.finish(command.zip(timeout))?;
     let (program, arguments) =
-        command.split_first().map(|(first, rest)| (first.clone(), rest.to_vec())).unwrap_or_default();
+        command.split_first().map(|(first, rest)| (first.clone(), rest)).unwrap_or_default();
+    let arguments = arguments.iter().map(|argument| argument_of(argument, context.base_dir)).collect();
     let settings = Arc::new(Settings {
         launch: Launch {
             program: resolved(&program, context.base_dir),
             arguments,
             folder: context.base_dir.to_owned(),
             timeout,
+            environment,
+            memory_max,
+            confined,
             answer_max: context.records.record_max.max(ANSWER_BYTES_MIN) as usize,
         },
         protocol,
@@ -103,22 +115,68 @@ pub(crate) fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Pla
     Ok(if protocol == Protocol::Jsonl { plan.sending_anywhere() } else { plan })
 }
 
-/// A name alone is looked up in `PATH`; anything with a separator starts from the rule's folder.
-pub(crate) fn resolved(program: &str, base_dir: &Path) -> PathBuf {
-    let path = Path::new(program);
-    let mut components = path.components();
-    let is_name = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
-    if is_name && !program.contains(std::path::is_separator) {
-        return path.to_owned();
-    }
-    // `./x` would stand in the path as it is shown.
-    base_dir.join(path.strip_prefix(".").unwrap_or(path))
+/// An argument that begins as a path beside the rule's file does is one: the program is started elsewhere.
+fn argument_of(argument: &str, base_dir: &Path) -> String {
+    let is_beside = ["./", "../"].iter().any(|begin| argument.starts_with(begin));
+    let path = is_beside.then(|| resolved(argument, base_dir));
+    // One that is no text is told apart by what the program says of the argument as it is.
+    path.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| argument.to_owned())
 }
 
-/// The program of a step of this kind, as it is looked up.
-pub(crate) fn program_of(step: &StepSpec, base_dir: &Path) -> Option<PathBuf> {
-    let program = step.params.get("command").filter(|_| step.step == "exec")?.get(0)?.as_str()?;
-    Some(resolved(program, base_dir))
+/// `env`: what the program has beside what every program has.
+fn variables(params: &mut Params<'_>) -> Vec<(String, String)> {
+    let Some(table) = params.table("env") else { return Vec::new() };
+    let mut variables = Vec::new();
+    for (name, value) in table {
+        let is_name = !name.is_empty() && !name.contains(['=', '\0']);
+        match value.as_str().filter(|value| is_name && !value.contains('\0')) {
+            Some(value) => variables.push((name.clone(), value.to_owned())),
+            None => {
+                let message = format!("`{}` is no variable with a text", name.escape_default());
+                params.problem("env", message, Some("write it like env = { REGION = \"eu\" }".into()));
+            }
+        }
+    }
+    variables
+}
+
+fn memory_max(params: &mut Params<'_>) -> Option<u64> {
+    let text = params.text("memory_max")?;
+    if cfg!(not(unix)) {
+        let hint = "leave it out: this system has no such limit for a program";
+        params.problem(
+            "memory_max",
+            "a program's memory is not limited on this system".into(),
+            Some(hint.into()),
+        );
+        return None;
+    }
+    let bytes = amount::size(text).filter(|bytes| MEMORY_MAX.contains(bytes));
+    if bytes.is_none() {
+        let hint = "write it like \"512MiB\"; 1 MiB at least";
+        params.problem("memory_max", format!("`{text}` is no size of a program's memory"), Some(hint.into()));
+    }
+    bytes
+}
+
+/// `confine`, `read` and `write`.
+fn confined(params: &mut Params<'_>, context: &StepContext<'_>) -> Option<Confined> {
+    let is_confined = params.flag("confine").unwrap_or(true);
+    let mut paths = |key| {
+        let texts = if params.get(key).is_some() { params.texts(key) } else { None };
+        if texts.is_some() && !is_confined {
+            let hint = "leave it out, or take out `confine = false`";
+            params.problem(
+                key,
+                format!("`{key}` says nothing where the program is not confined"),
+                Some(hint.into()),
+            );
+        }
+        texts.unwrap_or_default().iter().map(|text| context.base_dir.join(text)).collect::<Vec<_>>()
+    };
+    let (read, write) = (paths("read"), paths("write"));
+    let surroundings = Arc::clone(context.surroundings);
+    is_confined.then(|| Confined { read, write, surroundings })
 }
 
 struct Exec {

@@ -17,7 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
+use super::confined::Reachable;
+use super::programs::places_of;
 use super::{fate, reaper};
+use crate::confinement::CannotAllow;
 use crate::durable_fs;
 
 /// A program is started within this, or a file system hangs.
@@ -51,16 +54,20 @@ struct Order {
     command: Command,
     program: PathBuf,
     folder: PathBuf,
+    /// None: whatever we may.
+    reachable: Option<Reachable>,
     /// Whoever asked still waits.
     wanted: Weak<()>,
     /// Without a place of its own: a child is handed over, or comes back.
-    answer: SyncSender<io::Result<Child>>,
+    answer: SyncSender<Result<Child, NotStarted>>,
 }
 
 /// Why a child was not started.
 #[derive(Debug)]
 pub(super) enum NotStarted {
     Refused(io::Error),
+    /// What its step names is not there.
+    CannotAllow(CannotAllow),
     /// The file system of this path does not answer.
     Hangs(PathBuf),
 }
@@ -71,10 +78,15 @@ impl From<io::Error> for NotStarted {
     }
 }
 
-/// Starts a program in a folder; `command` says how.
-pub(super) fn start(command: Command, program: &Path, folder: &Path) -> Result<(Child, Starter), NotStarted> {
+/// Starts a program whose folder lies on the file system of `folder`, or is that; `command` says how.
+pub(super) fn start(
+    command: Command,
+    program: &Path,
+    folder: &Path,
+    reachable: Option<Reachable>,
+) -> Result<(Child, Starter), NotStarted> {
     let starter = Starter::of(program, folder)?;
-    let child = starter.start(command, program, folder, WITHIN)?;
+    let child = starter.start(command, program, folder, reachable, WITHIN)?;
     Ok((child, starter))
 }
 
@@ -113,6 +125,7 @@ impl Starter {
         command: Command,
         program: &Path,
         folder: &Path,
+        reachable: Option<Reachable>,
         within: Duration,
     ) -> Result<Child, NotStarted> {
         // Who comes late need not wait to be told the same.
@@ -121,15 +134,15 @@ impl Starter {
         }
         let (wanted, (answer, answered)) = (Arc::new(()), sync_channel(0));
         let (program, folder) = (program.to_owned(), folder.to_owned());
-        let order =
-            Order { command, program: program.clone(), folder, wanted: Arc::downgrade(&wanted), answer };
+        let wanted_by = Arc::downgrade(&wanted);
+        let order = Order { command, program: program.clone(), folder, reachable, wanted: wanted_by, answer };
         match self.0.orders.try_send(Box::new(order)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(self.hangs(&program)),
             Err(TrySendError::Disconnected(_)) => return Err(gone().into()),
         }
         match answered.recv_timeout(within) {
-            Ok(started) => Ok(started?),
+            Ok(started) => started,
             Err(RecvTimeoutError::Timeout) => Err(self.hangs(&program)),
             Err(RecvTimeoutError::Disconnected) => Err(gone().into()),
         }
@@ -153,7 +166,7 @@ fn start_children(orders: &Receiver<Box<Order>>, at: &AtOrder, ask: impl Fn(&Pat
         }
         *lock(at) = Some(Instant::now());
         ask(&order.program, &order.folder);
-        let started = is_wanted(&order).then(|| fate::start(&mut order.command));
+        let started = is_wanted(&order).then(|| start_one(&mut order));
         durable_fs::leave_place();
         *lock(at) = None;
         if let Some(Err(SendError(Ok(child)))) = started.map(|started| order.answer.send(started)) {
@@ -162,13 +175,12 @@ fn start_children(orders: &Receiver<Box<Order>>, at: &AtOrder, ask: impl Fn(&Pat
     }
 }
 
-/// Where a program may lie: a name alone is looked up in `PATH`.
-pub(crate) fn places_of(program: &Path) -> Vec<PathBuf> {
-    if program.components().nth(1).is_some() {
-        return vec![program.to_owned()];
+fn start_one(order: &mut Order) -> Result<Child, NotStarted> {
+    if let Some(reachable) = &order.reachable {
+        let fence = reachable.fence().map_err(NotStarted::CannotAllow)?;
+        fate::keep_in(&mut order.command, fence);
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join(program)).collect()
+    Ok(fate::start(&mut order.command)?)
 }
 
 /// Asks the file systems that a start asks. What they say is for the start to find out.
@@ -215,7 +227,7 @@ mod tests {
     }
 
     fn started(starter: &Starter, within: Duration) -> Result<Child, NotStarted> {
-        starter.start(cat(), Path::new("cat"), Path::new("/"), within)
+        starter.start(cat(), Path::new("cat"), Path::new("/"), None, within)
     }
 
     /// One whose file systems answer when the test says so.
@@ -261,7 +273,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_refused() {
         let command = Command::new("/not/there");
-        let refused = start(command, Path::new("/not/there"), Path::new("/")).map(|_| ());
+        let refused = start(command, Path::new("/not/there"), Path::new("/"), None).map(|_| ());
         assert!(
             matches!(refused, Err(NotStarted::Refused(error)) if error.kind() == io::ErrorKind::NotFound)
         );

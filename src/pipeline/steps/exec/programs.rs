@@ -1,0 +1,43 @@
+//! Where programs lie.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::model::rule::StepSpec;
+
+/// Where a program may lie: a name alone is looked up in `PATH`.
+pub(crate) fn places_of(program: &Path) -> Vec<PathBuf> {
+    if program.components().nth(1).is_some() {
+        return vec![program.to_owned()];
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).collect()
+}
+
+/// A name alone is looked up in `PATH`; anything with a separator starts from the rule's folder.
+pub(crate) fn resolved(program: &str, base_dir: &Path) -> PathBuf {
+    let path = Path::new(program);
+    let mut components = path.components();
+    let is_name = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+    if is_name && !program.contains(std::path::is_separator) {
+        return path.to_owned();
+    }
+    // `./x` would stand in the path as it is shown.
+    base_dir.join(path.strip_prefix(".").unwrap_or(path))
+}
+
+/// The program of a step of this kind, as it is looked up.
+pub(crate) fn program_of(step: &StepSpec, base_dir: &Path) -> Option<PathBuf> {
+    let program = step.params.get("command").filter(|_| step.step == "exec")?.get(0)?.as_str()?;
+    Some(resolved(program, base_dir))
+}
+
+/// What a step of this kind names under `read` or `write`.
+pub(crate) fn paths_of(step: &StepSpec, key: &str, base_dir: &Path) -> Vec<PathBuf> {
+    let list = step.params.get(key).filter(|_| step.step == "exec").and_then(|list| list.as_array());
+    list.into_iter().flatten().filter_map(|text| Some(base_dir.join(text.as_str()?))).collect()
+}
+
+/// Whether the program of a step of this kind is confined.
+pub(crate) fn is_confined(step: &StepSpec) -> bool {
+    step.step == "exec" && step.params.get("confine").and_then(serde_json::Value::as_bool).unwrap_or(true)
+}

@@ -1,0 +1,283 @@
+//! `service.confine`: the service keeps itself to what its configuration names (Landlock). Entered once, at the start, before the store is
+//! opened: whatever thread begins after that is in, and so is each program that it starts.
+//!
+//! What other rules name later and what was not allowed then is refused when they are read: it would fail at the first file.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use super::ServiceError;
+use crate::config::{Problem, Problems};
+use crate::confinement::{Allowed, Fence, SYSTEM, moves_are_known, real_of};
+use crate::durable_fs::{self, OpenTo, parent_of, points_to_be};
+use crate::engine::{keys_of, watched_folders};
+use crate::model::at_rest::KeysFrom;
+use crate::model::hook::{Hook, HookTarget};
+use crate::model::os_text::escaped_path;
+use crate::model::rule::{Rule, Service, Settings};
+use crate::model::template::fixed_folder;
+use crate::pipeline::steps::exec;
+
+/// A path that does not answer within this is left out: its file system hangs, and a start waits for none.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+
+/// What the service kept itself to.
+#[derive(Debug)]
+pub(super) struct Confinement {
+    read: BTreeSet<PathBuf>,
+    write: BTreeSet<PathBuf>,
+}
+
+/// What the configuration names, and under which key.
+struct Named {
+    key: String,
+    path: PathBuf,
+    /// Else it is read alone.
+    is_written: bool,
+    /// Whether it is the service's to make.
+    is_made: bool,
+}
+
+impl Named {
+    fn read(key: impl Into<String>, path: PathBuf) -> Self {
+        Self { key: key.into(), path, is_written: false, is_made: false }
+    }
+
+    fn written(key: impl Into<String>, path: PathBuf) -> Self {
+        Self { key: key.into(), path, is_written: true, is_made: true }
+    }
+}
+
+/// Keeps this thread, and all that begins after it, to what the settings name. None where they do not ask for it.
+pub(super) fn enter(
+    settings: &Settings,
+    rules_dir: Option<&Path>,
+) -> Result<Option<Confinement>, ServiceError> {
+    if !settings.service.confine {
+        return Ok(None);
+    }
+    let refused = |why: String| ServiceError::Config(problem("service.confine", why, MEND));
+    if !moves_are_known() {
+        return Err(refused(
+            "this kernel cannot confine the service: it needs Landlock of Linux 5.19".into(),
+        ));
+    }
+    let confinement = Confinement::of(settings, rules_dir);
+    let fence = Fence::around(&confinement.allowed()).map_err(|error| refused(error.to_string()))?;
+    fence.enter().map_err(|error| refused(format!("the kernel does not confine the service: {error}")))?;
+    tracing::info!(
+        read = confinement.read.len(),
+        written = confinement.write.len(),
+        "confined to the paths that the configuration names"
+    );
+    Ok(Some(confinement))
+}
+
+const MEND: &str = "take it out, or see to it that the kernel has Landlock (`lsm=` on its command line)";
+
+fn problem(key: &str, message: String, hint: &str) -> Problems {
+    Problems(vec![Problem {
+        key: key.to_owned(),
+        message,
+        hint: Some(hint.to_owned()),
+        ..Problem::default()
+    }])
+}
+
+impl Confinement {
+    fn of(settings: &Settings, rules_dir: Option<&Path>) -> Self {
+        let mut confinement = Self { read: BTreeSet::new(), write: BTreeSet::new() };
+        let own = of_service(&settings.service).into_iter().chain(of_configuration(settings, rules_dir));
+        let named =
+            own.chain(settings.rules.iter().flat_map(of_rule)).chain(settings.hooks.iter().flat_map(of_hook));
+        for named in named {
+            confinement.allow(&named);
+        }
+        confinement.read.extend(SYSTEM.iter().map(PathBuf::from));
+        confinement
+    }
+
+    /// A folder that is the service's to make is made now: what is not there cannot be allowed.
+    fn allow(&mut self, named: &Named) {
+        let to = if named.is_written { &mut self.write } else { &mut self.read };
+        if to.contains(&named.path) {
+            return;
+        }
+        let shown = escaped_path(&named.path);
+        let asked = (named.path.clone(), named.is_made);
+        match within_time(move || there(&asked.0, asked.1)) {
+            Some(Ok(())) => drop(to.insert(named.path.clone())),
+            Some(Err(why)) => tracing::warn!(
+                key = named.key,
+                path = shown,
+                why,
+                "not there, and out of the service's reach before a restart"
+            ),
+            None => tracing::warn!(
+                key = named.key,
+                path = shown,
+                "its file system does not answer: it is out of the service's reach before a restart"
+            ),
+        }
+    }
+
+    fn allowed(&self) -> Allowed {
+        Allowed {
+            read_if_there: self.read.iter().cloned().collect(),
+            write_if_there: self.write.iter().cloned().collect(),
+            signals_others: true,
+            ..Allowed::default()
+        }
+    }
+
+    /// What these settings name outside of it. Its folders are known by their names: no file system of theirs is asked.
+    pub(super) fn lacks(&self, settings: &Settings) -> Option<Problems> {
+        let rules = settings
+            .rules
+            .iter()
+            .flat_map(|rule| of_rule(rule).into_iter().map(move |named| (Some(rule), named)));
+        let hooks = settings.hooks.iter().flat_map(of_hook).map(|named| (None, named));
+        let mut seen = BTreeSet::new();
+        let mut problems = Vec::new();
+        for (rule, named) in rules.chain(hooks) {
+            if self.reaches(&named) || !seen.insert((named.key.clone(), named.path.clone())) {
+                continue;
+            }
+            let key = rule.map_or(named.key.clone(), |rule| format!("rule \"{}\": {}", rule.name, named.key));
+            let path = escaped_path(&named.path);
+            let message = format!("{path} is outside of what the service confined itself to when it started");
+            problems.extend(problem(&key, message, "restart the service: it confines itself anew").0);
+        }
+        (!problems.is_empty()).then_some(Problems(problems))
+    }
+
+    fn reaches(&self, named: &Named) -> bool {
+        let lies_in =
+            |folders: &BTreeSet<PathBuf>| named.path.ancestors().any(|folder| folders.contains(folder));
+        lies_in(&self.write) || !named.is_written && lies_in(&self.read)
+    }
+}
+
+/// What is asked of a file system that may hang.
+fn within_time<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = sync_channel(1);
+    std::thread::Builder::new().name("confine".to_owned()).spawn(move || tell.send(ask()).ok()).ok()?;
+    told.recv_timeout(ANSWERS_WITHIN).ok()
+}
+
+/// Whether something lies there, made if that is for us to do and nothing is to be mounted in its place.
+fn there(path: &Path, is_made: bool) -> Result<(), String> {
+    match durable_fs::real_path(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_made => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    let is_away = |point: &PathBuf| !durable_fs::is_mount_point(point).unwrap_or(false);
+    if let Some(point) = points_to_be(path).into_iter().find(is_away) {
+        return Err(format!("nothing is mounted at {}", escaped_path(&point)));
+    }
+    durable_fs::make_folder(path, OpenTo::Group).map_err(|error| error.to_string())
+}
+
+fn of_service(service: &Service) -> Vec<Named> {
+    let mut named = vec![
+        Named::written("service.data_dir", service.data_dir.clone()),
+        // How likely the kernel is to end a child.
+        Named { is_made: false, ..Named::written("/proc", PathBuf::from("/proc")) },
+    ];
+    let socket = service.api.socket.as_deref().map(parent_of);
+    named.extend(socket.map(|folder| Named::written("service.socket", folder.to_owned())));
+    let tls = service.api.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+    named.extend(tls.map(|file| Named::read("service.tls", parent_of(file).to_owned())));
+    let bearer = service.traces.iter().filter_map(|collector| collector.bearer_file.as_deref());
+    named.extend(bearer.map(|file| Named::read("service.traces", parent_of(file).to_owned())));
+    match &service.at_rest.keys {
+        KeysFrom::File(file) => named.push(Named::read("service.at_rest", parent_of(file).to_owned())),
+        KeysFrom::Command { command, folder } => {
+            named.push(Named::read("service.at_rest", folder.clone()));
+            named.extend(of_command("service.at_rest", command, folder));
+        }
+        KeysFrom::DataFolder | KeysFrom::Credential(_) => {}
+    }
+    let variables = ["CREDENTIALS_DIRECTORY", "SSL_CERT_DIR", "SSL_CERT_FILE"];
+    let given = variables.iter().filter_map(|name| Some(Named::read(*name, std::env::var_os(name)?.into())));
+    named.extend(given);
+    named
+}
+
+fn of_configuration(settings: &Settings, rules_dir: Option<&Path>) -> Vec<Named> {
+    let folder = Named::read("--config", parent_of(&settings.file).to_owned());
+    // A link may lead to the file that is read, and be exchanged for one to another beside that.
+    let real = real_of(&settings.file).map(|file| Named::read("--config", parent_of(&file).to_owned()));
+    let rules = rules_dir
+        .map(|folder| Named { is_made: false, ..Named::read("service.rules_dir", folder.to_owned()) });
+    let rules = rules.filter(|named| named.path.is_dir());
+    [Some(folder), real, rules].into_iter().flatten().collect()
+}
+
+fn of_rule(rule: &Rule) -> Vec<Named> {
+    let watched = watched_folders(rule).into_iter();
+    let mut named: Vec<_> =
+        watched.map(|path| Named { is_made: false, ..Named::written("paths", path) }).collect();
+    for (category, output) in &rule.outputs {
+        named.push(Named::written(format!("output.{category}.path"), fixed_folder(&output.path)));
+        let recipients = output.recipients_file.as_deref().map(parent_of);
+        let key = format!("output.{category}.recipients_file");
+        named.extend(recipients.map(|folder| Named::read(key, folder.to_owned())));
+    }
+    let signals = [("publish.marker", &rule.publish.marker), ("publish.manifest", &rule.publish.manifest)];
+    named.extend(
+        signals.into_iter().filter_map(|(key, text)| Some(Named::written(key, fixed_folder(text.as_ref()?)))),
+    );
+    let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));
+    named.extend(archive.map(|folder| Named::written("source.archive_dir", folder)));
+    let own = [
+        ("source.claim_dir", &rule.source.claim_dir),
+        ("source.quarantine_dir", &rule.source.quarantine_dir),
+    ];
+    named.extend(own.into_iter().filter_map(|(key, folder)| Some(Named::written(key, folder.clone()?))));
+    // A file may be exchanged for another.
+    let keys =
+        keys_of(rule).map(|key| if key.is_folder { key.path } else { parent_of(&key.path).to_owned() });
+    named.extend(keys.map(|folder| Named::read("decode", folder)));
+    for (position, step) in rule.pipeline.iter().enumerate() {
+        let key = |of: &str| format!("pipeline.{position}.{of}");
+        let Some(program) = exec::program_of(step, &rule.base_dir) else { continue };
+        named.extend(of_program(&key("command"), &program));
+        let allowed = |of: &'static str| exec::paths_of(step, of, &rule.base_dir);
+        named.extend(allowed("read").into_iter().map(|path| Named::read(key("read"), path)));
+        let written = allowed("write").into_iter();
+        named.extend(written.map(|path| Named { is_made: false, ..Named::written(key("write"), path) }));
+        named.push(Named::read(key("command"), rule.base_dir.clone()));
+    }
+    named
+}
+
+fn of_hook(hook: &Hook) -> Vec<Named> {
+    let key = format!("hook \"{}\"", hook.name);
+    match &hook.target {
+        HookTarget::Command { command, folder } => {
+            let folder = Named::read(key.clone(), folder.clone());
+            of_command(&key, command, &folder.path).into_iter().chain([folder]).collect()
+        }
+        HookTarget::Url { bearer_file, .. } => {
+            let file = bearer_file.as_deref().map(parent_of);
+            file.map(|folder| Named::read(key, folder.to_owned())).into_iter().collect()
+        }
+    }
+}
+
+fn of_command(key: &str, command: &[String], folder: &Path) -> Vec<Named> {
+    let program = command.first().map(|program| exec::resolved(program, folder));
+    program.map(|program| of_program(key, &program)).unwrap_or_default()
+}
+
+/// The folder that the program lies in. What is named without one is looked for in those of `PATH`, as far as they are there.
+fn of_program(key: &str, program: &Path) -> Vec<Named> {
+    let places = exec::places_of(program).into_iter().filter(|place| place.is_absolute());
+    let is_looked_for = program.components().nth(1).is_none();
+    let there = places.filter(|place| !is_looked_for || place.is_file());
+    there.map(|place| Named::read(key, parent_of(&place).to_owned())).collect()
+}

@@ -1,0 +1,336 @@
+//! Promise: the program of an `exec` step gets what it needs and no more: of the environment, of memory, of the file system; and so does the
+//! service where `service.confine` says so.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use support::{Ran, World, lines, wait_until, without_our_variables};
+
+/// Answers what it could do of what a line asks for.
+const PROBE: &str = r#"#!/usr/bin/env python3
+import json, os, sys, tempfile
+def tried(what, path):
+    if what == 'read': return str(len(open(path, 'rb').read()))
+    if what == 'list': return str(len(os.listdir(path)))
+    if what == 'write': open(path, 'w').write('x'); return 'done'
+    if what == 'link': return os.readlink(path)
+    if what == 'env': return json.dumps(dict(os.environ), sort_keys=True)
+    if what == 'cwd': return os.getcwd() + ' ' + oct(os.stat('.').st_mode & 0o777)
+    if what == 'scratch':
+        open('scratch', 'w').write('x')
+        return tempfile.mkstemp()[1]
+    if what == 'signal': os.kill(os.getppid(), 0); return 'done'
+    if what == 'arguments': return json.dumps(sys.argv[1:])
+    if what == 'memory': return str(len(bytearray(int(path))))
+    if what == 'core':
+        import resource
+        return str(resource.getrlimit(resource.RLIMIT_CORE)[1])
+for line in sys.stdin:
+    what, _, path = line.rstrip('\n').partition(' ')
+    try: answer = tried(what, path)
+    except OSError as error: answer = error.strerror
+    print(answer.replace('\n', ' '), flush=True)
+"#;
+
+/// Whether this kernel has Landlock; else what needs it is not tried.
+fn has_landlock() -> bool {
+    // SAFETY: with no attributes and this flag the call tells its version and changes nothing.
+    #[allow(unsafe_code, reason = "no crate of the tests asks for the version alone")]
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, 1_u32) };
+    if version < 2 {
+        eprintln!("skipped: this kernel has no Landlock that moves files (version {version})");
+    }
+    version >= 2
+}
+
+/// A world in which each line is asked of the probe; `step` is more of its step.
+fn probing(step: &str) -> World {
+    probed(step, "")
+}
+
+fn probed(step: &str, rest: &str) -> World {
+    let world = World::new(&format!(
+        "pipeline = [{{ step = \"exec\", command = [\"./tool/probe\"{step} }}]\nerrors = {{ failed_max = \"100%\", attempts = 1 }}\n{rest}"
+    ));
+    world.write("tool/probe", PROBE);
+    world.write("tool/table", "twelve bytes");
+    world.sh("chmod +x tool/probe; mkdir out archive; echo secret > beside; echo theirs > in/.others");
+    world
+}
+
+/// What the probe answers to these questions, asked by a service that has a secret in its environment.
+fn answers(world: &World, questions: &[String]) -> Vec<String> {
+    world.write("ask.txt", questions.join("\n") + "\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+    command.args(["ingest", "--rule", support::RULE, "ask.txt"]).current_dir(world.folder());
+    without_our_variables(&mut command);
+    command.env("VAULT_TOKEN", "hvs.secret").env("TZ", "Asia/Kolkata").stdin(Stdio::null());
+    Ran::new(&command.output().expect("it runs")).done();
+    world.text("out/ask.main").lines().map(str::to_owned).collect()
+}
+
+fn at(world: &World, what: &str, name: &str) -> String {
+    format!("{what} {}", world.path(name).display())
+}
+
+#[test]
+fn a_program_has_what_programs_need_of_the_environment_and_what_its_step_gives_it() {
+    let world = probing("], env = { REGION = \"eu\", TZ = \"UTC\" }");
+    let answered = answers(&world, &["env".to_owned(), "core".to_owned()]);
+    let had: Value = serde_json::from_str(&answered[0]).expect("JSON");
+    let had = had.as_object().expect("a table");
+    assert_eq!((&had["REGION"], &had["TZ"]), (&json!("eu"), &json!("UTC")), "the step's word counts");
+    assert!(had.contains_key("PATH"));
+    let known = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "REGION", "TMPDIR", "TZ", "USER"];
+    let others: Vec<_> = had.keys().filter(|name| !known.contains(&name.as_str())).collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert!(["0", "1"].contains(&answered[1].as_str()), "no core dump: {}", answered[1]);
+}
+
+#[test]
+fn a_program_has_a_folder_of_its_own_that_goes_with_it() {
+    let world = probing(", \"./tool/table\", \"../x\", \"--plain\", \"tool/table\"]");
+    let answered = answers(&world, &["cwd".to_owned(), "scratch".to_owned(), "arguments".to_owned()]);
+    let (folder, mode) = answered[0].split_once(' ').expect("two words");
+    let work = world.path("data/work").canonicalize().expect("is there");
+    assert!(folder.starts_with(work.to_str().expect("UTF-8")), "{folder}");
+    assert_eq!(mode, "0o700");
+    assert!(answered[1].starts_with(folder), "temporary files lie in it: {}", answered[1]);
+    assert_eq!(world.files("data/work"), [""; 0]);
+    assert_eq!(work.read_dir().expect("lists").count(), 0);
+    let arguments: Vec<String> = serde_json::from_str(&answered[2]).expect("JSON");
+    let beside = |name: &str| world.path(name).display().to_string();
+    assert_eq!(
+        arguments,
+        [&beside("tool/table"), &beside("../x"), "--plain", "tool/table"].map(str::to_owned)
+    );
+}
+
+/// A kill leaves the folder; the next start removes it.
+#[test]
+fn what_a_program_left_when_the_service_was_killed_is_removed_by_the_next_start() {
+    let world = probing("]");
+    world.write("tool/probe", "#!/bin/sh\nread -r line\ntouch scratch\nexec sleep 600\n");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n");
+    let scratch = || world.files("data/work").pop().filter(|name| name.ends_with("/scratch"));
+    service.wait_until("it began", scratch);
+    service.kill();
+    assert!(scratch().is_some());
+    world.write("tool/probe", "#!/bin/sh\nexec cat\n");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    wait_until("it is gone", || (world.path("data/work").read_dir().ok()?.count() == 0).then_some(()));
+}
+
+#[test]
+fn a_program_reaches_its_own_folder_and_the_systems_and_nothing_of_the_services() {
+    if !has_landlock() {
+        return;
+    }
+    let world = probing("]");
+    let other = std::process::id();
+    let (dir, denied) = (|name| at(&world, "list", name), "Permission denied");
+    let cases = [
+        (at(&world, "read", "tool/table"), "12"),
+        (at(&world, "read", "landfall.toml"), denied),
+        (at(&world, "read", "beside"), denied),
+        (dir("data"), denied),
+        (dir("in"), denied),
+        (at(&world, "read", "in/.others"), denied),
+        (dir("out"), denied),
+        (dir("archive"), denied),
+        (at(&world, "write", "tool/table"), denied),
+        (at(&world, "write", "out/new"), denied),
+        (at(&world, "write", "new"), denied),
+        ("write /tmp/landfall-confine-test".to_owned(), denied),
+        ("write /dev/null".to_owned(), "done"),
+        // What tells of its memory and environment, but to a root that may look at all (CAP_PERFMON).
+        (format!("link /proc/{other}/exe"), denied),
+        ("signal".to_owned(), "Operation not permitted"),
+    ];
+    let answered = answers(&world, &cases.each_ref().map(|(question, _)| question.clone()));
+    for ((question, expected), answer) in cases.iter().zip(&answered) {
+        assert_eq!(answer, expected, "{question}");
+    }
+}
+
+#[test]
+fn a_step_allows_more_or_everything() {
+    if !has_landlock() {
+        return;
+    }
+    let more = probing("], read = [\"beside\"], write = [\"state\"]");
+    more.sh("mkdir state");
+    let asked = [at(&more, "read", "beside"), at(&more, "write", "state/new"), at(&more, "list", "data")];
+    assert_eq!(answers(&more, &asked), ["7", "done", "Permission denied"]);
+    let everything = probing("], confine = false");
+    let asked = [at(&everything, "write", "out/new"), "cwd".to_owned()];
+    let answered = answers(&everything, &asked);
+    assert_eq!(answered[0], "done");
+    let folder = everything.folder().canonicalize().expect("is there");
+    assert!(answered[1].starts_with(&format!("{} ", folder.display())), "{}", answered[1]);
+}
+
+#[test]
+fn what_a_step_allows_and_is_not_there_holds_the_job_and_check_says_so() {
+    let world = probing("], read = [\"lookup\"]");
+    world.landfall(&["check"]).done().says(&["pipeline[1].read", "lookup does not exist"]);
+    if !has_landlock() {
+        return;
+    }
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "cwd\n");
+    let job =
+        service.wait_until("the job is held", || world.jobs().pop().filter(|job| job["state"] == "held"));
+    let message = job["error"]["message"].as_str().expect("a text");
+    assert!(message.contains("cannot allow") && message.contains("lookup"), "{message}");
+    world.sh("mkdir lookup");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+}
+
+#[test]
+fn an_argument_beside_the_rule_is_told_to_be_written_as_one() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"python3\", \"enrich.py\"] }]");
+    world.write("enrich.py", "import sys\nfor line in sys.stdin: print(line, end='', flush=True)\n");
+    world.landfall(&["check"]).done().says(&["starts in a folder of its own", "write `./enrich.py`"]);
+    world.sh("sed -i 's,\"enrich.py\",\"./enrich.py\",' landfall.toml");
+    let said = world.landfall(&["check"]).done();
+    assert!(!said.stdout.contains("of its own"), "{}", said.stdout);
+    world.write("sample.txt", lines(10));
+    world.ingest(&["sample.txt"]).done();
+    assert_eq!(world.text("out/sample.main"), lines(10));
+}
+
+#[test]
+fn a_program_that_takes_more_memory_than_its_step_gives_it_costs_its_record_and_nothing_else() {
+    let world = probing("], memory_max = \"256MiB\"");
+    world.write("ask.txt", format!("memory {}\nmemory 4096\nmemory {}\nmemory 1\n", 64 << 20, 512 << 20));
+    world.ingest(&["ask.txt"]).done();
+    let job = world.completed();
+    assert_eq!((&job["records_failed"], &world.failed_records(&job)[0]["record"]), (&json!(1), &json!(3)));
+    let why = world.failed_records(&job)[0]["error"].to_string();
+    assert!(why.contains("MemoryError"), "{why}");
+    assert_eq!(world.text("out/ask.main"), format!("{}\n4096\n1\n", 64 << 20));
+}
+
+/// The main job, by a service that keeps itself to what its configuration names.
+fn confined() -> World {
+    World::with_service(
+        "confine = true",
+        "paths = [\"in/{sender}/*\"]
+         decode = { identities = [\"key.txt\"] }
+         pipeline = [{ step = \"exec\", command = [\"./tool/upper\"] }]
+         output = { main = { path = \"out/{sender}/{date}/{stem}.csv.gz\" } }
+         publish = { manifest = \"signals/{stem}.json\", marker = \"signals/{stem}.done\" }
+         source = { on_success = \"archive\", archive_dir = \"archive/{date}\" }",
+    )
+}
+
+#[test]
+fn a_confined_service_does_its_whole_job() {
+    if !has_landlock() {
+        return;
+    }
+    let world = confined();
+    let recipient = world.age_key();
+    world.write("tool/upper", "#!/usr/bin/env python3\nimport sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)\n");
+    world.sh("chmod +x tool/upper; mkdir in/acme");
+    let mut service = world.start();
+    service.wait_for_log("confined to the paths");
+    let text = lines(3000);
+    world.write("plain", &text);
+    world.sh(&format!("gzip -c plain | age -r {recipient} > .sealed; mv .sealed in/acme/pay.txt.gz.age"));
+    world.sh("head -c 100 /dev/urandom | gzip | head -c 40 > .cut; mv .cut in/acme/cut.gz");
+    service.wait_for(&world, "signals/pay.done");
+    service.wait_until("the other is in quarantine", || {
+        world.files("in").iter().any(|name| name.ends_with("quarantine/cut.gz")).then_some(())
+    });
+    service.stop();
+    assert_eq!(world.sh("zcat out/acme/*/pay.csv.gz"), text.to_uppercase());
+    assert!(world.files("archive").iter().any(|name| name.ends_with("pay.txt.gz.age")));
+    // A later start goes on where it stood.
+    let mut service = world.start();
+    world.move_in("in/acme/second.txt", "b\n");
+    service.wait_for(&world, "signals/second.done");
+    service.stop();
+}
+
+/// Threads that began before are none that read what others sent.
+#[test]
+fn a_confined_services_threads_cannot_reach_what_it_was_not_given() {
+    if !has_landlock() {
+        return;
+    }
+    let world = World::with_service(
+        "confine = true",
+        "pipeline = [{ step = \"exec\", confine = false, command = [\"./tool/probe\"] }]",
+    );
+    world.write("tool/probe", PROBE);
+    world.sh("chmod +x tool/probe");
+    let elsewhere = World::bare();
+    elsewhere.write("file", "secret");
+    let mut service = world.start();
+    world.move_in(
+        "in/ask.txt",
+        format!("{}\n{}\n", at(&elsewhere, "read", "file"), at(&world, "write", "out/new")),
+    );
+    service.wait_for(&world, "archive/ask.txt");
+    service.stop();
+    assert_eq!(world.text("out/ask.main"), "Permission denied\ndone\n", "its programs are in, too");
+}
+
+#[test]
+fn a_confined_service_refuses_a_rule_that_leads_out_and_takes_it_after_a_restart() {
+    if !has_landlock() {
+        return;
+    }
+    let first = "name = \"first\"\npaths = [\"in/first/*\"]";
+    let inside = "name = \"inside\"\npaths = [\"in/first/inside/*\"]\noutput = { main = { path = \"out/{stem}.inside\" } }";
+    let outside =
+        "name = \"outside\"\npaths = [\"elsewhere/*\"]\noutput = { main = { path = \"new/{stem}.main\" } }";
+    let world = World::bare();
+    world.configure("confine = true", &[first]);
+    world.sh("mkdir -p in/first/inside elsewhere");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.configure("confine = true", &[inside, first]);
+    world.landfall(&["reload"]).done();
+    world.configure("confine = true", &[inside, first, outside]);
+    let refused = world.landfall(&["reload"]).ends_with(2);
+    refused.says(&[
+        "rule \"outside\": paths",
+        "elsewhere is outside",
+        "output.main.path",
+        "restart the service",
+    ]);
+    world.move_in("in/first/inside/pay.txt", "1\n");
+    service.wait_for(&world, "out/pay.inside");
+    service.stop();
+    let mut service = world.start();
+    world.move_in("elsewhere/pay.txt", "2\n");
+    service.wait_for(&world, "new/pay.main");
+    service.stop();
+}
+
+/// The service starts with what it went by before, and is confined by that.
+#[test]
+fn a_confined_service_whose_configuration_is_wrong_starts_confined_by_the_last_good_one() {
+    if !has_landlock() {
+        return;
+    }
+    let world = World::with_service("confine = true", "");
+    world.start().stop();
+    world.sh("sed -i 's/stable_for/stabel_for/' landfall.toml");
+    let mut service = world.start();
+    service.wait_for_log("confined to the paths");
+    world.move_in("in/pay.txt", "1\n");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+}
