@@ -17,6 +17,7 @@ mod allocator;
 mod allowance;
 mod api;
 mod at_rest;
+mod audit;
 mod cli;
 mod clock;
 pub mod config;

@@ -77,7 +77,7 @@ fn check_prints_every_problem_with_its_place_and_the_nearest_name() {
 [service]
 data_dir = "data"
 workrs = 2
-confine = true
+sharing = "fair"
 
 [[rule]]
 name = "payments"
@@ -103,7 +103,7 @@ on_success = "keep"
         "landfall.toml",
         "workrs",
         "workers",
-        "confine",
+        "sharing",
         "not available yet",
         "cvs",
         "csv",

@@ -14,7 +14,7 @@ use support::{Service, World, assert_balanced, wait_until};
 const RULE: &str = r#"
     ready = { stable_for = "0s" }
     records = { format = "csv", slice_records = 3 }
-    pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
+    pipeline = [{ step = "exec", confine = false, protocol = "jsonl", command = ["./tool"] }]
     output = { main = { path = "out/{stem}.csv.gz" } }
     publish = { manifest = "out/{stem}.json", marker = "out/{stem}.done" }
     errors = { on_record_error = "hold", failed_max = "100%" }

@@ -16,7 +16,7 @@ use support::{World, assert_balanced, wait_until};
 const RULE: &str = r#"
     ready = { stable_for = "0s" }
     records = { format = "csv" }
-    pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
+    pipeline = [{ step = "exec", confine = false, protocol = "jsonl", command = ["./tool"] }]
     output = { main = { path = "out/{stem}.csv.gz" } }
     publish = { manifest = "out/{stem}.json", marker = "out/{stem}.done" }
     errors = { failed_max = "100%" }
@@ -189,7 +189,7 @@ fn a_retry_that_is_abandoned_when_some_of_it_is_published_gives_nothing_back() {
         ready = { stable_for = "0s" }
         records = { format = "csv" }
         pipeline = [
-            { step = "exec", protocol = "jsonl", command = ["./tool"] },
+            { step = "exec", confine = false, protocol = "jsonl", command = ["./tool"] },
             { step = "route", when = [{ if = { column = "id", equals = "2" }, to = "twos" }] },
         ]
         output = { main = { path = "out/{stem}.csv", on_exists = "replace" }, twos = { path = "out/{stem}.twos", on_exists = "replace" } }

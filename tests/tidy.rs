@@ -48,6 +48,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "output",
         ],
     ),
+    ("audit", &["model", "clock", "durable_fs", "store"]),
     ("posting", &["model", "durable_fs"]),
     // A program is started and ended as those of steps are.
     ("hooks", &["model", "clock", "telemetry", "pipeline", "posting", "store"]),

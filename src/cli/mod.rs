@@ -4,6 +4,7 @@
 
 mod abandon;
 mod adopt;
+mod audit;
 mod check;
 mod check_about;
 mod check_at_rest;
@@ -141,6 +142,8 @@ enum Command {
     Find(find::FindArgs),
     /// Read a record of a job again: what each step makes of it, and where it went
     Trace(trace::TraceArgs),
+    /// List what the audit trail says of files and of operators, or verify that it is whole (`service.audit`)
+    Audit(audit::AuditArgs),
     /// Have the store written anew by the key that encrypts now (`service.at_rest`)
     Rekey,
     /// Take failed, refused or aborted jobs from their sources again, under the current rule
@@ -226,6 +229,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Abort(args) => settings(config).and_then(|settings| pause::abort(&args, &settings)),
         Command::Abandon(args) => settings(config).and_then(|settings| abandon::run(&args, &settings)),
         Command::Rerun(args) => settings(config).and_then(|settings| rerun::run(&args, &settings)),
+        Command::Audit(args) => settings(config).and_then(|settings| audit::run(&args, &settings)),
         Command::Rekey => settings(config).and_then(|settings| rekey::run(&settings)),
         Command::Reload(args) => reload::run(&args, config),
         Command::Status(args) => settings(config).and_then(|settings| status::run(&args, &settings)),

@@ -14,7 +14,7 @@ use crate::model::at_rest::{AtRest, Encrypt};
 use crate::model::rule::{FreeMin, Service};
 
 /// Keys of this version.
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 19] = [
     "data_dir",
     "workers",
     "memory_max",
@@ -33,6 +33,7 @@ pub(super) const KEYS: [&str; 18] = [
     "traces",
     "at_rest",
     "confine",
+    "audit",
 ];
 /// Keys that later versions bring.
 const LATER: &[&str] = &["sharing"];
@@ -69,6 +70,7 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
         traces: traces::read(section),
         at_rest: at_rest::read(section),
         confine: confine(section),
+        audit: section.boolean("audit").unwrap_or(false),
     };
     section.finish(LATER);
     service
@@ -93,6 +95,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         traces,
         at_rest,
         confine,
+        audit,
     } = started_with;
     let differs = [
         ("data_dir", *data_dir != now.data_dir),
@@ -110,6 +113,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         ("socket_group", api.socket_group != now.api.socket_group),
         ("traces", *traces != now.traces),
         ("confine", *confine != now.confine),
+        ("audit", *audit != now.audit),
         ("at_rest", needs_restart(at_rest, &now.at_rest)),
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()

@@ -14,6 +14,7 @@ use super::protocol::{
 };
 use crate::durable_fs;
 use crate::engine::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
+use crate::model::audit::AuditHead;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::expected::Overdue;
 use crate::model::fault::{FaultKind, JobError};
@@ -309,6 +310,10 @@ impl Door for Client {
 
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal> {
         self.one(Command::KeptConfiguration)
+    }
+
+    fn audit_head(&self) -> Result<Option<AuditHead>, Refusal> {
+        self.one(Command::AuditHead)
     }
 }
 

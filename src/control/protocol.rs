@@ -124,6 +124,7 @@ pub(super) enum Command {
     },
     Overdue,
     KeptConfiguration,
+    AuditHead,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

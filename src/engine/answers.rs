@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
 use super::read_ahead::{BATCH_ITEMS, Wanted, read_ahead};
-use super::{abandon, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side};
+use super::{
+    abandon, audited, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side,
+};
 use crate::at_rest::KeyRing;
+use crate::model::audit::AuditHead;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::expected::Overdue;
 use crate::model::file_known::FileKnown;
@@ -35,12 +38,61 @@ pub(super) const WATCH_PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) const NOT_MOUNTED: &str = "no file system is mounted here: files and jobs that need it wait";
 
 impl Engine {
-    fn id_of(&self, text: &str) -> Result<JobId, Refusal> {
+    pub(super) fn id_of(&self, text: &str) -> Result<JobId, Refusal> {
         match self.store().find_job(text).map_err(refused)? {
             JobMatch::One(id) => Ok(id),
             JobMatch::None => Err(Refusal::NoSuchJob { text: text.to_owned() }),
             JobMatch::Several(ids) => Err(Refusal::Ambiguous { text: text.to_owned(), ids }),
         }
+    }
+
+    fn do_act(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {
+        let stages = self.stages_to_be()?;
+        let done = match act {
+            Act::Retry { job, forgets_decisions } => {
+                let asked = retry::Asked { forgets_decisions: *forgets_decisions, by };
+                self.retry(stages, self.id_of(job)?, &asked)
+            }
+            Act::AcceptMissing { job } => self.accept_missing(stages, self.id_of(job)?, by),
+            Act::Set { job, priority } => {
+                set::priority(self.store(), stages, self.id_of(job)?, *priority, by)
+            }
+            Act::SetWorkers { job, workers_max } => {
+                set::workers(self.store(), stages, self.id_of(job)?, *workers_max, by)
+            }
+            Act::Pause { job } => order::pause(self.store(), stages, self.id_of(job)?, by),
+            Act::Resume { job } => order::resume(self.store(), stages, self.id_of(job)?, by),
+            Act::Abort { job } => order::abort(self.store(), stages, self.id_of(job)?, by),
+            Act::Rerun { job, idempotency_key } => {
+                let asked = rerun::Asked { by, key: idempotency_key.as_deref() };
+                rerun::rerun(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
+            }
+            Act::Abandon { job, reason } => {
+                abandon::abandon(self.store(), stages, self.id_of(job)?, reason.as_str(), by)
+            }
+            Act::DropRecords { job, records, reason } => {
+                let reason = reason.as_str();
+                settle::give_up(self.store(), stages, self.id_of(job)?, records.numbers(), reason, by)
+            }
+            Act::RetryRecords { job, records } => {
+                let asked = settle::Asked { numbers: records.numbers(), edited: None, by };
+                settle::retry(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
+            }
+            Act::EditRecord { job, number, data_bytes } => {
+                let numbers = Numbers::of([(*number, *number)]);
+                let asked = settle::Asked { numbers: Some(&numbers), edited: Some(data_bytes), by };
+                settle::retry(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
+            }
+            Act::Ingest { path, rule, retire } => {
+                Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
+            }
+            Act::HandOver { path, rule, identity } => {
+                handed::take(stages.ok_or(Refusal::NotRunning)?, path, rule, identity)
+            }
+            Act::Adopt { path } => self.adopt(stages, path.as_path(), by),
+            Act::GiveUp { path } => self.give_up(stages, path.as_path()),
+        };
+        done.map_err(|trouble| Refusal::Fault(trouble.error))
     }
 
     /// Jobs, told of what stands beside their rows.
@@ -135,52 +187,7 @@ impl Door for Engine {
     }
 
     fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {
-        let stages = self.stages_to_be()?;
-        let done = match act {
-            Act::Retry { job, forgets_decisions } => {
-                let asked = retry::Asked { forgets_decisions: *forgets_decisions, by };
-                self.retry(stages, self.id_of(job)?, &asked)
-            }
-            Act::AcceptMissing { job } => self.accept_missing(stages, self.id_of(job)?, by),
-            Act::Set { job, priority } => {
-                set::priority(self.store(), stages, self.id_of(job)?, *priority, by)
-            }
-            Act::SetWorkers { job, workers_max } => {
-                set::workers(self.store(), stages, self.id_of(job)?, *workers_max, by)
-            }
-            Act::Pause { job } => order::pause(self.store(), stages, self.id_of(job)?, by),
-            Act::Resume { job } => order::resume(self.store(), stages, self.id_of(job)?, by),
-            Act::Abort { job } => order::abort(self.store(), stages, self.id_of(job)?, by),
-            Act::Rerun { job, idempotency_key } => {
-                let asked = rerun::Asked { by, key: idempotency_key.as_deref() };
-                rerun::rerun(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
-            }
-            Act::Abandon { job, reason } => {
-                abandon::abandon(self.store(), stages, self.id_of(job)?, reason.as_str(), by)
-            }
-            Act::DropRecords { job, records, reason } => {
-                let reason = reason.as_str();
-                settle::give_up(self.store(), stages, self.id_of(job)?, records.numbers(), reason, by)
-            }
-            Act::RetryRecords { job, records } => {
-                let asked = settle::Asked { numbers: records.numbers(), edited: None, by };
-                settle::retry(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
-            }
-            Act::EditRecord { job, number, data_bytes } => {
-                let numbers = Numbers::of([(*number, *number)]);
-                let asked = settle::Asked { numbers: Some(&numbers), edited: Some(data_bytes), by };
-                settle::retry(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
-            }
-            Act::Ingest { path, rule, retire } => {
-                Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
-            }
-            Act::HandOver { path, rule, identity } => {
-                handed::take(stages.ok_or(Refusal::NotRunning)?, path, rule, identity)
-            }
-            Act::Adopt { path } => self.adopt(stages, path.as_path(), by),
-            Act::GiveUp { path } => self.give_up(stages, path.as_path()),
-        };
-        done.map_err(|trouble| Refusal::Fault(trouble.error))
+        self.store().audited(|| audited::of_act(self, act, by), || self.do_act(act, by))
     }
 
     fn act_all_for<'a>(&'a self, acts: Vec<Act>, by: &str) -> Answers<'a, Result<JobId, Refusal>> {
@@ -188,13 +195,19 @@ impl Door for Engine {
     }
 
     fn halt_for(&self, halting: &Halting, by: &str) -> Result<bool, Refusal> {
-        let done = self.halt(self.stages_to_be()?, halting, by);
-        done.map_err(|trouble| Refusal::Fault(trouble.error))
+        let halt = || {
+            let done = self.halt(self.stages_to_be()?, halting, by);
+            done.map_err(|trouble| Refusal::Fault(trouble.error))
+        };
+        self.store().audited(|| audited::of_halting(halting, by), halt)
     }
 
     fn set_pace_for(&self, setting: &PaceSetting, by: &str) -> Result<bool, Refusal> {
-        let done = self.set_pace_of(self.stages_to_be()?, setting, by);
-        done.map_err(|trouble| Refusal::Fault(trouble.error))
+        let set = || {
+            let done = self.set_pace_of(self.stages_to_be()?, setting, by);
+            done.map_err(|trouble| Refusal::Fault(trouble.error))
+        };
+        self.store().audited(|| audited::of_pace(setting, by), set)
     }
 
     fn paces(&self) -> Result<PacesSet, Refusal> {
@@ -326,6 +339,10 @@ impl Door for Engine {
 
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal> {
         Ok(self.service().ok_or(Refusal::NotRunning)?.kept())
+    }
+
+    fn audit_head(&self) -> Result<Option<AuditHead>, Refusal> {
+        self.store().audit_head().map_err(refused)
     }
 }
 

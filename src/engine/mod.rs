@@ -12,6 +12,7 @@ mod abandon;
 mod adopt;
 mod answers;
 mod archive;
+mod audited;
 mod beside_text;
 mod by_hand;
 mod care;

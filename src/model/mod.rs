@@ -8,6 +8,7 @@ pub mod amount;
 pub mod api;
 pub mod archive_owner;
 pub mod at_rest;
+pub mod audit;
 pub(crate) mod built_in;
 pub mod category;
 pub mod clock_steps;

@@ -80,6 +80,8 @@ pub struct Service {
     pub at_rest: super::at_rest::AtRest,
     /// Whether the service keeps itself to what its configuration names.
     pub confine: bool,
+    /// Whether an audit trail is kept.
+    pub audit: bool,
 }
 
 /// `service.free_min`.

@@ -17,18 +17,20 @@ use std::time::{Duration, Instant};
 
 use crate::allocator;
 use crate::api::{self, ApiError};
+use crate::audit::Trail;
 use crate::clock;
 use crate::config::{self, Problems};
 use crate::control::{ControlError, Server};
 use crate::engine::{Configuration, Engine, EngineError, Running};
 use crate::hooks::Hooks;
+use crate::model::audit::{AuditEvent, SERVICE};
 use crate::model::configuration::ConfigurationState;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{Mode, Rule};
 use crate::model::traces::Collector;
 use crate::pipeline::Registry;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::telemetry::logging::{self, LogFormat, Writes};
 use crate::traces::Traces;
 use board::Board;
@@ -66,6 +68,7 @@ pub struct Service {
     control: Server,
     api: Option<api::Server>,
     traces: Option<Traces>,
+    trail: Option<Trail>,
     board: Arc<Board>,
     /// None: no thread could be had for it.
     reloading: Option<Reloading>,
@@ -128,6 +131,8 @@ impl Service {
         let mut start = Start::read(&file, &registry)?; // confined from here on
         start.go_by_store()?;
         let settings = start.settings.clone();
+        let keeps_trail = settings.service.audit;
+        start.store.keep_audit(keeps_trail)?;
         let data_dir = settings.service.data_dir.clone();
         let count = |is_one: fn(&Rule) -> bool| {
             let count = settings.rules.iter().filter(|rule| is_one(rule)).count();
@@ -163,13 +168,26 @@ impl Service {
             hooks.stop(Duration::ZERO);
         })?;
         tracing::info!(config = %file.display(), rules = live, shadow, off, overrides, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
+        let trail = begin_trail(&start.store, &data_dir)?;
         let traces = begin_traces(&engine, traces);
         let tend = tend(&control, &engine, &aside);
         let reloading = begin_reloading(&board, (&engine, &aside, &hooks), file, registry, start, tend);
         if !board.is_read() && aside.trouble().is_some() {
             tracing::error!("shadow rules are not watched before a restart: nobody tries it again");
         }
-        Ok(Self { engine, running, aside, hooks, control, api, traces, board, reloading, stop_timeout })
+        Ok(Self {
+            engine,
+            running,
+            aside,
+            hooks,
+            control,
+            api,
+            traces,
+            trail,
+            board,
+            reloading,
+            stop_timeout,
+        })
     }
 
     /// For another thread.
@@ -212,6 +230,10 @@ impl Service {
         if let Some(traces) = self.traces {
             traces.stop(self.stop_timeout.saturating_sub(begun.elapsed()));
         }
+        if let Some(trail) = self.trail {
+            note(self.engine.store(), "stopped");
+            trail.stop(self.stop_timeout.saturating_sub(begun.elapsed()).max(TRAIL_TAKES));
+        }
         if stopped.is_ok() {
             tracing::info!("stopped");
         }
@@ -226,6 +248,8 @@ impl Service {
     }
 }
 
+/// The least that a stop leaves the trail for its last lines.
+const TRAIL_TAKES: Duration = Duration::from_millis(500);
 /// What to do where the configuration is read at the start alone.
 const UNREAD_HINT: &str = "restart the service: it reads its configuration at its start alone";
 
@@ -239,6 +263,25 @@ fn state_of(start: &Start) -> ConfigurationState {
         unsettled: None,
         last_change: None,
         hooks: Vec::new(),
+    }
+}
+
+/// What waits to be written down is, also where no trail is kept any more.
+fn begin_trail(store: &Store, data_dir: &Path) -> Result<Option<Trail>, ServiceError> {
+    note(store, "started");
+    if store.to_audit()?.is_empty() {
+        return Ok(None);
+    }
+    let begun = Trail::start(store, data_dir);
+    let hint = "raise the limits of processes and memory, and restart the service";
+    let failed = |error: &std::io::Error| tracing::error!(%error, hint, "no thread can be started for the audit trail: it waits in the store");
+    Ok(begun.inspect_err(failed).ok())
+}
+
+/// The service itself is what is written down of.
+fn note(store: &Store, event: &str) {
+    if let Err(error) = store.audit(&AuditEvent::new(clock::now(), event, SERVICE)) {
+        tracing::warn!(%error, event, "this is not in the audit trail");
     }
 }
 

@@ -422,6 +422,9 @@ impl Owner {
         self.engine.know_hooks(&hooks);
         change.hooks = HooksChange::between(&self.taken.hooks, &hooks);
         self.taken.hooks = hooks;
+        if !change.is_none() {
+            super::note(&self.store, "reloaded");
+        }
         self.taken.is_pending = false;
         self.taken.rules_dir.clone_from(&reading.rules_dir);
         self.renew(&changed_files, &mut change);

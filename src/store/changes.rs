@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::audit::Audit;
 use super::backend::{self, Applied, Backend as _, Batch, Value};
 use super::error::StoreError;
 use super::keys::{self, Key};
@@ -256,7 +257,7 @@ impl<'a> Changes<'a> {
             return Ok(());
         }
         let _changing = self.store.inner.changing.read().unwrap_or_else(PoisonError::into_inner);
-        let Inner { rows: backend, feed, hooks, .. } = &*self.store.inner;
+        let Inner { rows: backend, feed, hooks, audit, .. } = &*self.store.inner;
         // Where another changed a row that these changes were made from, they are made again from what it is now.
         loop {
             let mut telling = feed.telling();
@@ -268,6 +269,7 @@ impl<'a> Changes<'a> {
                 staged.stage(change)?;
             }
             let Staged { mut batch, .. } = staged;
+            let for_trail = audit.stage(self.store, &mut batch)?;
             let for_hooks = hooks.stage(self.store, &mut batch)?;
             let told = telling.as_ref().map(|_| feed::changes_of(self.store, &batch));
             if backend.apply(batch)? == Applied::Done {
@@ -275,6 +277,7 @@ impl<'a> Changes<'a> {
                     telling.tell(&changes);
                 }
                 hooks.done(&for_hooks);
+                Audit::done(self.store, for_trail);
                 return Ok(());
             }
         }

@@ -116,14 +116,6 @@ impl Hooks {
         self.last.store(newest.unwrap_or(0), Ordering::Release);
     }
 
-    /// By time, so that they are in order and other ones after each start.
-    fn next_number(&self) -> u64 {
-        let now = u64::try_from(clock::now().as_microsecond()).unwrap_or(0);
-        let next = |last: u64| Some(now.max(last.saturating_add(1)));
-        let before = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-        before.map_or(now, |last| now.max(last.saturating_add(1)))
-    }
-
     /// Adds to a batch what hooks are to be told of it.
     pub(super) fn stage(&self, store: &Store, batch: &mut Batch) -> Result<Staged, StoreError> {
         let mut staged = Staged::default();
@@ -155,7 +147,7 @@ impl Hooks {
 
     /// Adds to a batch what happened, for each hook that asks for it.
     fn add(&self, happened: &Happened, batch: &mut Batch, staged: &mut Staged) -> Result<(), StoreError> {
-        let number = self.next_number();
+        let number = next_number(&self.last);
         let values = value::encode("event for a hook", happened)?;
         for (at, asking) in self.asking().iter().enumerate() {
             if !asking.hook.wants(happened.event, happened.rule.as_deref()) {
@@ -212,8 +204,16 @@ pub(super) struct Staged {
     lost: Vec<(usize, HookEvent)>,
 }
 
+/// By time, so that they are in order and other ones after each start.
+pub(super) fn next_number(last: &AtomicU64) -> u64 {
+    let now = u64::try_from(clock::now().as_microsecond()).unwrap_or(0);
+    let next = |last: u64| Some(now.max(last.saturating_add(1)));
+    let before = last.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+    before.map_or(now, |last| now.max(last.saturating_add(1)))
+}
+
 /// A job's row as a batch writes it.
-fn written_job(batch: &Batch, key: &Key) -> Result<Option<Job>, StoreError> {
+pub(super) fn written_job(batch: &Batch, key: &Key) -> Result<Option<Job>, StoreError> {
     let get = |key: &[u8]| batch.rows.get(key).cloned().flatten();
     let Some(head) = get(key) else { return Ok(None) };
     let head = value::read_head("job", &head)?;

@@ -21,6 +21,7 @@ const CONTENT: u8 = b'h';
 const DELIVERY: u8 = b'd';
 const ARCHIVED: u8 = b'a';
 pub(super) const HOOK: u8 = b'g';
+pub(super) const AUDIT: u8 = b't';
 pub(super) const DESTROY: u8 = b'x';
 /// Chunks of long values lie apart, so that walking over rows does not step over them.
 const CONTINUED: u8 = b'c';
@@ -47,6 +48,12 @@ pub(super) const PACES: &[u8] = b"mpaces";
 pub(super) const EXPECTED: &[u8] = b"mexpected";
 /// Where the wall clock stepped.
 pub(super) const CLOCK_STEPS: &[u8] = b"mclock";
+
+/// Whether an audit trail is kept.
+pub(super) const AUDITING: &[u8] = b"mauditing";
+
+/// Where it ends.
+pub(super) const AUDIT_HEAD: &[u8] = b"maudit";
 
 /// On which mounts the folders of rules lay.
 pub(super) const PLACES: &[u8] = b"mplaces";
@@ -198,6 +205,17 @@ pub(super) fn event_of(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(bytes))
 }
 
+/// An event that is not in the audit trail yet; the oldest first.
+pub(super) fn audited(number: u64) -> Key {
+    [&[AUDIT][..], &number.to_be_bytes()].concat()
+}
+
+/// The number of a key made by [`audited`].
+pub(super) fn audited_of(key: &[u8]) -> Option<u64> {
+    let bytes: [u8; 8] = key.get(1..)?.try_into().ok()?;
+    Some(u64::from_be_bytes(bytes))
+}
+
 /// Under a hash, which makes the key's length fixed whatever the text is. A rule's name holds no NUL.
 fn digest_of(prefix: u8, rule: &str, text: &[u8]) -> Key {
     let mut hasher = blake3::Hasher::new();
@@ -234,6 +252,8 @@ pub(super) enum Place<'a> {
     Expected,
     ClockSteps,
     Places,
+    Auditing,
+    AuditHead,
     Job(JobId),
     Unfinished(JobId),
     Destroy(JobId),
@@ -252,6 +272,7 @@ pub(super) enum Place<'a> {
     Delivery(JobId),
     Archived(JobId),
     Event,
+    Audited,
     Continued { head: &'a [u8], index: u32 },
 }
 
@@ -277,6 +298,12 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     }
     if key == EXPECTED {
         return Some(Place::Expected);
+    }
+    if key == AUDITING {
+        return Some(Place::Auditing);
+    }
+    if key == AUDIT_HEAD {
+        return Some(Place::AuditHead);
     }
     if key == CLOCK_STEPS {
         return Some(Place::ClockSteps);
@@ -306,6 +333,7 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
             revision_and_job_of(key).map(|(_, job)| Place::Delivery(job))
         }
         HOOK => (rest.len() == EVENT_BYTES).then_some(Place::Event),
+        AUDIT => (rest.len() == 8).then_some(Place::Audited),
         // A time stands where a delivery has its revision.
         ARCHIVED if rest.len() == NUMBERED_BYTES => {
             revision_and_job_of(key).map(|(_, job)| Place::Archived(job))
@@ -353,6 +381,8 @@ mod tests {
             (EXPECTED.to_vec(), Place::Expected),
             (CLOCK_STEPS.to_vec(), Place::ClockSteps),
             (PLACES.to_vec(), Place::Places),
+            (AUDITING.to_vec(), Place::Auditing),
+            (AUDIT_HEAD.to_vec(), Place::AuditHead),
             (job.clone(), Place::Job(id)),
             (of_job(UNFINISHED, id), Place::Unfinished(id)),
             (of_job(DESTROY, id), Place::Destroy(id)),
@@ -367,6 +397,7 @@ mod tests {
             (published_delivery("payments", &OsText::from("acme"), 2, id), Place::Delivery(id)),
             (archived("payments", 7, id), Place::Archived(id)),
             (event("operators", 7), Place::Event),
+            (audited(7), Place::Audited),
             (kept(&identity), Place::Kept),
             (kept_at(&OsText::from("/in/a"), &identity), Place::KeptAt),
             (other_names(&identity), Place::OtherNames),

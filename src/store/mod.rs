@@ -17,6 +17,8 @@
 //! m "expected"                     Expected
 //! m "clock"                        ClockSteps
 //! m "places"                       Places
+//! m "auditing"                     (mark: an audit trail is kept)
+//! m "audit"                        AuditHead: where the trail ends
 //! j job                            Job
 //! u job                            (index: the job is not in a final state)
 //! x job                            (index: the job is done, and its records are to be destroyed)
@@ -35,6 +37,7 @@
 //! e job entry                      FailedEntry: what records of an entry look like, where some failed
 //! r hash                           Rule
 //! g digest(hook) number            Happened: the hook was not told it yet
+//! t number                         AuditEvent: it is not in the audit trail yet
 //! c key index                      a further chunk of the long value under `key`
 //! ```
 //!
@@ -51,6 +54,7 @@
 //! - Rows that are changed are as they were read, or the change is made again: a batch says what it expects. The rows of one job are
 //!   changed by the one stage that has it in its hands.
 
+mod audit;
 mod backend;
 mod changes;
 mod clock_steps;
@@ -119,6 +123,7 @@ pub use slices::{SliceQueue, Taken};
 pub(crate) use verify::Verified;
 
 use self::sled::Sled;
+use audit::Audit;
 use backend::{Applied, Backend, Batch};
 use feed::Feed;
 use hooks::Hooks;
@@ -146,6 +151,7 @@ struct Inner {
     settling: Mutex<()>,
     feed: Feed,
     hooks: Hooks,
+    audit: Audit,
     /// Whether there may be a kept file: where none is, nobody need look each new file up.
     keeps_files: AtomicBool,
     /// The same of files with other names.
@@ -225,6 +231,7 @@ impl Store {
             settling: Mutex::default(),
             feed: Feed::default(),
             hooks: Hooks::default(),
+            audit: Audit::default(),
             keeps_files: AtomicBool::default(),
             knows_other_names: AtomicBool::default(),
             knows_marked: AtomicBool::default(),
@@ -233,6 +240,7 @@ impl Store {
         };
         let store = Self { inner: Arc::new(inner) };
         store.inner.hooks.begin(&store);
+        store.inner.audit.begin(&store);
         // What cannot be read counts as one: it is told when it is looked up.
         let has_any = |kind: u8| store.keys_beginning_with(&[kind]).next().is_some();
         store.inner.keeps_files.store(has_any(keys::KEPT) || has_any(keys::KEPT_AT), Ordering::Release);

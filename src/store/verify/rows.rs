@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Finding, REPORT, RESTORE, place, unreadable};
 use crate::model::account::FailedRecord;
+use crate::model::audit::{AuditEvent, AuditHead};
 use crate::model::clock_steps::ClockSteps;
 use crate::model::configuration::KeptConfiguration;
 use crate::model::expected::Expected;
@@ -52,8 +53,15 @@ impl Judge<'_> {
 
     fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         match keys::place_of(key) {
-            // The one is judged at every opening; the other outlives its job, by its outputs in the store.
-            Some(Place::Format | Place::Destroy(_)) => Ok(()),
+            // The one is judged at every opening; the next says nothing but that it is there; the last outlives its job, by its outputs in the
+            // store.
+            Some(Place::Format | Place::Auditing | Place::Destroy(_)) => Ok(()),
+            Some(Place::AuditHead) => {
+                self.decoded::<AuditHead>("end of the audit trail", None, key, value).map(drop)
+            }
+            Some(Place::Audited) => {
+                self.decoded::<AuditEvent>("event of the audit trail", None, key, value).map(drop)
+            }
             Some(Place::Seals) => self.decoded::<Seals>("list of keys", None, key, value).map(drop),
             Some(Place::Mark) => self.decoded::<crate::store::Mark>("mark", None, key, value).map(drop),
             Some(Place::Configuration) => {

@@ -1,0 +1,251 @@
+//! The files of a trail: where they lie, and how lines are appended to the last.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::line::{Line, NO_LINE};
+use crate::clock;
+use crate::durable_fs::{self, FsError, OpenTo};
+use crate::model::audit::{AuditEvent, AuditHead, SERVICE};
+
+/// A file that is longer is not appended to any more.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+const ENDING: &str = ".jsonl";
+
+/// In the data folder.
+pub(crate) fn folder_of(data_dir: &Path) -> PathBuf {
+    data_dir.join("audit")
+}
+
+/// The files in a folder, in order, each with the number of its first line; none where there is no folder.
+pub(crate) fn files_of(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match durable_fs::list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path;
+        files.extend(number_of(&path).map(|number| (number, path)));
+    }
+    files.sort();
+    Ok(files)
+}
+
+pub(super) fn number_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(ENDING)?.parse().ok()
+}
+
+fn name_of(number: u64) -> String {
+    format!("{number:020}{ENDING}")
+}
+
+/// Who appends.
+pub(super) struct Appender {
+    folder: PathBuf,
+    file: Option<File>,
+    head: AuditHead,
+}
+
+/// What a start found behind the end that the store knows.
+pub(super) struct Found {
+    pub appender: Appender,
+    /// Rows that have their lines already.
+    pub written: Vec<u64>,
+    /// Lines are gone that the store knows: their number.
+    pub lost: Option<String>,
+}
+
+impl Appender {
+    /// Goes on where the trail ends: in the store's word, or behind it.
+    pub(super) fn begin(folder: &Path, head: Option<AuditHead>) -> Result<Found, FsError> {
+        durable_fs::make_folder(folder, OpenTo::Owner)?;
+        let failed = |error| FsError::new("read", folder, error);
+        let head = match head {
+            Some(head) => head,
+            None => left_over(folder).map_err(failed)?,
+        };
+        let mut appender = Self { folder: folder.to_owned(), file: None, head };
+        if appender.head.seq == 0 {
+            return Ok(Found { appender, written: Vec::new(), lost: None });
+        }
+        match appender.catch_up() {
+            Ok(written) => Ok(Found { appender, written, lost: None }),
+            Err(why) => {
+                let lost = format!("the trail does not end as the store knows it: {why}");
+                appender.file = None;
+                Ok(Found { appender, written: Vec::new(), lost: Some(lost) })
+            }
+        }
+    }
+
+    /// Whole lines behind the end that the store knows were written before a crash; what is half is cut off.
+    fn catch_up(&mut self) -> io::Result<Vec<u64>> {
+        let path = self.path();
+        let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let length = file.metadata()?.len();
+        if length < self.head.length {
+            return Err(io::Error::other(format!("{} is shorter than it was", name_of(self.head.file))));
+        }
+        file.seek(SeekFrom::Start(self.head.length))?;
+        let mut rest = Vec::new();
+        file.read_to_end(&mut rest)?;
+        let mut written = Vec::new();
+        for text in rest.split_inclusive(|byte| *byte == b'\n') {
+            let line = text.strip_suffix(b"\n").and_then(|text| Line::read(text).ok());
+            let follows = |line: &Line| line.seq == self.head.seq + 1 && line.prev == self.head.hash;
+            let Some(line) = line.filter(follows) else { break };
+            written.push(line.id);
+            self.head.seq = line.seq;
+            self.head.length += text.len() as u64;
+            self.head.hash = line.hash;
+        }
+        file.set_len(self.head.length)?;
+        file.sync_all()?;
+        file.seek(SeekFrom::End(0))?;
+        self.file = Some(file);
+        Ok(written)
+    }
+
+    pub(super) fn head(&self) -> &AuditHead {
+        &self.head
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(name_of(self.head.file))
+    }
+
+    /// Appends these, durably. Where it fails the file is taken up anew by the next call.
+    pub(super) fn append(
+        &mut self,
+        events: impl IntoIterator<Item = (u64, AuditEvent)>,
+    ) -> Result<(), FsError> {
+        if self.file.is_none() || self.head.length >= FILE_BYTES_MAX {
+            self.next_file()?;
+        }
+        let mut head = self.head.clone();
+        let mut text = String::new();
+        for (id, event) in events {
+            let written = Line::written(head.seq + 1, id, event, &head.hash);
+            let (line, hash) = written.map_err(|error| self.failed(error.into()))?;
+            (head.seq, head.hash, head.length) = (head.seq + 1, hash, head.length + line.len() as u64);
+            text.push_str(&line);
+        }
+        let path = self.path();
+        let Some(file) = self.file.as_mut() else { return Ok(()) };
+        // What a call that failed left behind is written over.
+        let from = self.head.length;
+        let appended = file.set_len(from).and_then(|()| file.seek(SeekFrom::Start(from)));
+        let appended = appended.and_then(|_| file.write_all(text.as_bytes()));
+        appended.map_err(|error| FsError::new("append to", &path, error))?;
+        durable_fs::sync_data(file, &path)?;
+        self.head = head;
+        Ok(())
+    }
+
+    fn failed(&self, error: io::Error) -> FsError {
+        FsError::new("append to", &self.path(), error)
+    }
+
+    /// A new one, called after the line that comes next.
+    fn next_file(&mut self) -> Result<(), FsError> {
+        let number = self.head.seq + 1;
+        let path = self.folder.join(name_of(number));
+        let file = durable_fs::create_private(&path)?;
+        durable_fs::sync_folder(&self.folder)?;
+        self.file = Some(file);
+        (self.head.file, self.head.length) = (number, 0);
+        Ok(())
+    }
+
+    /// The first line behind lines that are gone.
+    pub(super) fn tell_lost(&mut self, lost: &str) -> Result<(), FsError> {
+        let event = AuditEvent {
+            about: Some(lost.to_owned()),
+            ..AuditEvent::new(clock::now(), "trail_broken", SERVICE)
+        };
+        self.append([(0, event)])
+    }
+}
+
+/// The end of files that a store does not know, such as a new one in place of one that is lost.
+fn left_over(folder: &Path) -> io::Result<AuditHead> {
+    let none = AuditHead { seq: 0, hash: NO_LINE.to_owned(), file: 0, length: 0 };
+    let Some((number, path)) = files_of(folder)?.pop() else { return Ok(none) };
+    let text = std::fs::read(&path)?;
+    let mut head =
+        AuditHead { seq: number.saturating_sub(1), hash: NO_LINE.to_owned(), file: number, length: 0 };
+    for text in text.split_inclusive(|byte| *byte == b'\n') {
+        let Some(line) = text.strip_suffix(b"\n").and_then(|text| Line::read(text).ok()) else { break };
+        (head.seq, head.hash, head.length) = (line.seq, line.hash, head.length + text.len() as u64);
+    }
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(what: &str) -> AuditEvent {
+        AuditEvent::new(clock::now(), what, SERVICE)
+    }
+
+    fn begun(folder: &Path, head: Option<AuditHead>) -> (Appender, Vec<u64>) {
+        let found = Appender::begin(folder, head).expect("begins");
+        assert_eq!(found.lost, None);
+        (found.appender, found.written)
+    }
+
+    fn texts(folder: &Path) -> Vec<String> {
+        let files = files_of(folder).expect("lists");
+        files.into_iter().map(|(_, path)| std::fs::read_to_string(path).expect("reads")).collect()
+    }
+
+    #[test]
+    fn whatever_of_the_last_lines_is_there_after_a_crash_each_event_has_one_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut appender, _) = begun(folder.path(), None);
+        appender.append([(1, event("a"))]).expect("appends");
+        let durable = appender.head().clone();
+        appender.append([(2, event("b")), (3, event("c"))]).expect("appends");
+        let whole = texts(folder.path()).remove(0);
+        let path = folder.path().join(name_of(1));
+        for length in usize::try_from(durable.length).expect("fits")..=whole.len() {
+            std::fs::write(&path, &whole[..length]).expect("cuts");
+            let (mut appender, written) = begun(folder.path(), Some(durable.clone()));
+            let left = [(2, event("b")), (3, event("c"))].into_iter().filter(|(id, _)| !written.contains(id));
+            appender.append(left).expect("appends");
+            let text = texts(folder.path()).remove(0);
+            let lines: Vec<Line> =
+                text.lines().map(|line| Line::read(line.as_bytes()).expect("is one")).collect();
+            let order: Vec<(u64, u64)> = lines.iter().map(|line| (line.seq, line.id)).collect();
+            assert_eq!(order, [(1, 1), (2, 2), (3, 3)], "cut to {length}");
+            assert!(lines.is_sorted_by(|one, next| next.prev == one.hash));
+        }
+    }
+
+    #[test]
+    fn where_lines_are_gone_the_trail_goes_on_in_a_new_file_that_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut appender, _) = begun(folder.path(), None);
+        appender.append([(1, event("a")), (2, event("b"))]).expect("appends");
+        let head = appender.head().clone();
+        std::fs::write(folder.path().join(name_of(1)), "").expect("empties");
+        let mut found = Appender::begin(folder.path(), Some(head)).expect("begins");
+        found.appender.tell_lost(&found.lost.expect("is told")).expect("tells");
+        let texts = texts(folder.path());
+        let line = Line::read(texts[1].trim_end().as_bytes()).expect("is one");
+        assert_eq!((line.seq, line.event.event.as_str(), texts.len()), (3, "trail_broken", 2));
+    }
+
+    #[test]
+    fn a_store_that_knows_no_trail_goes_on_behind_the_one_that_lies_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut appender, _) = begun(folder.path(), None);
+        appender.append([(1, event("a")), (2, event("b"))]).expect("appends");
+        let head = appender.head().clone();
+        let (appender, written) = begun(folder.path(), None);
+        assert_eq!((appender.head(), written), (&head, Vec::new()));
+    }
+}
