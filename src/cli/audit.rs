@@ -145,8 +145,8 @@ fn print(out: &mut dyn Write, line: &Line, json: bool) -> Result<(), Stop> {
     for output in &event.outputs {
         writeln!(out, "        to {output}")?;
     }
-    if let Some(retired_to) = &event.retired_to {
-        writeln!(out, "        source now at {retired_to}")?;
+    if let Some(place) = &event.retired_to {
+        writeln!(out, "        source now at {place}")?;
     }
     Ok(())
 }
