@@ -13,6 +13,7 @@ use super::say::{complain, say};
 use super::view::{self, Stop};
 use crate::audit::{self, Line};
 use crate::model::audit::AuditHead;
+use crate::model::os_text::escaped;
 use crate::model::rule::Settings;
 
 /// Lists the audit trail, or verifies it.
@@ -139,7 +140,7 @@ fn print(out: &mut dyn Write, line: &Line, json: bool) -> Result<(), Stop> {
     {
         write!(out, "  {text}")?;
     }
-    let about = event.about.iter().map(|about| about.escape_debug().to_string());
+    let about = event.about.iter().map(|about| escaped(about.as_ref()));
     about.into_iter().try_for_each(|about| write!(out, "  {about}"))?;
     writeln!(out)?;
     for output in &event.outputs {

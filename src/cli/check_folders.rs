@@ -393,7 +393,7 @@ impl About<'_> {
         if !made.is_empty() && !is_shadow {
             let shown: Vec<String> = made.iter().map(|folder| escaped_path(folder)).collect();
             let hint =
-                "make them yourself where they are to belong to others or to have another mode than 0755";
+                "make them yourself where they are to belong to others or to have another mode than 0750";
             self.note(&["output"], format!("made when they are needed: {}", shown.join(", ")), hint);
         }
         if let Some(archive) = archive.filter(|_| told.is_empty()) {

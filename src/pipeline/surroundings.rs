@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::confinement::{Private, real_of};
-use crate::durable_fs::Mounts;
+use crate::durable_fs::{self, Mounts, OpenTo};
 
 /// Who does not tell within this where a path leads is left alone: its file system hangs.
 const TELLS_WITHIN: Duration = Duration::from_millis(500);
@@ -89,7 +89,7 @@ impl Surroundings {
         let within = self.work_dir();
         match private_folder(&within) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.work_dir.is_some() => {
-                std::fs::create_dir_all(&within)?;
+                durable_fs::make_folder(&within, OpenTo::Owner).map_err(io::Error::other)?;
                 private_folder(&within)
             }
             made => made,

@@ -274,10 +274,12 @@ fn of_command(key: &str, command: &[String], folder: &Path) -> Vec<Named> {
     program.map(|program| of_program(key, &program)).unwrap_or_default()
 }
 
-/// The folder that the program lies in. What is named without one is looked for in those of `PATH`, as far as they are there.
+/// The folders that the program lies in, and what it leads to. What is named without one is looked for in those of `PATH`, as far as they are there.
 fn of_program(key: &str, program: &Path) -> Vec<Named> {
     let places = exec::places_of(program).into_iter().filter(|place| place.is_absolute());
     let is_looked_for = program.components().nth(1).is_none();
     let there = places.filter(|place| !is_looked_for || place.is_file());
-    there.map(|place| Named::read(key, parent_of(&place).to_owned())).collect()
+    let led_to = |place: PathBuf| [real_of(&place).filter(|real| *real != place), Some(place)];
+    let around = there.flat_map(led_to).flatten().flat_map(|place| exec::around_of(&place));
+    around.map(|folder| Named::read(key, folder)).collect()
 }

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::programs::places_of;
+use super::programs::{around_of, places_of};
 use crate::confinement::{Allowed, CannotAllow, Fence, SYSTEM};
-use crate::durable_fs::{self, Kind, parent_of};
+use crate::durable_fs::{self, Kind};
 use crate::pipeline::surroundings::PrivatePaths;
 
 /// What one program may reach; looked up by who starts it.
@@ -49,8 +49,7 @@ impl Reachable {
             let real = durable_fs::real_path(&path).ok();
             for path in [Some(path), real].into_iter().flatten() {
                 if is_file(&path) {
-                    around.push(parent_of(&path).to_owned());
-                    around.extend(folder_above_bin(&path));
+                    around.extend(around_of(&path));
                     named.push(path);
                 } else {
                     around.push(path);
@@ -64,15 +63,6 @@ impl Reachable {
 fn is_file(path: &Path) -> bool {
     let real = durable_fs::real_path(path);
     real.is_ok_and(|real| matches!(durable_fs::kind_at(&real), Ok(Some(Kind::File))))
-}
-
-/// What a program in one of these needs lies beside it: `lib`, or the settings of an interpreter.
-const BINS: &[&str] = &["bin", "sbin", "shims"];
-
-fn folder_above_bin(program: &Path) -> Option<PathBuf> {
-    let folder = parent_of(program);
-    let is_bin = folder.file_name().is_some_and(|name| BINS.iter().any(|bin| name == *bin));
-    is_bin.then(|| parent_of(folder).to_owned()).filter(|above| above.parent().is_some())
 }
 
 #[cfg(all(test, unix))]

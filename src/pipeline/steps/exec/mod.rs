@@ -29,7 +29,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use self::child::{Child, Confined, Launch};
-pub(crate) use self::programs::{is_confined, paths_of, places_of, program_of, resolved};
+pub(crate) use self::programs::{around_of, is_confined, paths_of, places_of, program_of, resolved};
 use self::protocol::Protocol;
 use super::Planned;
 use crate::format::RecordFormat;

@@ -2,7 +2,11 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::durable_fs::parent_of;
 use crate::model::rule::StepSpec;
+
+/// What a program in one of these needs lies beside it: `lib`, or the settings of an interpreter.
+const BINS: &[&str] = &["bin", "sbin", "shims"];
 
 /// Where a program may lie: a name alone is looked up in `PATH`.
 pub(crate) fn places_of(program: &Path) -> Vec<PathBuf> {
@@ -40,4 +44,12 @@ pub(crate) fn paths_of(step: &StepSpec, key: &str, base_dir: &Path) -> Vec<PathB
 /// Whether the program of a step of this kind is confined.
 pub(crate) fn is_confined(step: &StepSpec) -> bool {
     step.step == "exec" && step.params.get("confine").and_then(serde_json::Value::as_bool).unwrap_or(true)
+}
+
+/// The folders around a program in which lies what it needs: its own, and the one above where programs have one of their own.
+pub(crate) fn around_of(program: &Path) -> Vec<PathBuf> {
+    let folder = parent_of(program);
+    let is_bin = folder.file_name().is_some_and(|name| BINS.iter().any(|bin| name == *bin));
+    let above = is_bin.then(|| parent_of(folder)).filter(|above| above.parent().is_some());
+    [Some(folder), above].into_iter().flatten().map(Path::to_owned).collect()
 }
