@@ -58,7 +58,7 @@ pub(super) fn enter(
     if !settings.service.confine {
         return Ok(None);
     }
-    let refused = |why: String| ServiceError::Config(problem("service.confine", why, MEND));
+    let refused = |why: String| ServiceError::Config(problem(&settings.file, "service.confine", why, MEND));
     if !moves_are_known() {
         return Err(refused(
             "this kernel cannot confine the service: it needs Landlock of Linux 5.19".into(),
@@ -77,11 +77,12 @@ pub(super) fn enter(
 
 const MEND: &str = "take it out, or see to it that the kernel has Landlock (`lsm=` on its command line)";
 
-fn problem(key: &str, message: String, hint: &str) -> Problems {
+fn problem(file: &Path, key: &str, message: String, hint: &str) -> Problems {
     Problems(vec![Problem {
         key: key.to_owned(),
         message,
         hint: Some(hint.to_owned()),
+        file: Some(file.to_owned()),
         ..Problem::default()
     }])
 }
@@ -148,7 +149,9 @@ impl Confinement {
             let key = rule.map_or(named.key.clone(), |rule| format!("rule \"{}\": {}", rule.name, named.key));
             let path = escaped_path(&named.path);
             let message = format!("{path} is outside of what the service confined itself to when it started");
-            problems.extend(problem(&key, message, "restart the service: it confines itself anew").0);
+            problems.extend(
+                problem(&settings.file, &key, message, "restart the service: it confines itself anew").0,
+            );
         }
         (!problems.is_empty()).then_some(Problems(problems))
     }
