@@ -55,6 +55,7 @@ fn decode(rule: &Rule, file: &Path, spool_dir: &Path) -> Found {
         records: &rule.records,
         identities: &[],
         passphrase_file: None,
+        signers: &[],
         spool_dir,
         progress: Arc::new(Progress::default()),
         allowance: landfall::doors::Allowance::alone(1 << 30),

@@ -99,6 +99,7 @@ impl World {
             records: &self.rule.records,
             identities: &[],
             passphrase_file: None,
+            signers: &[],
             spool_dir: self.folder.path(),
             progress: Arc::new(Progress::default()),
             allowance: landfall::doors::Allowance::alone(96 << 20),

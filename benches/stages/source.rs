@@ -78,6 +78,7 @@ impl Source {
             records: &self.rule.records,
             identities: &[],
             passphrase_file: None,
+            signers: &[],
             spool_dir: self.folder.path(),
             progress: Arc::default(),
             allowance: landfall::doors::Allowance::alone(96 << 20),

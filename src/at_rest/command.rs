@@ -8,18 +8,16 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::key_file::{self, Secret, TIMEOUT};
 use crate::model::os_text::said;
 use crate::pipeline;
 
 /// More is no text of keys.
-const KEYS_BYTES_MAX: usize = 64 << 10;
-pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const KEYS_BYTES_MAX: usize = 64 << 10;
 /// Of what it complains, so much is told.
 const COMPLAINT_BYTES_MAX: usize = 500;
 /// What it started may keep its pipes open.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
-
-type Secret = Zeroizing<Vec<u8>>;
 
 /// What it prints. An error says why it is none, and never what it printed. It has the service's environment: what a vault's client needs is
 /// there.
@@ -68,23 +66,13 @@ pub(super) fn run(command: &[String], folder: &Path) -> Result<Zeroizing<String>
 fn read(mut pipe: impl Read + Send + 'static) -> io::Result<Receiver<io::Result<Secret>>> {
     let (give, taken) = sync_channel(1);
     std::thread::Builder::new().name("key-command".into()).spawn(move || {
-        let bytes = bytes_of(&mut pipe);
+        let bytes = key_file::bytes_of(&mut pipe, KEYS_BYTES_MAX);
         let mut rest = Zeroizing::new([0; 4096]);
         // It is not to be stopped by a full pipe.
         while bytes.is_err() && pipe.read(&mut *rest).is_ok_and(|length| length > 0) {}
         give.send(bytes).ok(); // nobody waits any more
     })?;
     Ok(taken)
-}
-
-/// All of it, in a buffer that is wiped and never grown: no copy is left behind.
-pub(super) fn bytes_of(from: impl Read) -> io::Result<Secret> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(KEYS_BYTES_MAX + 1));
-    from.take(KEYS_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > KEYS_BYTES_MAX {
-        return Err(io::Error::other(format!("more than {} KiB are no keys", KEYS_BYTES_MAX >> 10)));
-    }
-    Ok(bytes)
 }
 
 fn wait(child: &mut std::process::Child) -> Option<std::process::ExitStatus> {

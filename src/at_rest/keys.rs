@@ -1,18 +1,15 @@
 //! Where keys come from: a file, a program, systemd's credentials, or the data folder.
 
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
-use std::sync::mpsc::sync_channel;
-use std::time::Duration;
 
 use age::secrecy::ExposeSecret as _;
 use zeroize::Zeroizing;
 
-use super::command::{self, TIMEOUT};
+use super::command::{self, KEYS_BYTES_MAX};
 use super::{KeyRing, KeysError};
 use crate::durable_fs;
+use crate::key_file::{self, Rights, Unusable};
 use crate::model::at_rest::{KeysFrom, OWN_KEY_FILE};
 use crate::model::os_text::escaped_path;
 
@@ -23,13 +20,13 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// The keys, which must be there.
 pub(crate) fn load(keys: &KeysFrom, data_dir: &Path) -> Result<KeyRing, KeysError> {
     match keys {
-        KeysFrom::DataFolder => read(&data_dir.join(OWN_KEY_FILE), true),
-        KeysFrom::File(path) => read(path, true),
+        KeysFrom::DataFolder => read(&data_dir.join(OWN_KEY_FILE), Rights::Judged),
+        KeysFrom::File(path) => read(path, Rights::Judged),
         KeysFrom::Credential(name) => {
             let folder = std::env::var_os(CREDENTIALS).filter(|folder| !folder.is_empty());
             let folder = folder.ok_or_else(|| KeysError::NoCredentials { name: name.clone() })?;
             // systemd sees to it who may read there.
-            read(&PathBuf::from(folder).join(name), false)
+            read(&PathBuf::from(folder).join(name), Rights::AsTheyAre)
         }
         KeysFrom::Command { command, folder } => {
             let text = command::run(command, folder).map_err(|detail| KeysError::Command { detail })?;
@@ -71,64 +68,19 @@ fn make(path: &Path) -> Result<(), KeysError> {
     Ok(())
 }
 
-fn read(path: &Path, is_checked: bool) -> Result<KeyRing, KeysError> {
-    let text = read_within(TIMEOUT, path, is_checked)?;
+fn read(path: &Path, rights: Rights) -> Result<KeyRing, KeysError> {
+    let failed = |source| KeysError::Read { path: path.to_owned(), source };
+    let bytes = key_file::read(path, KEYS_BYTES_MAX, rights).map_err(|unusable| match unusable {
+        Unusable::Read(source) => failed(source),
+        #[cfg(unix)]
+        Unusable::Open { by, mode } => KeysError::Open { path: path.to_owned(), by, mode },
+    })?;
+    let text = key_file::text_of(&bytes).map_err(failed)?;
     parse(&text, format!("the key file {}", escaped_path(path)))
 }
 
-/// On a thread, which is left behind where the file's mount hangs.
-fn read_within(timeout: Duration, path: &Path, is_checked: bool) -> Result<Zeroizing<String>, KeysError> {
-    let failed = |source| KeysError::Read { path: path.to_owned(), source };
-    let (give, taken) = sync_channel(1);
-    let reader = std::thread::Builder::new().name("key-file".into());
-    let named = path.to_owned();
-    // Nobody waits any more where it cannot be given.
-    let begun = reader.spawn(move || give.send(read_text(&named, is_checked)).unwrap_or_default());
-    begun.map_err(failed)?;
-    taken.recv_timeout(timeout).unwrap_or_else(|_| {
-        let message = format!("it does not answer within {timeout:?}: its mount may hang");
-        Err(failed(io::Error::new(io::ErrorKind::TimedOut, message)))
-    })
-}
-
-fn read_text(path: &Path, is_checked: bool) -> Result<Zeroizing<String>, KeysError> {
-    let failed = |source| KeysError::Read { path: path.to_owned(), source };
-    let file = durable_fs::open_named(path).map_err(failed)?;
-    if is_checked {
-        check_rights(path, &file)?;
-    }
-    let bytes = command::bytes_of(file).map_err(failed)?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(failed(io::Error::other("it is no text"))),
-    }
-}
-
-#[cfg(unix)]
-fn check_rights(path: &Path, file: &File) -> Result<(), KeysError> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = file.metadata().map_err(|source| KeysError::Read { path: path.to_owned(), source })?;
-    let (mode, us) = (found.mode() & 0o7777, rustix::process::geteuid().as_raw());
-    // A shell's pipe (`/dev/fd/63`) is whose process it is.
-    let by = match mode {
-        _ if !found.is_file() => return Ok(()),
-        // Root may look at what a service has; and what root has, root alone changes.
-        _ if us != 0 && ![0, us].contains(&found.uid()) => "changed by its owner, who is another user",
-        mode if mode & 0o007 != 0 => "read or changed by every user",
-        mode if mode & 0o020 != 0 => "changed by its group",
-        _ => return Ok(()),
-    };
-    Err(KeysError::Open { path: path.to_owned(), by, mode })
-}
-
-/// Who may read it there is in its list of rights, which is not looked at.
-#[cfg(not(unix))]
-fn check_rights(_: &Path, _: &File) -> Result<(), KeysError> {
-    Ok(())
-}
-
 fn parse(text: &str, from: String) -> Result<KeyRing, KeysError> {
-    if text.trim_start().starts_with("age-encryption.org/") || text.contains("BEGIN AGE ENCRYPTED FILE") {
+    if key_file::is_encrypted(text) {
         return Err(KeysError::Encrypted { from });
     }
     let mut identities = Vec::new();
@@ -181,34 +133,6 @@ mod tests {
         assert_eq!(parse("# none\n", from()).expect_err("none").to_string(), "the file holds no key");
         let ring = parse(&format!("{}\r\n", good.expose_secret()), from()).expect("is one");
         assert_eq!(ring.recipient(), identity.to_public().to_string());
-    }
-
-    /// Who reads a pipe to which nobody writes waits.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_key_file_that_does_not_answer_is_refused_in_time() {
-        use std::os::fd::AsRawFd as _;
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        let path = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
-        let error = read_within(Duration::from_millis(50), &path, true).expect_err("it waits");
-        let KeysError::Read { source, .. } = error else { panic!("{error}") };
-        assert_eq!(source.kind(), io::ErrorKind::TimedOut, "{source}");
-        drop(writer);
-        let text = read_within(TIMEOUT, &path, true).expect("it ends");
-        assert!(text.is_empty());
-    }
-
-    #[test]
-    fn a_key_file_that_is_too_long_or_no_text_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("keys");
-        for (bytes, word) in [(vec![b'#'; (64 << 10) + 1], "more than 64 KiB"), (vec![0xff], "no text")] {
-            durable_fs::write_secret(&path, &bytes).expect("writes");
-            let error = load(&KeysFrom::File(path.clone()), folder.path()).expect_err("holds no keys");
-            let KeysError::Read { source, .. } = error else { panic!("{error}") };
-            assert!(source.to_string().contains(word), "{source}");
-            durable_fs::remove_file(&path).expect("removes");
-        }
     }
 
     #[cfg(unix)]

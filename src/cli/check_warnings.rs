@@ -10,8 +10,10 @@ use super::check_at_rest;
 use super::check_folders::Landing;
 use super::check_leases::Leases;
 use super::check_rights::{self, Rights};
+use crate::clock;
 use crate::config::Places;
 use crate::durable_fs::{self, Need};
+use crate::listing::keys;
 use crate::model::api::Listen;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Pattern;
@@ -47,6 +49,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         about.outputs();
         about.targets(&landing);
         about.key_files();
+        about.keys_that_expire();
         about.programs();
         about.backslashes();
         about.mount();
@@ -310,6 +313,9 @@ impl<'a> About<'a> {
         for (position, text) in decode.identities.iter().enumerate() {
             self.key_file(&["decode", "identities", &position.to_string()], &known_part(text));
         }
+        for (position, text) in decode.signers.iter().enumerate() {
+            self.key_file(&["decode", "signers", &position.to_string()], &known_part(text));
+        }
         if let Some(text) = &decode.passphrase_file {
             self.key_file(&["decode", "passphrase_file"], &known_part(text));
         }
@@ -321,6 +327,14 @@ impl<'a> About<'a> {
             if let Some(file) = &output.recipients_file {
                 self.key_file(&["output", category.as_str(), "recipients_file"], file);
             }
+        }
+    }
+
+    /// While its owner can still renew it.
+    fn keys_that_expire(&mut self) {
+        for expiring in keys::expiring_of(self.rule, clock::now()) {
+            let place: Vec<&str> = expiring.place.iter().map(String::as_str).collect();
+            self.warn(&place, expiring.message, &expiring.hint);
         }
     }
 
@@ -343,6 +357,8 @@ impl<'a> About<'a> {
         keys.extend(self.products().into_iter().map(|(key, _)| key));
         let identities: Vec<String> = (0..self.rule.decode.identities.len()).map(|i| i.to_string()).collect();
         keys.extend(identities.iter().map(|position| vec!["decode", "identities", position.as_str()]));
+        let signers: Vec<String> = (0..self.rule.decode.signers.len()).map(|i| i.to_string()).collect();
+        keys.extend(signers.iter().map(|position| vec!["decode", "signers", position.as_str()]));
         keys.push(vec!["decode", "passphrase_file"]);
         keys.extend(["archive_dir", "claim_dir", "quarantine_dir"].map(|key| vec!["source", key]));
         for key in keys {

@@ -35,7 +35,7 @@ pub(super) struct OutputArgs {
     /// Only these records of one output, like 3 or 5-9: the first one is 1; a header comes before them
     #[arg(long, value_name = "RANGE")]
     records: Option<Asked>,
-    /// A file with an age identity, for encrypted outputs; may be given several times
+    /// A file with an age identity, or a secret key of OpenPGP, for encrypted outputs; may be given several times
     #[arg(long, value_name = "FILE")]
     identity: Vec<PathBuf>,
 }

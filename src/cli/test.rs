@@ -195,9 +195,10 @@ fn rehearse(
     }
     rule.window = None;
     rule.overriding = None; // it is the only one there
-    // Text as it is written in a test cannot be encrypted; a test that expects an error may be about just that.
+    // Text as it is written in a test cannot be encrypted or signed; a test that expects an error may be about just that.
     if matches!(test.sample, Content::Inline(_)) && test.expected.error.is_none() {
         rule.decode.require_encrypted = false;
+        rule.decode.require_signed = false;
     }
     let mut service = settings.service.clone();
     service.data_dir = scratch.join("data");
@@ -238,7 +239,7 @@ fn rule_within(rule: &Rule, scratch: &Path) -> Rule {
     let landing = |pattern: &String| within(pattern::escaped(&scratched) + "/in", pattern);
     rule.paths = rule.paths.iter().map(landing).collect();
     for output in rule.outputs.values_mut() {
-        let path = output.path.strip_suffix(".age").unwrap_or(&output.path);
+        let path = template::unencrypted(&output.path);
         output.path = within(template::escaped(&scratched) + "/out", path);
         output.recipients.clear();
         output.recipients_file = None;

@@ -114,6 +114,6 @@ fn is_wanted_by(rule: &Rule) -> bool {
     let decode = &rule.decode;
     let has_keys = !decode.identities.is_empty() || !decode.symmetric_encryption.is_empty();
     let decrypts = decode.require_encrypted || has_keys || decode.passphrase_file.is_some();
-    let is_encryption = |layer: &Layer| matches!(layer, Layer::Age | Layer::Enc);
+    let is_encryption = |layer: &Layer| matches!(layer, Layer::Age | Layer::Enc | Layer::Pgp);
     rule.encrypt_at_rest || decrypts || decode.layers.iter().any(is_encryption)
 }

@@ -7,9 +7,10 @@ use super::section::{Section, absolute_item};
 use crate::model::hex::hex_bytes;
 use crate::model::rule::{Decode, Layer, OnBadEncoding, Records, SymmetricKey};
 
-const LAYERS: [(&str, Layer); 8] = [
+const LAYERS: [(&str, Layer); 9] = [
     ("age", Layer::Age),
     ("enc", Layer::Enc),
+    ("pgp", Layer::Pgp),
     ("gzip", Layer::Gzip),
     ("zstd", Layer::Zstd),
     ("bzip2", Layer::Bzip2),
@@ -17,6 +18,12 @@ const LAYERS: [(&str, Layer); 8] = [
     ("zip", Layer::Zip),
     ("tar", Layer::Tar),
 ];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Required {
+    Encrypted,
+    Signed,
+}
 
 /// Reads the table; the records tell which encodings fit.
 pub(super) fn read(section: &Section<'_>, records: &Records) -> Decode {
@@ -27,9 +34,14 @@ pub(super) fn read(section: &Section<'_>, records: &Records) -> Decode {
     }
     let policies =
         [("fail", OnBadEncoding::Fail), ("replace", OnBadEncoding::Replace), ("raw", OnBadEncoding::Raw)];
+    let signers = section.texts("signers").unwrap_or_default();
+    let required =
+        section.choices("require", &[("encrypted", Required::Encrypted), ("signed", Required::Signed)], &[]);
     let decode = Decode {
         layers: section.choices("layers", &LAYERS, &[]),
-        require_encrypted: !section.choices("require", &[("encrypted", ())], &["signed"]).is_empty(),
+        require_encrypted: required.contains(&Required::Encrypted),
+        require_signed: required.contains(&Required::Signed),
+        signers: signers.iter().filter_map(|item| absolute_item(section, item, Kind::Template)).collect(),
         identities: identities
             .iter()
             .filter_map(|item| absolute_item(section, item, Kind::Template))
@@ -51,6 +63,11 @@ pub(super) fn read(section: &Section<'_>, records: &Records) -> Decode {
     if decode.layers.len() > decode.depth_max as usize {
         let hint = format!("raise `decode.depth_max` ({})", decode.depth_max);
         section.problem("layers", "these are more layers than allowed within each other", Some(hint));
+    }
+    if decode.require_signed && signers.is_empty() {
+        let hint = "add `signers = [\"keys/sender.pub.asc\"]`: files with the OpenPGP keys of who may sign"
+            .to_owned();
+        section.problem("require", "nobody's signature counts: there are no `signers`", Some(hint));
     }
     check_encoding(section, &decode, records);
     section.finish(&["zip_password_file"]);

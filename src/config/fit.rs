@@ -224,7 +224,7 @@ impl<'a> Judged<'a> {
         }
     }
 
-    /// Identity and passphrase files know the named wildcards and nothing else.
+    /// Identity, signer and passphrase files know the named wildcards and nothing else.
     fn check_key_files(&self) {
         let decode = &self.read.rule.decode;
         let positions: Vec<String> = (0..decode.identities.len()).map(|i| i.to_string()).collect();
@@ -232,7 +232,10 @@ impl<'a> Judged<'a> {
         let identities =
             identities.map(|(text, position)| (vec!["decode", "identities", position.as_str()], text));
         let passphrase = decode.passphrase_file.iter().map(|text| (vec!["decode", "passphrase_file"], text));
-        for (key, text) in identities.chain(passphrase) {
+        let signer_positions: Vec<String> = (0..decode.signers.len()).map(|i| i.to_string()).collect();
+        let signers = decode.signers.iter().zip(&signer_positions);
+        let signers = signers.map(|(text, position)| (vec!["decode", "signers", position.as_str()], text));
+        for (key, text) in identities.chain(signers).chain(passphrase) {
             let unknown = variables(text).into_iter().find(|name| !self.names.named.contains(name));
             if let Some(unknown) = unknown {
                 let hint = did_you_mean(&unknown, self.names.named.iter().map(String::as_str))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::pipeline::validate_targets;
 use super::section::{Section, is_plain_name};
-use super::suffixes::{in_right_order, not_done};
+use super::suffixes::{Promised, in_right_order, not_done, promised};
 use crate::format::RecordFormat;
 use crate::model::category::Category;
 use crate::model::rule::{Limit, LineEnd, OUTPUTS_FOLDER, OnExists, Output, StepSpec};
@@ -133,17 +133,39 @@ fn check_encryption(table: &Section<'_>, output: &Output) {
     }
     if let Some(suffix) = not_done(&output.path) {
         let message = format!("this name promises .{suffix}, and nothing here writes that");
-        let hint = "an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age behind it, each once; take other suffixes off";
+        let hint = "an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age, .pgp, .gpg or .asc behind it, each once; take other suffixes off";
         table.problem("path", message, Some(hint.to_owned()));
     }
     let encrypted = !output.recipients.is_empty() || output.recipients_file.is_some();
-    let suffix = std::path::Path::new(&output.path).extension();
-    let named_so = suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("age"));
-    if named_so && !encrypted && !output.path.is_empty() {
-        let hint = "add `recipients = [\"age1…\"]` or `recipients_file`, or take the suffix off".to_owned();
-        table.problem("path", "an .age file needs recipients to encrypt to", Some(hint));
-    } else if encrypted && !named_so && !output.path.is_empty() {
-        let hint = "add the suffix .age to the path, or take the recipients out".to_owned();
-        table.problem("path", "this output is encrypted, but its name does not end in .age", Some(hint));
+    if output.path.is_empty() {
+        return;
+    }
+    match promised(&output.path, encrypted) {
+        Some(Promised::Age) if !encrypted => {
+            let hint =
+                "add `recipients = [\"age1…\"]` or `recipients_file`, or take the suffix off".to_owned();
+            table.problem("path", "an .age file needs recipients to encrypt to", Some(hint));
+        }
+        Some(Promised::OpenPgp) if !output.recipients.is_empty() => {
+            let hint = "name a `recipients_file` with the keys: `gpg --export --armor KEY > FILE`".to_owned();
+            table.problem(
+                "recipients",
+                "these are recipients of age, and the path ends as of OpenPGP",
+                Some(hint),
+            );
+        }
+        Some(Promised::OpenPgp) if !encrypted => {
+            let hint = "add `recipients_file` with their keys (`gpg --export --armor KEY > FILE`), or take the suffix off";
+            table.problem("path", "a file of OpenPGP needs recipients to encrypt to", Some(hint.to_owned()));
+        }
+        None if encrypted => {
+            let hint = "add the suffix .age to the path (.pgp, .gpg or .asc for OpenPGP), or take the recipients out";
+            table.problem(
+                "path",
+                "this output is encrypted, but its name does not end in .age",
+                Some(hint.to_owned()),
+            );
+        }
+        Some(_) | None => {}
     }
 }

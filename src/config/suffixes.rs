@@ -4,21 +4,40 @@ use super::paths::is_separator;
 
 /// Suffixes by which outputs are compressed.
 const COMPRESSIONS: [&str; 4] = ["gz", "zst", "bz2", "xz"];
-/// The suffix of an encrypted output.
-const ENCRYPTION: &str = "age";
+/// Suffixes of encrypted outputs. `asc` is one, too, where there are recipients: a text may well be called so.
+const ENCRYPTIONS: [&str; 3] = ["age", "pgp", "gpg"];
+const ARMOR: &str = "asc";
 /// Suffixes of compression, encryption and archives that nothing here writes.
 const NEVER_WRITTEN: &[&str] = &[
-    "7z", "aes", "br", "bz", "bzip2", "cab", "cpio", "enc", "gpg", "gzip", "jar", "lz", "lz4", "lzma", "lzo",
-    "p7m", "pgp", "rar", "snappy", "sz", "tar", "taz", "tbz", "tbz2", "tgz", "tlz", "txz", "tzst", "z",
-    "zip", "zlib", "zstd", "zz",
+    "7z", "aes", "br", "bz", "bzip2", "cab", "cpio", "enc", "gzip", "jar", "lz", "lz4", "lzma", "lzo", "p7m",
+    "rar", "snappy", "sz", "tar", "taz", "tbz", "tbz2", "tgz", "tlz", "txz", "tzst", "z", "zip", "zlib",
+    "zstd", "zz",
 ];
 
 fn is_one_of(suffix: &str, known: &[&str]) -> bool {
     known.iter().any(|known| suffix.eq_ignore_ascii_case(known))
 }
 
-fn is_age(suffix: &str) -> bool {
-    suffix.eq_ignore_ascii_case(ENCRYPTION)
+fn encrypts(suffix: &str) -> bool {
+    is_one_of(suffix, &ENCRYPTIONS)
+}
+
+/// Which kind of recipients the suffix of an encrypted output's name promises: `age`, or those of `OpenPGP`.
+pub(super) fn promised(path: &str, has_recipients: bool) -> Option<Promised> {
+    match split(file_name(path)).1 {
+        suffix if suffix.eq_ignore_ascii_case("age") => Some(Promised::Age),
+        suffix if encrypts(suffix) || has_recipients && suffix.eq_ignore_ascii_case(ARMOR) => {
+            Some(Promised::OpenPgp)
+        }
+        _ => None,
+    }
+}
+
+/// How an output is encrypted, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Promised {
+    Age,
+    OpenPgp,
 }
 
 /// The name around its last dot.
@@ -35,7 +54,7 @@ pub(super) fn in_right_order(path: &str) -> Option<String> {
     let name = file_name(path);
     let mut rest = name;
     while let Some((inner, suffix)) = rest.rsplit_once('.') {
-        if is_age(suffix) && inner.len() + suffix.len() + 1 < name.len() {
+        if encrypts(suffix) && inner.len() + suffix.len() + 1 < name.len() {
             return Some(format!("{inner}{}.{suffix}", name.get(rest.len()..)?));
         }
         if !is_one_of(suffix, &COMPRESSIONS) {
@@ -49,7 +68,7 @@ pub(super) fn in_right_order(path: &str) -> Option<String> {
 /// A suffix of an output's name that promises what is not done: compressed once and encrypted once is all that there is.
 pub(super) fn not_done(path: &str) -> Option<&str> {
     let mut name = file_name(path);
-    for done in [&[ENCRYPTION][..], &COMPRESSIONS] {
+    for done in [&["age", "pgp", "gpg", ARMOR][..], &COMPRESSIONS] {
         let (inner, suffix) = split(name);
         name = if is_one_of(suffix, done) { inner } else { name };
     }
@@ -62,7 +81,7 @@ pub(super) fn not_plain(path: &str) -> Option<&str> {
 }
 
 fn promises(suffix: &str) -> bool {
-    is_age(suffix) || is_one_of(suffix, &COMPRESSIONS) || is_one_of(suffix, NEVER_WRITTEN)
+    encrypts(suffix) || is_one_of(suffix, &COMPRESSIONS) || is_one_of(suffix, NEVER_WRITTEN)
 }
 
 #[cfg(test)]
@@ -74,6 +93,7 @@ mod tests {
         let right = |path| in_right_order(path);
         assert_eq!(right("/out.d/{stem}.csv.age.gz").as_deref(), Some("{stem}.csv.gz.age"));
         assert_eq!(right("x.AGE.zst.xz").as_deref(), Some("x.zst.xz.AGE"));
+        assert_eq!(right("x.csv.gpg.gz").as_deref(), Some("x.csv.gz.gpg"));
         for path in ["x.csv.gz.age", "x.age", "x.gz", "a.age.gz/x.csv", "x.age.csv", "age.gz", ""] {
             assert_eq!(right(path), None, "{path}");
         }
@@ -86,6 +106,8 @@ mod tests {
             "x.csv",
             "x.csv.gz",
             "x.GZ.age",
+            "x.csv.gpg",
+            "x.csv.xz.asc",
             "{name}",
             "{stem}.{ext}",
             "a.zip/x.csv",
@@ -105,7 +127,8 @@ mod tests {
             ("x.zip.gz.age", "zip"),
             ("x.gz.xz", "gz"),
             ("x.age.age", "age"),
-            ("x.csv.gpg", "gpg"),
+            ("x.gpg.age", "gpg"),
+            ("x.csv.7z.asc", "7z"),
         ] {
             assert_eq!(not_done(path), Some(suffix), "{path}");
         }

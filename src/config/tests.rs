@@ -559,11 +559,11 @@ fn a_name_that_promises_what_is_not_written_is_refused() {
     landfall.toml:10: rule "payments": output.zip: no step sends records to category `zip`, or they all go on to another
         hint: leave out [rule.output.zip], or send records there
     landfall.toml:11: rule "payments": output.zip.path: this name promises .zip, and nothing here writes that
-        hint: an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age behind it, each once; take other suffixes off
+        hint: an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age, .pgp, .gpg or .asc behind it, each once; take other suffixes off
     landfall.toml:12: rule "payments": output.old: no step sends records to category `old`, or they all go on to another
         hint: leave out [rule.output.old], or send records there
     landfall.toml:13: rule "payments": output.old.path: this name promises .Z, and nothing here writes that
-        hint: an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age behind it, each once; take other suffixes off
+        hint: an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age, .pgp, .gpg or .asc behind it, each once; take other suffixes off
     landfall.toml:15: rule "payments": publish.marker: this name promises .gz, and a marker is written as it is
         hint: take the suffix off
     landfall.toml:16: rule "payments": publish.manifest: this name promises .lz4, and a manifest is written as it is

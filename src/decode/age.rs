@@ -5,7 +5,7 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use age::armor::ArmoredReader;
 use age::stream::StreamReader;
@@ -15,44 +15,25 @@ use super::context::{Bytes, Context, ReadSeek, sought};
 use super::error::{DecodeError, unwrap};
 use super::keys;
 use super::peek::{BUFFER_BYTES, PeekReader};
+use super::tap::{Taken, Tap};
 
 /// A header is read in memory: some hundred recipients fit.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
 /// Less than a chunk: chunks pass it by.
 const HEADER_BUFFER_BYTES: usize = 8 << 10;
 
-#[derive(Default)]
 struct State {
-    read: AtomicU64,
-    header_read: AtomicBool,
-    end_met: AtomicBool,
+    taken: Arc<Taken>,
     /// The length was authenticated: an error is no early end.
     sealed: AtomicBool,
+    /// An error here is a cut or tampered end, whatever was met.
+    is_sealing: AtomicBool,
 }
 
-/// Counts what the layer takes, bounds its header and notes the end.
-struct Tap<R> {
-    inner: R,
-    state: Arc<State>,
-}
-
-impl<R: Read> Read for Tap<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        let before = self.state.read.fetch_add(n as u64, Relaxed);
-        if n == 0 && !buf.is_empty() {
-            self.state.end_met.store(true, Relaxed);
-        }
-        if before > HEADER_BYTES_MAX && !self.state.header_read.load(Relaxed) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its header is too long"));
-        }
-        Ok(n)
-    }
-}
-
-impl<R: Seek> Seek for Tap<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.inner.seek(to)
+impl State {
+    fn new() -> Arc<Self> {
+        let taken = Arc::new(Taken::within(HEADER_BYTES_MAX));
+        Arc::new(Self { taken, sealed: AtomicBool::new(false), is_sealing: AtomicBool::new(false) })
     }
 }
 
@@ -134,12 +115,12 @@ fn explain(error: io::Error, state: &State, place: &str) -> DecodeError {
         Ok(inner) => return inner,
         Err(error) => error,
     };
-    let (place, layer, offset) = (place.to_owned(), "age", state.read.load(Relaxed));
+    let (place, layer, offset) = (place.to_owned(), "age", state.taken.bytes());
     let sealed = state.sealed.load(Relaxed);
     if error.kind() == io::ErrorKind::UnexpectedEof && !sealed {
         return DecodeError::EndedEarly { place, layer, offset };
     }
-    if state.end_met.load(Relaxed) && !sealed {
+    if (state.taken.is_at_end() || state.is_sealing.load(Relaxed)) && !sealed {
         // A last chunk that does not verify was cut, or changed, or has something behind it; all look alike.
         return DecodeError::Unsealed { place, layer, offset };
     }
@@ -152,15 +133,14 @@ pub(super) fn decrypt_stream<'a>(
     context: &Arc<Context>,
     place: &Arc<str>,
 ) -> Result<Bytes<'a>, DecodeError> {
-    let state = Arc::new(State::default());
+    let state = State::new();
     if armored {
         // The armor's own buffer is small; the reader below has a large one.
-        let below =
-            Tap { inner: input, state: Arc::new(State { header_read: true.into(), ..State::default() }) };
-        let below_state = Arc::clone(&below.state);
-        let stream = open(ArmoredReader::new(ShortLines::new(below)), &state, context, place)
-            .map_err(|error| or_ended(error, &below_state, place))?;
-        Ok(Box::new(ArmorEnd { inner: stream, below: below_state, place: Arc::clone(place) }))
+        let below = Arc::new(Taken::default());
+        let lines = ShortLines::new(Tap::new(input, &below));
+        let stream = open(ArmoredReader::new(lines), &state, context, place)
+            .map_err(|error| or_ended(error, &below, place))?;
+        Ok(Box::new(ArmorEnd { inner: stream, below, place: Arc::clone(place) }))
     } else {
         Ok(Box::new(open(input, &state, context, place)?))
     }
@@ -172,7 +152,7 @@ pub(super) fn decrypt_seekable<'a>(
     context: &Arc<Context>,
     place: &Arc<str>,
 ) -> Result<Box<dyn ReadSeek + 'a>, DecodeError> {
-    let state = Arc::new(State::default());
+    let state = State::new();
     let input = BufReader::with_capacity(BUFFER_BYTES, input);
     Ok(Box::new(seal(open(input, &state, context, place)?, &state)?))
 }
@@ -180,7 +160,7 @@ pub(super) fn decrypt_seekable<'a>(
 /// Armor that stops without its end line is reported as corrupt by its reader: the end below tells.
 struct ArmorEnd<R> {
     inner: R,
-    below: Arc<State>,
+    below: Arc<Taken>,
     place: Arc<str>,
 }
 
@@ -193,12 +173,12 @@ impl<R: Read> Read for ArmorEnd<R> {
     }
 }
 
-fn or_ended(error: DecodeError, below: &State, place: &str) -> DecodeError {
+fn or_ended(error: DecodeError, below: &Taken, place: &str) -> DecodeError {
     let said_garbage =
         matches!(&error, DecodeError::Corrupt { detail, .. } if detail.contains("after end marker"));
     match error {
-        DecodeError::Corrupt { layer, .. } if below.end_met.load(Relaxed) && !said_garbage => {
-            DecodeError::EndedEarly { place: place.to_owned(), layer, offset: below.read.load(Relaxed) }
+        DecodeError::Corrupt { layer, .. } if below.is_at_end() && !said_garbage => {
+            DecodeError::EndedEarly { place: place.to_owned(), layer, offset: below.bytes() }
         }
         other => other,
     }
@@ -212,11 +192,11 @@ fn open<R: Read>(
     context: &Context,
     place: &Arc<str>,
 ) -> Result<Opened<R>, DecodeError> {
-    let tap = Tap { inner, state: Arc::clone(state) };
+    let tap = Tap::new(inner, &state.taken);
     // Its header is read line by line: byte by byte each of them would have all before it parsed again.
     let decryptor = Decryptor::new_buffered(BufReader::with_capacity(HEADER_BUFFER_BYTES, tap))
         .map_err(|error| header_error(error, state, place))?;
-    state.header_read.store(true, Relaxed);
+    state.taken.has_header();
     let scrypt = decryptor.is_scrypt();
     let keys = keys::keys(context, scrypt, place)?;
     let identities = keys.identities.iter().map(|identity| &**identity as &dyn age::Identity);
@@ -233,8 +213,7 @@ fn open<R: Read>(
 
 /// Authenticates the length, and keeps every later position within it.
 fn seal<R: Read + Seek>(mut inner: Opened<R>, state: &State) -> Result<WithinLength<Opened<R>>, DecodeError> {
-    // An error here is a cut or tampered end.
-    state.end_met.store(true, Relaxed);
+    state.is_sealing.store(true, Relaxed);
     let length =
         inner.seek(SeekFrom::End(0)).and_then(|length| inner.seek(SeekFrom::Start(0)).map(|_| length));
     let length = length.map_err(|error| explain(error, state, &inner.place))?;
@@ -250,7 +229,7 @@ fn header_error(error: DecryptError, state: &State, place: &str) -> DecodeError 
 }
 
 fn corrupt(state: &State, place: &str, detail: String) -> DecodeError {
-    let offset = state.read.load(Relaxed);
+    let offset = state.taken.bytes();
     DecodeError::Corrupt { place: place.to_owned(), layer: "age", offset, detail }
 }
 

@@ -88,7 +88,7 @@ impl<'a> Codec<'a> {
             }
             Layer::Bzip2 => Self::Bzip2(BzDecoder::new(inner)),
             Layer::Xz => Self::Xz(XzDecoder::with_mem_limit(inner, memory)),
-            Layer::Gzip | Layer::Age | Layer::Enc | Layer::Zip | Layer::Tar => {
+            Layer::Gzip | Layer::Age | Layer::Enc | Layer::Pgp | Layer::Zip | Layer::Tar => {
                 Self::Gzip(GzipMember::new(inner))
             }
         }
@@ -258,7 +258,7 @@ pub(super) fn memory_of(layer: Layer, head: &[u8]) -> u64 {
         }
         // xz(1): about the dictionary.
         Layer::Xz => zip_memory::xz_dictionary(head).unwrap_or(0).saturating_add(1 << 20),
-        Layer::Gzip | Layer::Age | Layer::Enc | Layer::Zip | Layer::Tar => 0,
+        Layer::Gzip | Layer::Age | Layer::Enc | Layer::Pgp | Layer::Zip | Layer::Tar => 0,
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) struct Context {
     pub decode: Decode,
     pub identities: Vec<PathBuf>,
     pub passphrase_file: Option<PathBuf>,
+    pub signers: Vec<PathBuf>,
     /// Those of the data folder, for what lies there.
     pub own_keys: Option<Arc<KeyRing>>,
     pub spool_dir: PathBuf,
@@ -62,6 +63,7 @@ impl Context {
             decode: request.decode.clone(),
             identities: request.identities.to_vec(),
             passphrase_file: request.passphrase_file.map(ToOwned::to_owned),
+            signers: request.signers.to_vec(),
             own_keys,
             spool_dir: request.spool_dir.to_owned(),
             progress: Arc::clone(&request.progress),
@@ -83,6 +85,7 @@ impl Context {
             decode: self.decode.clone(),
             identities: self.identities.clone(),
             passphrase_file: self.passphrase_file.clone(),
+            signers: self.signers.clone(),
             own_keys: self.own_keys.clone(),
             spool_dir: self.spool_dir.clone(),
             progress: Arc::default(),
@@ -140,7 +143,7 @@ impl Context {
     }
 
     /// Counts bytes that came out at a depth, and holds the limits.
-    fn count_expanded(&self, depth: u32, bytes: u64, place: &str) -> Result<(), DecodeError> {
+    pub(super) fn count_expanded(&self, depth: u32, bytes: u64, place: &str) -> Result<(), DecodeError> {
         self.allowance.step().map_err(|refusal| refused(place, refusal))?;
         let index = (depth as usize).min(self.expanded.len().saturating_sub(1));
         let Some(counter) = self.expanded.get(index) else { return Ok(()) };

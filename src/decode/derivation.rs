@@ -77,6 +77,18 @@ impl Derivation {
     }
 }
 
+/// Derives a key that takes so much memory, which is counted as far as it fits into the limit that all share.
+pub(super) fn one_at_a_time<T>(
+    allowance: &Allowance,
+    bytes: u64,
+    derive: impl FnOnce() -> T,
+) -> Result<T, Refusal> {
+    let is_counted = bytes <= allowance.bytes_max();
+    let _memory = is_counted.then(|| allowance.take("the key derivation", bytes)).transpose()?;
+    let _one_at_a_time = allowance.resting(|| DERIVING.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(derive())
+}
+
 impl age::Identity for Derivation {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
         let header = self.key_of(stanza);

@@ -9,7 +9,6 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use zeroize::Zeroizing;
 
@@ -17,8 +16,9 @@ use super::context::{Bytes, Context};
 use super::enc_body::{self, BLOCK_BYTES, BadBody, Key, Mode, NONCE_BYTES, PREFIX_BYTES, TAG_BYTES};
 use super::error::{DecodeError, unwrap};
 use super::peek::PeekReader;
+use super::tap::{Taken, Tap};
 use crate::allowance::Permit;
-use crate::durable_fs;
+use crate::key_file;
 use crate::model::hex::hex_bytes;
 use crate::model::rule::SymmetricKey;
 
@@ -37,7 +37,7 @@ const KNOWN: u8 = COMPRESSED | IV | KEY | CIPHER | TAG | FRAMES;
 const PART_BYTES_MAX: usize = 4 << 10;
 /// The largest frame, as a power of two: a frame is held in memory.
 const EXPONENT_MAX: u8 = 26;
-const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
+const KEY_FILE_BYTES_MAX: usize = 64 << 10;
 const GZIP: &[u8] = b"\x1f\x8b";
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -194,9 +194,8 @@ pub(super) fn decrypt<'a>(
         }
         Mode::Cbc { .. } | Mode::Gcm { .. } => None,
     };
-    let read = Arc::new(AtomicU64::new(0));
-    let tap = Tap { inner: input, read: Arc::clone(&read) };
-    let inner = enc_body::open(tap, &key, mode, header.associated);
+    let read = Arc::new(Taken::default());
+    let inner = enc_body::open(Tap::new(input, &read), &key, mode, header.associated);
     let inner = inner.map_err(|bad| corrupt(place, bad.to_string()))?;
     let (explained_place, key_file) = (Arc::clone(place), configured.clone());
     let explained = Explained { inner, read, place: explained_place, key_file, _memory: memory };
@@ -349,9 +348,7 @@ fn is_key(bytes: &[u8]) -> bool {
 /// A key as bytes, or as text in hexadecimal digits or Base64; what may be two of these says by a word in front which it is.
 fn read_key(file: &Path) -> Result<Key, DecodeError> {
     let unusable = |detail: String| DecodeError::KeyFile { file: file.to_owned(), detail };
-    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_BYTES_MAX as usize));
-    let opened = durable_fs::open_named(file).map_err(|error| unusable(error.to_string()))?;
-    opened.take(KEY_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
+    let bytes = key_file::bytes(file, KEY_FILE_BYTES_MAX).map_err(|error| unusable(error.to_string()))?;
     key_of(&bytes).map_err(|detail| unusable(detail.to_owned()))
 }
 
@@ -381,23 +378,9 @@ fn key_of(bytes: &[u8]) -> Result<Key, &'static str> {
     }
 }
 
-/// Counts what the body's reader takes.
-struct Tap<R> {
-    inner: R,
-    read: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Tap<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        self.read.fetch_add(n as u64, Relaxed);
-        Ok(n)
-    }
-}
-
 struct Explained<R> {
     inner: R,
-    read: Arc<AtomicU64>,
+    read: Arc<Taken>,
     place: Arc<str>,
     key_file: Option<PathBuf>,
     _memory: Option<Permit>,
@@ -415,7 +398,7 @@ impl<R> Explained<R> {
             Ok(inner) => return inner,
             Err(error) => error,
         };
-        let (place, layer, offset) = (self.place.to_string(), LAYER, self.read.load(Relaxed));
+        let (place, layer, offset) = (self.place.to_string(), LAYER, self.read.bytes());
         let bad = error.get_ref().and_then(|inner| inner.downcast_ref::<BadBody>());
         match (bad, &self.key_file) {
             (Some(BadBody::EndsEarly), _) => DecodeError::EndedEarly { place, layer, offset },

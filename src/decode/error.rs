@@ -10,6 +10,7 @@ use crate::allowance::{Refusal, size};
 use crate::durable_fs::{self, Need};
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::os_text::escaped_path;
+use crate::openpgp::{NO_MESSAGE, UNPROTECTED};
 
 /// What stands between a source and its records.
 ///
@@ -78,6 +79,12 @@ pub enum DecodeError {
         "{place}: it is encrypted with key version {version}, which `decode.symmetric_encryption` does not have"
     )]
     NoSymmetricKey { place: String, version: u8 },
+    #[error("{place}: it is encrypted to {wanted}, and no key of OpenPGP in `decode.identities` opens it")]
+    NoPgpKey { place: String, wanted: String },
+    #[error("{place}: {}, and `decode.require` asks for a signed source", if *is_empty { "the file is empty" } else { "the source is not signed" })]
+    NotSigned { place: String, is_empty: bool },
+    #[error("{place}: {detail}")]
+    Signature { place: String, detail: String },
     #[error("{place}: an entry was left before its end")]
     EntryLeft { place: String },
 }
@@ -86,9 +93,11 @@ impl Fault for DecodeError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Read { .. } | Self::Spool { .. } => FaultKind::Storage,
-            Self::KeyFile { .. } | Self::Key { .. } | Self::NoSymmetricKey { .. } | Self::Rule { .. } => {
-                FaultKind::Config
-            }
+            Self::KeyFile { .. }
+            | Self::Key { .. }
+            | Self::NoPgpKey { .. }
+            | Self::NoSymmetricKey { .. }
+            | Self::Rule { .. } => FaultKind::Config,
             Self::EntryLeft { .. } => FaultKind::Bug,
             Self::NotAllowed { refusal: Refusal::Busy { .. } | Refusal::Stopped, .. } => FaultKind::Transient,
             _ => FaultKind::Input,
@@ -98,16 +107,20 @@ impl Fault for DecodeError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::EndedEarly { .. } | Self::Unsealed { .. } => "ask the sender for the whole file",
-            Self::Corrupt { .. } | Self::NotEncrypted { is_empty: true, .. } => {
-                "ask the sender for the file again"
-            }
+            Self::Corrupt { .. }
+            | Self::NotEncrypted { is_empty: true, .. }
+            | Self::NotSigned { is_empty: true, .. } => "ask the sender for the file again",
             Self::Garbage { .. } => "remove what follows the end, or ask the sender for a clean file",
             Self::Mismatch { .. } => {
                 "correct `decode.layers`, or leave it out to recognise layers by content"
             }
             Self::Disguised { .. } => "ask the sender for the file without what stands before it",
             Self::Refused { what, .. } => return Some(refusal_hint(what)),
-            Self::NotEncrypted { .. } => "ask the sender to encrypt with age to your recipient",
+            Self::NotEncrypted { .. } => "ask the sender to encrypt with age, or OpenPGP, to your recipient",
+            Self::NotSigned { .. } => "ask the sender to sign it: `gpg --sign --encrypt -r RECIPIENT FILE`",
+            Self::Signature { .. } => {
+                "ask the sender who signed it, and for the file again; a key that you trust goes into `decode.signers`"
+            }
             Self::NoEntry { members: 0, .. } => "ask the sender for an archive with files in it",
             Self::NoEntry { members, skipped, .. } if members == skipped => {
                 "ask the sender for files; hidden ones are taken where `decode.entries` spells them out"
@@ -142,10 +155,13 @@ impl Fault for DecodeError {
                 if let Some(refusal) = durable_fs::refusal(file, Need::Read) {
                     return Some(format!("{refusal}; the job goes on by itself"));
                 }
-                "make the file of `decode.identities`, `decode.passphrase_file` or `decode.symmetric_encryption` valid and readable for the service; the job goes on by itself"
+                "make the file of `decode.identities`, `decode.passphrase_file`, `decode.signers` or `decode.symmetric_encryption` valid and readable for the service; the job goes on by itself"
             }
             Self::Key { .. } => {
                 "add the key's file to `decode.identities` (or set `decode.passphrase_file`); the job goes on by itself"
+            }
+            Self::NoPgpKey { .. } => {
+                "add the secret key's file (`gpg --export-secret-keys --armor KEY`) to `decode.identities`; the job goes on by itself"
             }
             Self::NoSymmetricKey { version, .. } => {
                 return Some(format!(
@@ -163,7 +179,7 @@ impl Fault for DecodeError {
 
     fn waits_for(&self) -> WaitsFor {
         match self {
-            Self::KeyFile { .. } | Self::Key { .. } => WaitsFor::Key,
+            Self::KeyFile { .. } | Self::Key { .. } | Self::NoPgpKey { .. } => WaitsFor::Key,
             Self::Rule { .. } => WaitsFor::Config,
             Self::Read { source, .. } | Self::Spool { source, .. } => durable_fs::waits_for(source),
             _ => WaitsFor::Retry,
@@ -185,6 +201,10 @@ pub(super) const UNKNOWN_XZ_CHECK: &str = "xz with a check of an unknown kind";
 /// What a file begins with whose blocks were promised and never written.
 pub(super) const NUL_BYTES: &str = "a run of NUL bytes instead of content";
 
+/// A text in clear that is signed below.
+pub(super) const SIGNED_TEXT: &str = "an OpenPGP text signed in clear";
+pub(super) const WIDE_PGP: &str = "OpenPGP armor in UTF-16";
+
 fn refusal_hint(what: &str) -> String {
     let instead = match what {
         "a spreadsheet or office document"
@@ -194,8 +214,14 @@ fn refusal_hint(what: &str) -> String {
         | "ORC"
         | "PDF"
         | "an SQLite database" => "ask for CSV or JSON lines",
-        "OpenPGP" | "PKCS #7 (S/MIME)" | "an Ansible vault" | "data that `openssl enc` encrypted" => {
-            "ask the sender to encrypt with age"
+        UNPROTECTED => "ask the sender to encrypt with a program that is not from before 2001, or with age",
+        SIGNED_TEXT => "ask the sender for `gpg --sign` in place of `--clearsign`",
+        NO_MESSAGE => {
+            "ask the sender for the message: `gpg --encrypt`, or `gpg --sign` without `--detach-sign`"
+        }
+        WIDE_PGP => "ask the sender to write it with `gpg -o FILE`: the shell's `>` re-encodes it",
+        "PKCS #7 (S/MIME)" | "an Ansible vault" | "data that `openssl enc` encrypted" => {
+            "ask the sender to encrypt with age or OpenPGP"
         }
         "age armor in UTF-16" => {
             "ask the sender to write it with `age -o FILE`: the shell's `>` re-encodes it"

@@ -1,16 +1,18 @@
 //! Keys from files: read when a source needs them, never kept, never shown.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use age::secrecy::SecretString;
+use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::derivation::Derivation;
 use super::error::DecodeError;
-use crate::durable_fs;
+use crate::key_file::{self, Secret};
+use crate::openpgp;
 
-const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
+const KEY_FILE_BYTES_MAX: usize = 1 << 20;
 
 type Identities = Vec<Box<dyn age::Identity>>;
 
@@ -43,24 +45,31 @@ pub(super) fn keys(context: &Context, scrypt: bool, place: &str) -> Result<Keys,
 }
 
 fn passphrase(context: &Context, place: &str) -> Result<Identities, DecodeError> {
-    let Some(file) = &context.passphrase_file else {
-        let detail = "it is encrypted with a passphrase, and `decode.passphrase_file` is not set";
-        return Err(DecodeError::Key { place: place.to_owned(), detail });
-    };
-    let text = read_text(file).map_err(|error| unusable(file, &error))?;
+    let line = passphrase_line(context)?.ok_or_else(|| no_passphrase(place))?;
+    let mut identity = age::scrypt::Identity::new(SecretString::from(line.as_str().to_owned()));
+    identity.set_max_work_factor(context.decode.work_factor_max);
+    Ok(vec![Box::new(Derivation::new(identity, &line, context, place))])
+}
+
+pub(super) fn no_passphrase(place: &str) -> DecodeError {
+    let detail = "it is encrypted with a passphrase, and `decode.passphrase_file` is not set";
+    DecodeError::Key { place: place.to_owned(), detail }
+}
+
+/// What is in `decode.passphrase_file`, without the end of its line; none where it is not set.
+pub(super) fn passphrase_line(context: &Context) -> Result<Option<Zeroizing<String>>, DecodeError> {
+    let Some(file) = &context.passphrase_file else { return Ok(None) };
+    let text = key_file::text(file, KEY_FILE_BYTES_MAX).map_err(|error| unusable(file, &error))?;
     let line = text.trim_end_matches(['\r', '\n']);
     if line.is_empty() {
         return Err(DecodeError::KeyFile { file: file.clone(), detail: "it is empty".to_owned() });
     }
-    let mut identity = age::scrypt::Identity::new(SecretString::from(line.to_owned()));
-    identity.set_max_work_factor(context.decode.work_factor_max);
-    Ok(vec![Box::new(Derivation::new(identity, line, context, place))])
+    Ok(Some(Zeroizing::new(line.to_owned())))
 }
 
-fn read_text(file: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    durable_fs::open_named(file)?.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
+/// All of a key file, whatever it holds.
+pub(super) fn read(file: &Path) -> Result<Secret, DecodeError> {
+    key_file::bytes(file, KEY_FILE_BYTES_MAX).map_err(|error| unusable(file, &error))
 }
 
 fn unusable(file: &Path, error: &io::Error) -> DecodeError {
@@ -68,9 +77,14 @@ fn unusable(file: &Path, error: &io::Error) -> DecodeError {
 }
 
 fn read_identities(file: &Path) -> Result<Identities, DecodeError> {
-    let text = read_text(file).map_err(|error| unusable(file, &error))?;
+    let bytes = read(file)?;
+    // Those open other sources.
+    if openpgp::holds_keys(&bytes) {
+        return Ok(Vec::new());
+    }
+    let text = key_file::text_of(&bytes).map_err(|error| unusable(file, &error))?;
     let wrong = |detail: &str| DecodeError::KeyFile { file: file.to_owned(), detail: detail.to_owned() };
-    if text.trim_start().starts_with("age-encryption.org/") || text.contains("BEGIN AGE ENCRYPTED FILE") {
+    if key_file::is_encrypted(&text) {
         return Err(wrong(
             "it is itself encrypted with a passphrase; a service needs it in clear, readable for it alone",
         ));
@@ -78,7 +92,7 @@ fn read_identities(file: &Path) -> Result<Identities, DecodeError> {
     if text.contains("-----BEGIN ") {
         return ssh_identity(&text).map_err(wrong);
     }
-    let text = text.replace('\r', "");
+    let text = Zeroizing::new(text.replace('\r', ""));
     let parsed = age::IdentityFile::from_buffer(BufReader::new(text.as_bytes()));
     let identities = parsed.map_err(|error| unusable(file, &error))?.into_identities();
     let identities = identities.map_err(|_| wrong("its identities cannot be used"))?;
@@ -89,7 +103,7 @@ fn read_identities(file: &Path) -> Result<Identities, DecodeError> {
 }
 
 fn ssh_identity(text: &str) -> Result<Identities, &'static str> {
-    let text = text.replace('\r', "");
+    let text = Zeroizing::new(text.replace('\r', ""));
     match age::ssh::Identity::from_buffer(text.as_bytes(), None) {
         Ok(identity @ age::ssh::Identity::Unencrypted(_)) => Ok(vec![Box::new(identity)]),
         Ok(age::ssh::Identity::Encrypted(_)) => {

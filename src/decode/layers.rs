@@ -9,6 +9,7 @@ use super::context::{Bytes, Context, ReadSeek};
 use super::enc;
 use super::error::{DecodeError, NUL_BYTES};
 use super::peek::{BUFFER_BYTES, PeekReader};
+use super::pgp_layer;
 use super::sniff::{self, SNIFF_BYTES, Sniffed};
 use super::tar_header::checksum_is_right;
 use crate::model::rule::Layer;
@@ -35,8 +36,10 @@ pub(super) enum Peeled<'a> {
 pub(super) struct Position {
     /// Layers and archives taken off.
     pub depth: u32,
-    /// Whether one of them was age or enc.
+    /// Whether one of them encrypted it.
     pub encrypted: bool,
+    /// Whether one of them is signed, and who signed it is held against the rule's signers.
+    pub signed: bool,
     /// Path of the member, escaped; empty outside of archives.
     pub member: String,
 }
@@ -103,6 +106,9 @@ pub(super) fn peel<'a>(
             if context.decode.require_encrypted && !position.encrypted {
                 return Err(DecodeError::NotEncrypted { place: place.to_string(), is_empty });
             }
+            if context.decode.require_signed && !position.signed {
+                return Err(DecodeError::NotSigned { place: place.to_string(), is_empty });
+            }
             return Ok(Peeled::Text(input.into_stream()));
         };
         let limit = context.depth_limit();
@@ -129,6 +135,13 @@ pub(super) fn peel<'a>(
             Layer::Enc => {
                 position.encrypted = true;
                 Input::Stream(enc::decrypt(input.into_stream(), context, &place)?)
+            }
+            Layer::Pgp => {
+                let armored = head.starts_with(b"-");
+                let opened = pgp_layer::open(input.into_stream(), armored, position.depth, context, &place)?;
+                position.encrypted |= opened.is_encrypted;
+                position.signed |= opened.is_signed;
+                Input::Stream(PeekReader::new(opened.content))
             }
             compression => {
                 let inner = input.into_stream();
@@ -162,7 +175,7 @@ fn undisguised<'h>(head: &'h [u8], context: &Context, place: &str) -> Result<(&'
     }
     match sniff::sniff_behind(rest) {
         Sniffed::Plain => Ok(plain),
-        Sniffed::Layer(Layer::Age) if rest.starts_with(b"-") => Ok((rest, lead)),
+        Sniffed::Layer(Layer::Age | Layer::Pgp) if rest.starts_with(b"-") => Ok((rest, lead)),
         Sniffed::Layer(layer) => {
             let (place, layer) = (place.to_owned(), sniff::layer_name(layer));
             Err(DecodeError::Disguised { place, layer, offset: lead as u64 })
@@ -193,9 +206,9 @@ fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Opt
             Sniffed::Layer(Layer::Tar) if sniff::is_empty_tar(head) && !is_named_tar(place) => {
                 Err(DecodeError::Refused { place: place.to_owned(), what: NUL_BYTES })
             }
-            Sniffed::Layer(layer) => Ok(Some(layer)),
             // Its packets have no magic: records of bytes may well look like them.
-            Sniffed::Refused("OpenPGP") if context.binary => Ok(None),
+            Sniffed::Layer(Layer::Pgp) if context.binary && !head.starts_with(b"-") => Ok(None),
+            Sniffed::Layer(layer) => Ok(Some(layer)),
             Sniffed::Refused(what) => Err(DecodeError::Refused { place: place.to_owned(), what }),
             Sniffed::Plain => Ok(None),
         };
@@ -205,7 +218,8 @@ fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Opt
     let is_it = sniffed == Sniffed::Layer(expected)
         || (expected == Layer::Tar && checksum_is_right(head))
         || (expected == Layer::Zip && head.starts_with(b"PK\x03\x04"))
-        || (expected == Layer::Enc && head.starts_with(enc::MAGIC));
+        || (expected == Layer::Enc && head.starts_with(enc::MAGIC))
+        || (expected == Layer::Pgp && head.first().is_some_and(|first| first & 0x80 != 0));
     if is_it {
         return Ok(Some(expected));
     }

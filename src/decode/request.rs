@@ -20,6 +20,8 @@ pub struct DecodeRequest<'a> {
     pub identities: &'a [PathBuf],
     /// See `identities`.
     pub passphrase_file: Option<&'a Path>,
+    /// `decode.signers`, in the same way.
+    pub signers: &'a [PathBuf],
     /// A private folder (0700) for bounded, encrypted spools.
     pub spool_dir: &'a Path,
     /// Counts for the progress of long jobs, updated while reading.
@@ -43,6 +45,7 @@ pub(crate) fn of_output(decode: &Decode, layers: Vec<Layer>) -> Decode {
     Decode {
         layers,
         require_encrypted: false,
+        require_signed: false,
         entries: Vec::new(),
         expanded_max: u64::MAX,
         ratio_max: u64::MAX,

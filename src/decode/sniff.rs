@@ -1,8 +1,10 @@
 //! Layers by content: only magic numbers that ordinary text cannot begin with by accident.
 
 use super::enc;
+use super::error::{SIGNED_TEXT, WIDE_PGP};
 use super::tar_header::is_header;
 use crate::model::rule::Layer;
+use crate::openpgp::{Looks, NO_MESSAGE, looks_like};
 
 /// So many first bytes tell everything; fewer only where the content is shorter.
 pub(super) const SNIFF_BYTES: usize = 512;
@@ -25,8 +27,6 @@ const REFUSED: &[(&[u8], &str)] = &[
     (b"\x60\xea", "ARJ"),
     (b"xar!\0", "xar"),
     (b"PK\x07\x08", "a part of a split zip"),
-    (b"-----BEGIN PGP MESSAGE-----", "OpenPGP"),
-    (b"-----BEGIN PGP SIGNED MESSAGE-----", "OpenPGP"),
     (b"-----BEGIN PKCS7-----", "PKCS #7 (S/MIME)"),
     (b"-----BEGIN CMS-----", "PKCS #7 (S/MIME)"),
     (b"$ANSIBLE_VAULT;", "an Ansible vault"),
@@ -63,6 +63,7 @@ pub(super) fn layer_name(layer: Layer) -> &'static str {
         Layer::Xz => "xz",
         Layer::Zip => "zip",
         Layer::Tar => "tar",
+        Layer::Pgp => "pgp",
     }
 }
 
@@ -90,7 +91,7 @@ pub(super) fn sniff(head: &[u8]) -> Sniffed {
     if head.starts_with(b"ORC") && head.get(3).is_some_and(|byte| *byte < b' ') {
         return Sniffed::Refused("ORC");
     }
-    if is_openpgp(head) { Sniffed::Refused("OpenPGP") } else { Sniffed::Plain }
+    Sniffed::Plain
 }
 
 /// How many bytes of white space and byte order marks stand in front: senders who paste, and tools that mean well, put them
@@ -119,6 +120,7 @@ pub(crate) fn looks_packed(head: &[u8]) -> bool {
 /// What stands behind white space or a byte order mark. Only signs of several bytes: two of them are found in any binary data.
 pub(super) fn sniff_behind(rest: &[u8]) -> Sniffed {
     match layer_of(rest) {
+        Some(Layer::Pgp) if !rest.starts_with(b"-") => Sniffed::Plain,
         Some(Layer::Gzip) if !rest.starts_with(b"\x1f\x8b\x08") => Sniffed::Plain,
         Some(layer) => Sniffed::Layer(layer),
         None if rest.starts_with(b"\x60\xea") || rest.starts_with(b"\x1f") => Sniffed::Plain,
@@ -141,13 +143,18 @@ pub(super) fn wide_armor(head: &[u8]) -> Option<&'static str> {
             return Some("age armor in UTF-16");
         }
         if text.starts_with(b"-----BEGIN PGP ") {
-            return Some("OpenPGP");
+            return Some(WIDE_PGP);
         }
     }
     None
 }
 
 fn refused(head: &[u8]) -> Option<&'static str> {
+    match looks_like(head) {
+        Some(Looks::SignedText) => return Some(SIGNED_TEXT),
+        Some(Looks::NoMessage) => return Some(NO_MESSAGE),
+        Some(Looks::Message | Looks::Armored) | None => {}
+    }
     if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Some(what);
     }
@@ -212,6 +219,8 @@ fn layer_of(head: &[u8]) -> Option<Layer> {
         Some(Layer::Bzip2)
     } else if is_header(head) || is_empty_tar(head) {
         Some(Layer::Tar)
+    } else if matches!(looks_like(head), Some(Looks::Message | Looks::Armored)) {
+        Some(Layer::Pgp)
     } else {
         None
     }
@@ -244,28 +253,7 @@ fn is_office(head: &[u8]) -> bool {
         .any(|start| name.starts_with(start))
 }
 
-/// Binary `OpenPGP`: a packet header with a session key, a symmetric key or encrypted data of a plausible version.
-fn is_openpgp(head: &[u8]) -> bool {
-    match head {
-        // New format, tag 1 (public-key session key), version 3 or 6.
-        [0xc1, first, second, third, ..] => {
-            let version = if *first < 192 { *second } else { *third };
-            matches!(version, 3 | 6)
-        }
-        // Old format, tag 1, version 3; length in two bytes or one.
-        [0x85, _, _, 3, ..]
-        | [0x84, _, 3, ..]
-        // Tag 3 (symmetric-key session key), version 4 to 6, a known cipher.
-        | [0x8c, _, 4, 1..=13, ..]
-        | [0xc3, 0..=191, 4..=6, 1..=13, ..]
-        // Tag 18 (encrypted and integrity protected), version 1 or 2.
-        | [0xd2, 0..=191, 1 | 2, ..]
-        | [0xd2, 192..=223, _, 1 | 2, ..] => true,
-        _ => false,
-    }
-}
-
-/// Whether these first bytes of a file begin a format that proves its own end (gzip, zip, age, zstd, xz, bzip2).
+/// Whether these first bytes of a file begin a format that proves its own end (gzip, zip, age, OpenPGP, zstd, xz, bzip2).
 pub(crate) fn proves_its_end(first_bytes: &[u8]) -> bool {
     match layer_of(first_bytes) {
         // tar may be cut at a member's end without a trace in what is there; it is waited for.
@@ -287,7 +275,8 @@ mod tests {
         let lzma = b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0";
         assert_eq!(sniff(lzma), Sniffed::Refused("LZMA without a container (.lzma)"));
         assert_eq!(sniff(b"ORC\x08\x03"), Sniffed::Refused("ORC"));
-        assert_eq!(sniff(b"\x85\x01\x0c\x03rest"), Sniffed::Refused("OpenPGP"));
+        assert_eq!(sniff(b"-----BEGIN PGP SIGNED MESSAGE-----\n"), Sniffed::Refused(SIGNED_TEXT));
+        assert_eq!(sniff(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"), Sniffed::Refused(NO_MESSAGE));
         let mut xlsx = b"PK\x03\x04".to_vec();
         xlsx.resize(30, 0);
         xlsx.extend_from_slice(b"[Content_Types].xml");

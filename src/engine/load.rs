@@ -307,6 +307,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
     let shown_path = job.source.path.as_path().to_owned();
     let (file, is_held) = open_source(shared, run, &job)?;
     let (identities, passphrase_file) = (run.rule.identities(&job)?, run.rule.passphrase_file(&job)?);
+    let signers = run.rule.signers(&job)?;
     let rule = &run.rule.rule;
     // What lay beside it went with it.
     let said = if is_held { totals::Said::default() } else { totals::read(rule, &job)? };
@@ -316,6 +317,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
         records: &rule.records,
         identities: &identities,
         passphrase_file: passphrase_file.as_deref(),
+        signers: &signers,
         spool_dir: &shared.spool_dir(),
         progress: Arc::clone(&run.progress),
         allowance: Arc::clone(allowance),

@@ -36,7 +36,7 @@ pub(crate) struct KeyPath {
 /// Of a rule that decrypts.
 pub(crate) fn keys_of(rule: &Rule) -> impl Iterator<Item = KeyPath> + use<'_> {
     let decode = &rule.decode;
-    let named = decode.identities.iter().chain(&decode.passphrase_file);
+    let named = decode.identities.iter().chain(&decode.passphrase_file).chain(&decode.signers);
     let named = named.map(|text| KeyPath { path: known_part(text), is_folder: !variables(text).is_empty() });
     let files = decode.symmetric_encryption.iter().map(|key| key.key_file.clone());
     named.chain(files.map(|path| KeyPath { path, is_folder: false }))

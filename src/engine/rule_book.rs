@@ -79,6 +79,11 @@ impl ReadyRule {
         path.map(|path| self.fill_in("decode.passphrase_file", path, job)).transpose()
     }
 
+    /// `decode.signers` with the job's named wildcards filled in.
+    pub(super) fn signers(&self, job: &Job) -> Result<Vec<PathBuf>, Trouble> {
+        self.rule.decode.signers.iter().map(|path| self.fill_in("decode.signers", path, job)).collect()
+    }
+
     /// A key's path takes only the rule's named wildcards, byte for byte: they match one path component, so that the result stays in its
     /// folder, and the file is called as its sender is.
     fn fill_in(&self, key: &str, path: &str, job: &Job) -> Result<PathBuf, Trouble> {

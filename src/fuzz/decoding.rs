@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Input;
-use super::packing::{ENC_KEY, ENC_VERSION, IDENTITY, pack};
+use super::packing::{ENC_KEY, ENC_VERSION, IDENTITY, OPENPGP_KEY, pack};
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Progress};
 use crate::model::fault::Fault as _;
 use crate::model::rule::{Decode, Format, Layer, OnBadEncoding, Records, SymmetricKey};
@@ -30,9 +30,9 @@ pub(super) fn compressed(data: &[u8]) {
     check(data, &[Layer::Gzip, Layer::Zstd, Layer::Bzip2, Layer::Xz]);
 }
 
-/// age and enc, and what lies in them.
+/// age, enc and OpenPGP, and what lies in them.
 pub(super) fn encrypted(data: &[u8]) {
-    check(data, &[Layer::Age, Layer::Enc, Layer::Gzip, Layer::Zip]);
+    check(data, &[Layer::Age, Layer::Enc, Layer::Pgp, Layer::Gzip, Layer::Zip]);
 }
 
 /// zip and tar, in each other and in what has to be spooled.
@@ -120,11 +120,13 @@ impl Place {
         let folder = folder.expect("a temporary folder can be made");
         let key = folder.path().join("key.txt");
         std::fs::write(&key, IDENTITY).expect("it can be written");
+        let openpgp_key = folder.path().join("key.asc");
+        std::fs::write(&openpgp_key, OPENPGP_KEY).expect("it can be written");
         let enc_key =
             SymmetricKey { version: ENC_VERSION, key_file: folder.path().join("enc.key"), iv: None };
         std::fs::write(&enc_key.key_file, ENC_KEY).expect("it can be written");
         let file = tempfile::tempfile_in(folder.path()).expect("a temporary file can be made");
-        Self { identities: vec![key], enc_key, file, folder }
+        Self { identities: vec![key, openpgp_key], enc_key, file, folder }
     }
 
     /// A descriptor at the start of a file with these bytes.
@@ -142,6 +144,8 @@ pub(super) fn rule() -> Decode {
     Decode {
         layers: Vec::new(),
         require_encrypted: false,
+        require_signed: false,
+        signers: Vec::new(),
         identities: Vec::new(),
         passphrase_file: None,
         symmetric_encryption: Vec::new(),
@@ -181,6 +185,7 @@ pub(super) fn decode_by(stored: &[u8], decode: &Decode, reads: &[usize]) -> Resu
             records: &records,
             identities: &place.identities,
             passphrase_file: None,
+            signers: &[],
             spool_dir: place.folder.path(),
             progress,
             allowance: crate::allowance::Allowance::alone(96 << 20),

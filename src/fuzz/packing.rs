@@ -8,11 +8,16 @@ use async_compression::Level;
 use async_compression::futures::write::{BzEncoder, XzEncoder, ZstdEncoder};
 use futures_io::AsyncWrite;
 
+use crate::clock;
 use crate::model::rule::Layer;
+use crate::openpgp::{self, Sealer};
 
 /// What age files of these checks are encrypted to. It guards nothing else.
 pub(super) const IDENTITY: &str =
     "AGE-SECRET-KEY-1Y2A78STL6VPJV26UC4N4GCTQ5PHUG35QUMVWP79S707XSFNY8R3QACRU9K";
+
+/// The same, of OpenPGP messages.
+pub(super) const OPENPGP_KEY: &[u8] = include_bytes!("openpgp_key.asc");
 
 pub(super) const ENC_VERSION: u8 = 7;
 pub(super) const ENC_KEY: [u8; 32] = [7; 32];
@@ -25,6 +30,7 @@ pub(super) fn pack(layer: Layer, bytes: &[u8]) -> Vec<u8> {
     let packed = match layer {
         Layer::Age => encrypt(bytes),
         Layer::Enc => Ok(encrypt_enc(bytes)),
+        Layer::Pgp => encrypt_openpgp(bytes),
         Layer::Gzip => gzip(bytes),
         Layer::Zstd => drive(ZstdEncoder::with_quality(Vec::new(), FAST), bytes).map(ZstdEncoder::into_inner),
         Layer::Bzip2 => drive(BzEncoder::with_quality(Vec::new(), FAST), bytes).map(BzEncoder::into_inner),
@@ -57,6 +63,13 @@ fn encrypt_enc(bytes: &[u8]) -> Vec<u8> {
     packed.extend(tag);
     packed.extend(body);
     packed
+}
+
+fn encrypt_openpgp(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let keys = openpgp::certificates(OPENPGP_KEY).expect("it is a key");
+    let mut sealer = Sealer::new(&keys, false, Vec::new(), clock::now())?;
+    sealer.write_all(bytes)?;
+    sealer.finish()
 }
 
 fn encrypt(bytes: &[u8]) -> io::Result<Vec<u8>> {

@@ -6,6 +6,7 @@ mod bytes;
 pub(crate) mod disks;
 pub(crate) mod find;
 pub(crate) mod jobs;
+pub(crate) mod keys;
 pub(crate) mod records;
 pub(crate) mod reload;
 pub(crate) mod rules;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::disks::{self, Disk};
-use super::{Stop, service_word};
+use super::{Stop, keys, service_word};
 use crate::clock;
 use crate::config;
 use crate::engine::{Door, JobFilter};
@@ -63,7 +63,7 @@ pub(crate) struct Status {
 /// What somebody should look at.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Attention {
-    /// In a word: `service`, `configuration`, `hook`, `disk`, `folder`, `of_no_rule`, `rule_stopped`, `sequence_stopped`, `late` (files),
+    /// In a word: `service`, `configuration`, `hook`, `key_expires`, `disk`, `folder`, `of_no_rule`, `rule_stopped`, `sequence_stopped`, `late` (files),
     /// `unreadable` (files), `nothing_came`,
     /// `failed`, `refused`, `deadline_at_risk`, `deadline_passed`, or what jobs wait for.
     pub(crate) about: &'static str,
@@ -139,6 +139,9 @@ fn of_showing(
         status.attention.extend(state.hooks.iter().flat_map(|hook| of_hook(hook, clock::now())));
     }
     status.attention.extend(status.disks.iter().filter_map(of_disk));
+    status.attention.extend(keys::expiring(settings, clock::now()).into_iter().map(|key| {
+        Attention::new("key_expires", format!("rule \"{}\": {}", key.rule, key.message), &key.hint)
+    }));
     if let Some(door) = door {
         let halts = door.halts()?;
         let stopped = halts.failed.iter().filter(|(_, failed)| failed.stopped_at.is_some());

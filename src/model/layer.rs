@@ -10,6 +10,8 @@ pub enum Layer {
     Age,
     /// A file of the Symmetric Encryption library (`.enc`).
     Enc,
+    /// `OpenPGP`, binary or armored.
+    Pgp,
     /// gzip.
     Gzip,
     /// Zstandard.

@@ -248,9 +248,15 @@ pub struct Decode {
     pub layers: Vec<Layer>,
     /// `require = ["encrypted"]`.
     pub require_encrypted: bool,
-    /// age identity files, absolute; may hold the rule's named wildcards.
+    /// `require = ["signed"]`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub require_signed: bool,
+    /// Files of age identities and of secret `OpenPGP` keys, absolute; may hold the rule's named wildcards.
     pub identities: Vec<String>,
-    /// File with the passphrase of passphrase-encrypted age files, absolute; may hold named wildcards.
+    /// Files of public `OpenPGP` keys, absolute; may hold named wildcards. Where there are some, each signature is by one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<String>,
+    /// File with the passphrase of sources that are encrypted with one, and of protected `OpenPGP` keys, absolute; may hold named wildcards.
     pub passphrase_file: Option<String>,
     /// Keys of `.enc` files of the Symmetric Encryption library.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -19,16 +19,21 @@ pub enum OutputError {
     Template { place: String, source: Mistake },
     #[error("category `{category}` has no output")]
     NoOutput { category: Category },
-    #[error("output.{category}.path ends in `.age`, but there are no recipients")]
-    NoRecipients { category: Category },
+    #[error("output.{category}.path ends in `.{suffix}`, but there are no recipients")]
+    NoRecipients { category: Category, suffix: &'static str },
     #[error("output.{category} is kept encrypted in the data folder, and no key of that is there")]
     NoOwnKey { category: Category },
-    #[error("output.{category} has recipients, but its path does not end in `.age`")]
+    #[error(
+        "output.{category} has recipients, but its path does not end in `.age`, `.pgp`, `.gpg` or `.asc`"
+    )]
     NotNamedAge { category: Category },
     #[error("output.{category}: `{recipient}` is no age recipient: {reason}")]
     BadRecipient { category: Category, recipient: String, reason: String },
     #[error("cannot read the recipients in {}", escaped_path(path))]
     RecipientsFile { path: PathBuf, source: io::Error },
+    /// A key of `OpenPGP` that nothing can be encrypted to.
+    #[error("cannot encrypt to the recipients in {}: {detail}", escaped_path(path))]
+    RecipientKey { path: PathBuf, detail: String },
     /// The compressor or age refused to go on.
     #[error("cannot encode {}", escaped_path(path))]
     Encode { path: PathBuf, source: io::Error },
@@ -117,6 +122,7 @@ impl Fault for OutputError {
             | Self::NoOwnKey { .. }
             | Self::BadRecipient { .. }
             | Self::RecipientsFile { .. }
+            | Self::RecipientKey { .. }
             | Self::OutputsMeet { .. } => FaultKind::Config,
             Self::HeaderDiffers { .. }
             | Self::EntriesMeet { .. }
@@ -135,11 +141,21 @@ impl Fault for OutputError {
             Self::NoOutput { category } => {
                 return Some(format!("add `[rule.output.{category}]` with a `path`"));
             }
-            Self::NoRecipients { .. } => "add `recipients` or `recipients_file`, or take `.age` off the path",
+            Self::NoRecipients { suffix: "age", .. } => {
+                "add `recipients` or `recipients_file`, or take `.age` off the path"
+            }
+            Self::NoRecipients { .. } => {
+                "add a `recipients_file` with keys of OpenPGP, or take the suffix off the path"
+            }
+            Self::RecipientKey { .. } => {
+                "ask the recipient for the renewed key (`gpg --export --armor KEY`), and put it into that file; the job goes on by itself"
+            }
             Self::NoOwnKey { .. } => {
                 "name the key again (`service.at_rest`) and restart the service: the job goes on by itself"
             }
-            Self::NotNamedAge { .. } => "end the path in `.age`, or take the recipients out",
+            Self::NotNamedAge { .. } => {
+                "end the path in `.age` (in `.pgp`, `.gpg` or `.asc` for OpenPGP), or take the recipients out"
+            }
             Self::BadRecipient { .. } => "give a public key: `age1…`, `ssh-ed25519 …` or `ssh-rsa …`",
             Self::RecipientsFile { .. } => "let the service's user read that file; the job goes on by itself",
             Self::HeaderDiffers { .. } => "put `{entry}` in the output's path: one file per entry",
@@ -175,7 +191,9 @@ impl Fault for OutputError {
     fn waits_for(&self) -> WaitsFor {
         match (self, self.kind()) {
             (Self::Fs(error), _) => error.waits_for(),
-            (Self::RecipientsFile { .. } | Self::BadRecipient { .. }, _) => WaitsFor::Key,
+            (Self::RecipientsFile { .. } | Self::RecipientKey { .. } | Self::BadRecipient { .. }, _) => {
+                WaitsFor::Key
+            }
             (Self::NotMounted { .. }, _) => WaitsFor::Mount,
             (Self::PartialRemoved { .. }, _) => WaitsFor::Settling,
             (_, FaultKind::Storage) => WaitsFor::Disk,

@@ -13,7 +13,7 @@ use super::entry::EntryName;
 use super::error::OutputError;
 use super::intent::FinishedOutput;
 use super::plan::PlannedOutput;
-use super::recipients::Recipient;
+use super::recipients::{Encryption, Recipient};
 use super::renaming::Renaming;
 use super::sink::{Sink, UploadSink};
 use crate::model::category::Category;
@@ -98,11 +98,10 @@ impl Partial {
         own_key: &[Recipient],
     ) -> Result<Self, OutputError> {
         let counts = Counts { records: 0, length: 0, header: None };
-        let recipients = if planned.is_sealed { own_key } else { &planned.recipients };
         if planned.is_sealed && own_key.is_empty() {
             return Err(OutputError::NoOwnKey { category: planned.category.clone() }); // never in clear
         }
-        Self::over(planned, place, created, planned.codec.begin(), counts, recipients)
+        Self::over(planned, place, created, planned.codec.begin(), counts, own_key)
     }
 
     /// Cut back to a checkpoint.
@@ -116,7 +115,7 @@ impl Partial {
         let compression = Compression::resume(planned.codec, state.length, state.crc, state.raw_length);
         let place = Place { entry: state.entry.clone(), final_path };
         let counts = Counts { records: state.records, length: state.length, header: state.header.clone() };
-        let mut partial = Self::over(planned, place, resumed, compression, counts, &planned.recipients)?;
+        let mut partial = Self::over(planned, place, resumed, compression, counts, &[])?;
         if state.ended {
             partial.state = State::Synced;
         }
@@ -129,10 +128,19 @@ impl Partial {
         (hidden, upload): (Hidden, Arc<dyn Upload>),
         compression: Compression,
         counts: Counts,
-        recipients: &[Recipient],
+        own_key: &[Recipient],
     ) -> Result<Self, OutputError> {
-        let sink = UploadSink::at(Arc::clone(&upload), counts.length);
-        let sink = Sink::new(sink, recipients).map_err(|e| failed(hidden.path.as_path(), e))?;
+        let file = UploadSink::at(Arc::clone(&upload), counts.length);
+        let sink = match &planned.encryption {
+            Encryption::None if planned.is_sealed => Sink::to_age(file, own_key),
+            Encryption::None => Ok(Sink::Open(file)),
+            Encryption::Age(recipients) => Sink::to_age(file, recipients),
+            Encryption::OpenPgp(to) => {
+                to.check()?; // it may have expired since the rule was read
+                Sink::to_openpgp(file, to)
+            }
+        };
+        let sink = sink.map_err(|e| failed(hidden.path.as_path(), e))?;
         Ok(Self {
             entry: place.entry,
             hidden,

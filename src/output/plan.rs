@@ -3,7 +3,7 @@
 use super::codec::{Codec, EncodedChunk};
 use super::error::OutputError;
 use super::naming;
-use super::recipients::{self, Recipient};
+use super::recipients::{self, Encryption};
 use crate::model::category::Category;
 use crate::model::rule::{Output, Rule};
 use crate::model::template::Template;
@@ -18,8 +18,7 @@ pub(super) struct PlannedOutput {
     pub category: Category,
     pub template: Template,
     pub codec: Codec,
-    /// Empty: not encrypted, or sealed.
-    pub recipients: Vec<Recipient>,
+    pub encryption: Encryption,
     /// Encrypted to the data folder's own key.
     pub is_sealed: bool,
     pub per_entry: bool,
@@ -41,9 +40,9 @@ impl OutputPlan {
         Ok(Self { outputs: categories.iter().map(planned).collect::<Result<_, _>>()? })
     }
 
-    /// Whether a job can go on from a checkpoint (no output is age-encrypted).
+    /// Whether a job can go on from a checkpoint (no output is encrypted).
     pub fn resumable(&self) -> bool {
-        self.outputs.iter().all(|output| output.recipients.is_empty() && !output.is_sealed)
+        self.outputs.iter().all(|output| matches!(output.encryption, Encryption::None) && !output.is_sealed)
     }
 
     /// Whether any output takes several entries one after another.
@@ -70,14 +69,8 @@ impl OutputPlan {
 impl PlannedOutput {
     fn new(rule: &Rule, category: &Category, output: &Output) -> Result<Self, OutputError> {
         let template = naming::parse(rule, &output.path, &naming::place_of(category))?;
-        let recipients = recipients::read(category, output)?;
         let lower = template.literal_end().to_ascii_lowercase();
-        let compressed = match (lower.strip_suffix(".age"), recipients.is_empty() && !output.is_sealed) {
-            (Some(_), true) => return Err(OutputError::NoRecipients { category: category.clone() }),
-            (None, false) => return Err(OutputError::NotNamedAge { category: category.clone() }),
-            (Some(rest), false) => rest,
-            (None, true) => &lower,
-        };
+        let (encryption, compressed) = recipients::of(category, output, &lower)?;
         // A name before the suffix, so that the path's own parser takes `.gz` alone for a suffix too.
         let codec = Codec::of_path(&format!("x{compressed}"));
         let per_entry = naming::is_per_entry(&template);
@@ -86,7 +79,7 @@ impl PlannedOutput {
             category: category.clone(),
             template,
             codec,
-            recipients,
+            encryption,
             is_sealed: output.is_sealed,
             per_entry,
             write_empty,

@@ -1,26 +1,112 @@
-//! age recipients: X25519 (`age1…`) and SSH public keys.
+//! To whom an output is encrypted: age recipients, which are X25519 (`age1…`) and SSH public keys, or public keys of `OpenPGP`.
 
 use std::io;
+use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use age::stream::StreamWriter;
 
 use super::error::OutputError;
-use crate::durable_fs;
+use crate::clock;
+use crate::key_file;
 use crate::model::category::Category;
 use crate::model::rule::Output;
+use crate::openpgp::{self, Certificate, Lasts, Purpose};
+
+/// Of a file of recipients.
+const FILE_BYTES_MAX: usize = 1 << 20;
 
 pub(super) enum Recipient {
     X25519(age::x25519::Recipient),
     Ssh(age::ssh::Recipient),
 }
 
-/// All recipients of an output, from its table and its file.
-pub(super) fn read(category: &Category, output: &Output) -> Result<Vec<Recipient>, OutputError> {
+/// How an output is encrypted, as its path ends.
+pub(super) enum Encryption {
+    /// Not, or to the data folder's own key.
+    None,
+    Age(Vec<Recipient>),
+    OpenPgp(OpenPgp),
+}
+
+/// Keys of one file, and how what is encrypted to them is written.
+pub(super) struct OpenPgp {
+    pub(super) keys: Vec<Certificate>,
+    pub(super) is_armored: bool,
+    file: PathBuf,
+}
+
+impl OpenPgp {
+    /// Whether each of the keys can be encrypted to now.
+    pub(super) fn check(&self) -> Result<(), OutputError> {
+        let now = clock::now();
+        let lack = |key: &Certificate| match key.lasts(Purpose::Encrypt, now) {
+            Lasts::Ever | Lasts::Until(_) => None,
+            Lasts::Lapsed(end) => {
+                Some(format!("the key {} in it expired on {}", key.name(), end.strftime("%F")))
+            }
+            Lasts::Revoked => Some(format!("the key {} in it is revoked", key.name())),
+            Lasts::Unfit => {
+                Some(format!("the key {} in it has no part that can be encrypted to", key.name()))
+            }
+        };
+        let Some(detail) = self.keys.iter().find_map(lack) else { return Ok(()) };
+        Err(OutputError::RecipientKey { path: self.file.clone(), detail })
+    }
+}
+
+/// How an output is encrypted whose path ends so, in lower case; and that end without the suffix that says so.
+pub(super) fn of<'e>(
+    category: &Category,
+    output: &Output,
+    end: &'e str,
+) -> Result<(Encryption, &'e str), OutputError> {
+    let has_some = !output.recipients.is_empty() || output.recipients_file.is_some();
+    let category = || category.clone();
+    if let Some(rest) = end.strip_suffix(".age") {
+        if !has_some && !output.is_sealed {
+            return Err(OutputError::NoRecipients { category: category(), suffix: "age" });
+        }
+        let recipients = read(&category(), output)?;
+        // Those of a file without any.
+        return match recipients.is_empty() && !output.is_sealed {
+            true => Err(OutputError::NoRecipients { category: category(), suffix: "age" }),
+            false if output.is_sealed => Ok((Encryption::None, rest)),
+            false => Ok((Encryption::Age(recipients), rest)),
+        };
+    }
+    let pgp =
+        [".pgp", ".gpg", ".asc"].into_iter().find_map(|suffix| Some((suffix, end.strip_suffix(suffix)?)));
+    match (pgp, &output.recipients_file) {
+        // A text may well be called so.
+        (Some((".asc", _)), None) if !has_some => Ok((Encryption::None, end)),
+        (Some((suffix, rest)), Some(file)) => {
+            let is_armored = suffix == ".asc";
+            let keys = OpenPgp { keys: keys_of(file)?, is_armored, file: file.clone() };
+            keys.check()?;
+            Ok((Encryption::OpenPgp(keys), rest))
+        }
+        (Some((suffix, _)), None) => {
+            let suffix = suffix.strip_prefix('.').unwrap_or(suffix);
+            Err(OutputError::NoRecipients { category: category(), suffix })
+        }
+        (None, _) if has_some || output.is_sealed => Err(OutputError::NotNamedAge { category: category() }),
+        (None, _) => Ok((Encryption::None, end)),
+    }
+}
+
+fn keys_of(file: &PathBuf) -> Result<Vec<Certificate>, OutputError> {
+    let failed = |source| OutputError::RecipientsFile { path: file.clone(), source };
+    let bytes = key_file::bytes(file, FILE_BYTES_MAX).map_err(failed)?;
+    openpgp::certificates(&bytes)
+        .map_err(|detail| OutputError::RecipientKey { path: file.clone(), detail: detail.to_owned() })
+}
+
+/// All age recipients of an output, from its table and its file.
+fn read(category: &Category, output: &Output) -> Result<Vec<Recipient>, OutputError> {
     let mut lines = output.recipients.clone();
     if let Some(path) = &output.recipients_file {
-        let text = durable_fs::open_named(path)
-            .and_then(io::read_to_string)
+        let text = key_file::text(path, FILE_BYTES_MAX)
             .map_err(|source| OutputError::RecipientsFile { path: path.clone(), source })?;
         let keys = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.extend(keys.map(str::to_owned));

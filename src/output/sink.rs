@@ -6,7 +6,9 @@ use std::sync::Arc;
 use age::stream::StreamWriter;
 
 use super::destination::Upload;
-use super::recipients::{self, Recipient};
+use super::recipients::{self, OpenPgp, Recipient};
+use crate::clock;
+use crate::openpgp::Sealer;
 
 /// Slices' chunks are some 50 KiB: too small for a write each.
 const BUFFER_BYTES: usize = 512 << 10;
@@ -81,28 +83,30 @@ impl Write for UploadSink {
     }
 }
 
-/// Where compressed bytes go: into the file, or through age into it.
+/// Where compressed bytes go: into the file, or encrypted into it.
 pub(super) enum Sink {
     Open(UploadSink),
-    Sealed(StreamWriter<UploadSink>),
+    Age(StreamWriter<UploadSink>),
+    OpenPgp(Box<Sealer<UploadSink>>),
     /// An error or the end left nothing to write to.
     Ended,
 }
 
 impl Sink {
-    pub(super) fn new(file: UploadSink, recipients: &[Recipient]) -> io::Result<Self> {
-        if recipients.is_empty() {
-            Ok(Self::Open(file))
-        } else {
-            Ok(Self::Sealed(recipients::encrypt(recipients, file)?))
-        }
+    pub(super) fn to_age(file: UploadSink, recipients: &[Recipient]) -> io::Result<Self> {
+        Ok(Self::Age(recipients::encrypt(recipients, file)?))
     }
 
-    /// Ends the age file, if it is one, and empties the buffer; the length of the file.
+    pub(super) fn to_openpgp(file: UploadSink, to: &OpenPgp) -> io::Result<Self> {
+        Ok(Self::OpenPgp(Box::new(Sealer::new(&to.keys, to.is_armored, file, clock::now())?)))
+    }
+
+    /// Ends what is encrypted, and empties the buffer; the length of the file.
     pub(super) fn finish(&mut self) -> io::Result<u64> {
         let mut file = match std::mem::replace(self, Self::Ended) {
             Self::Open(file) => file,
-            Self::Sealed(stream) => stream.finish()?,
+            Self::Age(stream) => stream.finish()?,
+            Self::OpenPgp(message) => message.finish()?,
             Self::Ended => return Err(ended()),
         };
         file.flush()?;
@@ -113,7 +117,7 @@ impl Sink {
     pub(super) fn flushed_length(&mut self) -> io::Result<u64> {
         match self {
             Self::Open(file) => file.flush().map(|()| file.written),
-            Self::Sealed(_) | Self::Ended => Err(ended()),
+            Self::Age(_) | Self::OpenPgp(_) | Self::Ended => Err(ended()),
         }
     }
 }
@@ -126,7 +130,8 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Open(file) => file.write(bytes),
-            Self::Sealed(stream) => stream.write(bytes),
+            Self::Age(stream) => stream.write(bytes),
+            Self::OpenPgp(message) => message.write(bytes),
             Self::Ended => Err(ended()),
         }
     }

@@ -68,7 +68,7 @@ impl ReadError {
 impl ReadError {
     /// Whether it is encrypted, and none of the keys opens it.
     pub(crate) fn needs_key(&self) -> bool {
-        matches!(self, Self::Decode(error) if matches!(**error, DecodeError::Key { .. } | DecodeError::KeyFile { .. }))
+        matches!(self, Self::Decode(error) if matches!(**error, DecodeError::Key { .. } | DecodeError::NoPgpKey { .. } | DecodeError::KeyFile { .. }))
     }
 }
 

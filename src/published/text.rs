@@ -12,11 +12,11 @@ use crate::at_rest::{self, KeyRing};
 use crate::decode::{self, DecodeRequest, Decoder};
 use crate::durable_fs;
 use crate::model::fault::Fault as _;
-use crate::model::rule::{Layer, Rule, Service};
+use crate::model::rule::{Layer, Output, Rule, Service};
 
 /// What reading takes besides the file.
 pub(crate) struct Keys<'a> {
-    /// Files of age identities.
+    /// Files of age identities, and of secret keys of `OpenPGP`.
     pub(crate) identities: &'a [PathBuf],
     /// Those of the data folder, for outputs that are kept there encrypted.
     pub(crate) own: Option<Arc<KeyRing>>,
@@ -70,7 +70,7 @@ pub(crate) fn with_text<T, E: From<ReadError>>(
             return Err(ReadError::Changed { path: path.to_owned(), found, published }.into());
         }
     }
-    let layers = layers_of(path);
+    let layers = layers_of(path, has_armor(rule));
     if layers.is_empty() {
         return take(&mut file);
     }
@@ -81,6 +81,7 @@ pub(crate) fn with_text<T, E: From<ReadError>>(
         records: &rule.records,
         identities: keys.identities,
         passphrase_file: None,
+        signers: &[],
         spool_dir: keys.scratch,
         progress: Arc::default(),
         allowance: Allowance::alone(u64::MAX), // our own output
@@ -91,22 +92,36 @@ pub(crate) fn with_text<T, E: From<ReadError>>(
     take(&mut entry.text)
 }
 
+/// Whether `.asc` is the suffix of a message in armor: a text may well be called so.
+fn has_armor(rule: &Rule) -> bool {
+    let is_armored = |output: &Output| {
+        output.recipients_file.is_some() && output.path.to_ascii_lowercase().ends_with(".asc")
+    };
+    rule.outputs.values().any(is_armored)
+}
+
 /// By the suffixes that outputs are packed by; what its records look like says nothing.
-fn layers_of(path: &Path) -> Vec<Layer> {
+fn layers_of(path: &Path, has_armor: bool) -> Vec<Layer> {
     let of_suffix = |path: &Path| {
         let known = [
             ("age", Layer::Age),
+            ("pgp", Layer::Pgp),
+            ("gpg", Layer::Pgp),
+            ("asc", Layer::Pgp),
             ("gz", Layer::Gzip),
             ("zst", Layer::Zstd),
             ("bz2", Layer::Bzip2),
             ("xz", Layer::Xz),
         ];
         let suffix = path.extension()?;
-        known.into_iter().find(|(name, _)| suffix.eq_ignore_ascii_case(name)).map(|(_, layer)| layer)
+        let mut known = known.into_iter().filter(|(name, _)| has_armor || *name != "asc");
+        known.find(|(name, _)| suffix.eq_ignore_ascii_case(name)).map(|(_, layer)| layer)
     };
+    let is_encryption = |layer: &Layer| matches!(layer, Layer::Age | Layer::Pgp);
     let outer = of_suffix(path);
-    let inner = (outer == Some(Layer::Age)).then(|| of_suffix(&path.with_extension(""))).flatten();
-    outer.into_iter().chain(inner.filter(|layer| *layer != Layer::Age)).collect()
+    let inner =
+        outer.as_ref().is_some_and(is_encryption).then(|| of_suffix(&path.with_extension(""))).flatten();
+    outer.into_iter().chain(inner.filter(|layer| !is_encryption(layer))).collect()
 }
 
 #[cfg(test)]
@@ -115,11 +130,13 @@ mod tests {
 
     #[test]
     fn layers_are_those_of_the_name_the_outermost_first() {
-        let layers = |name: &str| layers_of(Path::new(name));
+        let layers = |name: &str| layers_of(Path::new(name), name.contains("armor"));
         assert_eq!(layers("out/pay.csv"), []);
         assert_eq!(layers("out/pay.csv.GZ"), [Layer::Gzip]);
         assert_eq!(layers("pay.csv.zst.age"), [Layer::Age, Layer::Zstd]);
         assert_eq!(layers("pay.age"), [Layer::Age]);
+        assert_eq!(layers("pay.csv.gz.gpg"), [Layer::Pgp, Layer::Gzip]);
+        assert_eq!((layers("grid.asc"), layers("armor.xz.asc")), (vec![], vec![Layer::Pgp, Layer::Xz]));
         assert_eq!(layers("pay.gz.xz"), [Layer::Xz], "what is within it was the source's");
     }
 }

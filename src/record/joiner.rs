@@ -45,8 +45,8 @@ impl<'r> Joiner<'r> {
         if !decode.encoding.eq_ignore_ascii_case("utf-8") {
             return Err(format!("reads text in {}, not in UTF-8", decode.encoding));
         }
-        if decode.require_encrypted || !decode.layers.is_empty() {
-            return Err("reads what is packed or encrypted, and records are neither".into());
+        if decode.require_encrypted || decode.require_signed || !decode.layers.is_empty() {
+            return Err("reads what is packed, encrypted or signed, and records are none of these".into());
         }
         let shape = EntryShape { header: header.map(Arc::new), ..EntryShape::default() };
         Ok(Self {

@@ -93,6 +93,7 @@ fn an_entry_left_before_its_end_is_never_taken_for_whole() {
         records: &world.records,
         identities: &[],
         passphrase_file: None,
+        signers: &[],
         spool_dir: world.dir.path(),
         progress: Arc::default(),
         allowance: crate::allowance::Allowance::alone(96 << 20),

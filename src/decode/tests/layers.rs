@@ -269,7 +269,10 @@ fn nothing_packed_or_encrypted_is_text_behind_white_space() {
                 matches!(&error, DecodeError::Disguised { offset, .. } if *offset == lead.len() as u64);
             assert!(is_told, "{error:?}");
         }
-        for stored in [&b"-----BEGIN PGP MESSAGE-----\n"[..], b"7z\xbc\xaf\x27\x1c\0"] {
+        // Armor of OpenPGP is looked into, as that of age is.
+        let cut = world().error(&behind(b"-----BEGIN PGP MESSAGE-----\n"));
+        assert!(matches!(cut, DecodeError::EndedEarly { layer: "pgp", .. }), "{cut:?}");
+        for stored in [&b"-----BEGIN PGP SIGNED MESSAGE-----\n"[..], b"7z\xbc\xaf\x27\x1c\0"] {
             assert!(matches!(world().error(&behind(stored)), DecodeError::Refused { .. }));
         }
     }

@@ -27,6 +27,7 @@ struct World {
     records: Records,
     identities: Vec<PathBuf>,
     passphrase_file: Option<PathBuf>,
+    signers: Vec<PathBuf>,
     read_bytes: usize,
 }
 
@@ -38,6 +39,8 @@ fn world() -> World {
         decode: Decode {
             layers: Vec::new(),
             require_encrypted: false,
+            require_signed: false,
+            signers: Vec::new(),
             identities: Vec::new(),
             passphrase_file: None,
             symmetric_encryption: Vec::new(),
@@ -60,6 +63,7 @@ fn world() -> World {
         },
         identities: Vec::new(),
         passphrase_file: None,
+        signers: Vec::new(),
         read_bytes: 64 << 10,
     }
 }
@@ -89,6 +93,7 @@ impl World {
             records: &self.records,
             identities: &self.identities,
             passphrase_file: self.passphrase_file.as_deref(),
+            signers: &self.signers,
             spool_dir: self.dir.path(),
             progress: Arc::clone(&progress),
             allowance: crate::allowance::Allowance::alone(96 << 20),

@@ -23,7 +23,7 @@ mod outline;
 mod parse;
 
 use harmless::ComponentBuilder;
-pub use names::{marked, numbered, stem, without_known_suffixes_before};
+pub use names::{marked, numbered, stem, unencrypted, without_known_suffixes_before};
 pub(crate) use outline::{Outline, escaped, fixed_folder, known_part, variables};
 
 /// A parsed path template.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::harmless::{COMPONENT_BYTES_MAX, bytes_of, name_of};
 
 /// Suffixes of compression, encryption and archives, in lower case.
-const PACKED_SUFFIXES: [&[u8]; 16] = [
-    b"gz", b"gzip", b"zst", b"zstd", b"bz2", b"bzip2", b"xz", b"age", b"enc", b"zip", b"tar", b"tgz",
-    b"tzst", b"tbz2", b"tbz", b"txz",
+const PACKED_SUFFIXES: [&[u8]; 19] = [
+    b"gz", b"gzip", b"zst", b"zstd", b"bz2", b"bzip2", b"xz", b"age", b"enc", b"pgp", b"gpg", b"asc", b"zip",
+    b"tar", b"tgz", b"tzst", b"tbz2", b"tbz", b"txz",
 ];
 
 /// A longer last part of a name is text with a dot in it, not a suffix.
@@ -62,6 +62,13 @@ pub fn without_known_suffixes_before(path: &Path, end: &str) -> PathBuf {
     path.with_file_name(name_of([unpacked(data), end.as_bytes()].concat()))
 }
 
+/// The path of an output without the suffix that says that it is encrypted. `.asc` stays: a text may well be called so.
+pub fn unencrypted(path: &str) -> &str {
+    let is_encryption =
+        |suffix: &str| ["age", "pgp", "gpg"].iter().any(|known| suffix.eq_ignore_ascii_case(known));
+    path.rsplit_once('.').filter(|(_, suffix)| is_encryption(suffix)).map_or(path, |(inner, _)| inner)
+}
+
 /// The path with `-number` before all suffixes of its name: `pay-1.csv.gz`.
 pub fn numbered(path: &Path, number: u64) -> PathBuf {
     marked(path, &format!("-{number}"))
@@ -107,5 +114,9 @@ mod tests {
         assert_eq!(before("/o/pay.csv.gz.age", ""), Path::new("/o/pay.csv"));
         assert_eq!(before("/o/pay.csv.zip.gz.age", ".gz.age"), Path::new("/o/pay.csv.gz.age"));
         assert_eq!(before("/o/.gz", ""), Path::new("/o/.gz"));
+        assert_eq!(
+            ["/o/x.gz.GPG", "/o/x.age", "/o/x.asc", "/o/x"].map(unencrypted),
+            ["/o/x.gz", "/o/x", "/o/x.asc", "/o/x"]
+        );
     }
 }

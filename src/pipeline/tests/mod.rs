@@ -100,6 +100,8 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         decode: Decode {
             layers: Vec::new(),
             require_encrypted: false,
+            require_signed: false,
+            signers: Vec::new(),
             identities: Vec::new(),
             passphrase_file: None,
             symmetric_encryption: Vec::new(),

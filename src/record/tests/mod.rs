@@ -20,6 +20,8 @@ pub(super) fn decode() -> Decode {
     Decode {
         layers: Vec::new(),
         require_encrypted: false,
+        require_signed: false,
+        signers: Vec::new(),
         identities: Vec::new(),
         passphrase_file: None,
         symmetric_encryption: Vec::new(),

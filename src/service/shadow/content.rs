@@ -16,7 +16,8 @@ use crate::model::rule::{Layer, Rule};
 /// What unpacking may take beside its buffers.
 const MEMORY_MAX: u64 = 256 << 20;
 /// How encrypted files begin.
-const ENCRYPTED: [&[u8]; 2] = [b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----"];
+const ENCRYPTED: [&[u8]; 3] =
+    [b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----", b"-----BEGIN PGP MESSAGE-----"];
 /// How packed files begin, and what their names end in.
 const PACKED: [(&[u8], &str, Layer); 4] = [
     (b"\x1f\x8b", "gz", Layer::Gzip),
@@ -86,6 +87,7 @@ fn unpacked(
         records: &rule.records,
         identities: &[],
         passphrase_file: None,
+        signers: &[],
         spool_dir,
         progress: Arc::default(),
         allowance: Allowance::alone(MEMORY_MAX),

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::content;
 use super::outline::Outline;
-use super::rules::{SEALED_SUFFIX, outputs_dir, root_of, unencrypted};
+use super::rules::{SEALED_SUFFIX, outputs_dir, root_of};
 use crate::durable_fs::{self, OpenTo};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
@@ -20,6 +20,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Rule;
 use crate::model::shadow::{Compared, Shadow, Shadowed};
+use crate::model::template;
 use crate::store::Store;
 
 /// The rules as the configuration has them: what is to be compared.
@@ -152,7 +153,7 @@ fn real_path(aside: &Path, folder: &Path, meant: Option<&str>) -> PathBuf {
     let Ok(inside) = aside.strip_prefix(folder) else { return aside.to_owned() };
     let mut path = root.join(inside).into_os_string();
     if let Some(meant) = meant {
-        path.push(meant.get(unencrypted(meant).len()..).unwrap_or_default());
+        path.push(meant.get(template::unencrypted(meant).len()..).unwrap_or_default());
     }
     path.into()
 }

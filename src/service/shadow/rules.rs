@@ -51,7 +51,7 @@ fn rule_aside(rule: &Rule, data_dir: &Path, is_sealed: bool) -> Rule {
     let folder = template::escaped(&outputs_dir(data_dir).to_string_lossy());
     let ends_before = rule.pipeline.iter().position(|step| step.step == NOT_RUN);
     for output in rule.outputs.values_mut() {
-        let path = unencrypted(&output.path);
+        let path = template::unencrypted(&output.path);
         let aside = Path::new(&folder).join("{job}").join(without_root(Path::new(path)));
         output.path = aside.to_string_lossy().into_owned();
         output.is_sealed = is_sealed;
@@ -87,14 +87,6 @@ fn rule_aside(rule: &Rule, data_dir: &Path, is_sealed: bool) -> Rule {
 pub(crate) fn step_not_run(rule: &Rule) -> Option<(usize, &str)> {
     let position = rule.pipeline.iter().position(|step| step.step == NOT_RUN)?;
     Some((position + 1, NOT_RUN))
-}
-
-/// The path without what says that it is encrypted.
-pub(super) fn unencrypted(path: &str) -> &str {
-    match path.rsplit_once('.') {
-        Some((inner, suffix)) if suffix.eq_ignore_ascii_case("age") => inner,
-        _ => path,
-    }
 }
 
 fn is_root(part: &Component<'_>) -> bool {

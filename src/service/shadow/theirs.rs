@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::rules::unencrypted;
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
-use crate::model::template::fixed_folder;
+use crate::model::template::{fixed_folder, unencrypted};
 
 /// What packing adds to a name; nothing, too.
 const SUFFIXES: [&str; 5] = ["", ".gz", ".zst", ".bz2", ".xz"];
@@ -20,7 +19,7 @@ pub(crate) fn candidates(compare: &Path, template: &str, ours: &Path) -> Vec<Pat
         let bare = unpacked_name(&place);
         let others = SUFFIXES.iter().flat_map(|suffix| {
             let packed = with_suffix(&bare, suffix);
-            [with_suffix(&packed, ".age"), packed]
+            [with_suffix(&packed, ".age"), with_suffix(&packed, ".gpg"), with_suffix(&packed, ".pgp"), packed]
         });
         for candidate in std::iter::once(place).chain(others) {
             if !found.contains(&candidate) {

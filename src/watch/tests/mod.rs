@@ -195,6 +195,8 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         decode: Decode {
             layers: Vec::new(),
             require_encrypted: false,
+            require_signed: false,
+            signers: Vec::new(),
             identities: Vec::new(),
             passphrase_file: None,
             symmetric_encryption: Vec::new(),
