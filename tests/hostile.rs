@@ -321,6 +321,15 @@ fn a_service_that_cannot_see_who_still_writes_says_so_once_for_each_folder() {
         let told = zone.world.json(&["explain", "in/acme/inbox/c.txt", "--json"]);
         (told["folder_note"]["path"].is_string() && told["seen"].is_object()).then_some(())
     });
+    service.wait_until("a monitor learns of it", || {
+        let told = zone.world.landfall(&["status"]);
+        told.stdout.contains("a file cannot be read: ").then_some(())
+    });
+    zone.sender("chmod 666 inbox/c.txt");
+    service.wait_until("it is taken, and nothing is told of it any more", || {
+        let told = zone.world.landfall(&["status"]);
+        (!told.stdout.contains("cannot be read") && zone.world.has("out/acme/c.main")).then_some(())
+    });
     service.stop();
     let log = fs::read_to_string(zone.world.path("landfall.log")).expect("it logged");
     assert_eq!(log.matches("is taken half").count(), 1, "{log}");

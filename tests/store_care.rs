@@ -480,3 +480,32 @@ fn ends_for_its_store(service: &mut Service) {
     assert_eq!(status.code(), Some(1), "{}", service.log());
     assert!(service.log().contains("was removed or replaced under the running service"), "{}", service.log());
 }
+
+/// It has a checkpoint, and an output that is kept in the store.
+#[test]
+fn a_job_that_is_under_way_when_the_data_folder_is_copied_keeps_its_output_in_the_copy() {
+    let rule = "records_per_second = 1000\nrecords = { format = \"lines\", slice_records = 50 }\n\
+                output = { main = { keep_output = \"store\" } }\nsource = { on_success = \"delete\" }";
+    let world = World::with_service("", rule);
+    let config = world.text("landfall.toml");
+    let config: Vec<&str> = config.lines().filter(|line| !line.starts_with("path = ")).collect();
+    world.write("landfall.toml", config.join("\n"));
+    let mut service = world.start();
+    world.write("records", (1..=2000).map(|number| format!("{number}\n")).collect::<String>());
+    world.sh("mv records in/records.txt");
+    service.wait_until("some of it is worked", || {
+        (world.jobs().pop()?["slices"]["done"].as_u64()? > 4).then_some(())
+    });
+    service.stop();
+    world.sh("cp -a data copy; rm -r data");
+    world.write("landfall.toml", config.join("\n").replace("data_dir = \"data\"", "data_dir = \"copy\""));
+    let mut service = world.start();
+    let id = service.wait_until("it is done", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "completed").then(|| job["id"].as_str().map(str::to_owned))?
+    });
+    let read = world.landfall(&["output", &id]).done();
+    assert_eq!(read.stdout.lines().count(), 2000);
+    service.stop();
+    assert!(!world.has("data"), "the folder as it was is left alone");
+}

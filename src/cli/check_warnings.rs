@@ -32,6 +32,8 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
     findings.extend(api_turned_off(settings, places));
     findings.extend(check_at_rest::find(settings, places));
     let rights = Rights::of(settings);
+    #[cfg(unix)]
+    findings.extend(super::check_socket::find(settings, places, rights));
     findings.extend(not_tried(rights, settings, places));
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
     let mut leases = Leases::of(&settings.service.data_dir);

@@ -194,6 +194,12 @@ fn taker_of(door: &dyn Door, path: &OsText, may_be: impl Fn(&Job) -> bool) -> Op
     door.list(&newest).filter_map(Result::ok).find(took)
 }
 
+/// The job that a running service took a file for by itself, which is why it does not lie there any more.
+fn taken_since(door: &dyn Door, file: &Path, since: Timestamp) -> Option<Job> {
+    let is_gone = door.is_service() && !file.try_exists().unwrap_or(true);
+    is_gone.then(|| taker_of(door, &file.into(), |job| job.created_at >= since)).flatten()
+}
+
 /// Ctrl-C: the job in hand stays as far as it is, or goes on in the service.
 struct Interrupt(Arc<AtomicBool>);
 
@@ -355,6 +361,7 @@ fn each(
     interrupt: &Interrupt,
     tell: Tell<'_>,
 ) -> anyhow::Result<Ended> {
+    let asked_at = clock::now();
     let mut follower = Follower::new(door);
     let mut ended = Ended { all_done: true, ..Ended::default() };
     for (position, file) in files.iter().enumerate() {
@@ -367,7 +374,12 @@ fn each(
             break;
         }
         let begun = clock::now();
-        match take(args, door, file).and_then(|id| follow(&mut follower, door, (id, begun), interrupt)) {
+        // The watch may have had it while an earlier one was worked.
+        let taken = take(args, door, file).or_else(|error| match taken_since(door, file, asked_at) {
+            Some(job) => Ok(job.id),
+            None => Err(error),
+        });
+        match taken.and_then(|id| follow(&mut follower, door, (id, begun), interrupt)) {
             Ok(job) => {
                 // A job has a file by its own name, which is another where a link leads to it, or another job is at it.
                 if *job.source.path.as_path() != **file {

@@ -13,6 +13,8 @@ mod check_folders;
 mod check_hooks;
 mod check_leases;
 mod check_rights;
+#[cfg(unix)]
+mod check_socket;
 mod check_store;
 mod check_warnings;
 mod complete;

@@ -11,7 +11,7 @@ use super::complete;
 use super::edit;
 use super::pause::{Patience, goes_on};
 use super::private;
-use super::say::{complain, say, say_aside};
+use super::say::{complain, say};
 use super::view::{self, Stop};
 use crate::engine::{Act, Door, Refusal};
 use crate::listing::records::{RecordView, list_json};
@@ -123,10 +123,10 @@ pub(super) enum ExportAs {
 
 /// Lists or shows failed records, or does something with them, in the running service, or in the store where none runs.
 pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let Some(door) = view::door(settings)? else {
+    let Some(opened) = view::door(settings)? else {
         return Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() }));
     };
-    let (door, job) = (door.as_ref(), args.job.as_str());
+    let (door, job) = (opened.as_ref(), args.job.as_str());
     match &args.action {
         Some(RecordsAction::Show { number }) => view::print(|out| show(out, door, job, *number, args.json)),
         Some(RecordsAction::Export { .. }) if args.json => {
@@ -155,7 +155,10 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
             let named = which.numbers().unwrap_or_default();
             Ok(retry(door, job, &act, (&named, args.json), "retried"))
         }
-        Some(RecordsAction::Edit { number }) => edit_one(door, job, *number, args.json),
+        Some(RecordsAction::Edit { number }) => {
+            drop(opened); // nobody has the store while an editor is open
+            edit_one(settings, job, *number, args.json)
+        }
         Some(RecordsAction::List { settled: true }) if args.json => {
             view::print(|out| list_json(out, door, job, true))
         }
@@ -184,10 +187,62 @@ fn retry(door: &dyn Door, job: &str, act: &Act, told: (&Numbers, bool), what: &s
 }
 
 /// Has one written anew, and taken again so.
-fn edit_one(door: &dyn Door, job: &str, number: u64, json: bool) -> anyhow::Result<ExitCode> {
+fn edit_one(settings: &Settings, job: &str, number: u64, json: bool) -> anyhow::Result<ExitCode> {
+    let edit_to = |bytes| Act::EditRecord { job: job.to_owned(), number, data_bytes: RecordBytes(bytes) };
+    let was = match what_to_edit(settings, job, number, &edit_to(Vec::new()))? {
+        Ok(was) => was,
+        Err(code) => return Ok(code), // before anybody writes what nobody takes
+    };
+    let edited = edit::edit(&was)?;
+    let why_not = if edited.bytes == was {
+        Some(
+            "was not changed; an editor that leaves its window open and ends at once must be told to wait, as `code --wait` is",
+        )
+    } else {
+        edited.bytes.is_empty().then_some("would be empty; `landfall records JOB drop N` drops one")
+    };
+    if let Some(why_not) = why_not {
+        say!("nothing was done: failed record {number} {why_not}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let code = if edited.bytes.len() > EDITED_BYTES_MAX {
+        // More than a running service takes in one line.
+        let message = format!("what was written has more than {EDITED_BYTES_MAX} bytes; nothing was done");
+        complain(&message, Some("have the record sent again, and drop this one"));
+        ExitCode::from(super::exit::FAILED)
+    } else {
+        let named = Numbers::of([(number, number)]);
+        match view::door(settings) {
+            Ok(Some(door)) => {
+                let act = edit_to(edited.bytes.clone());
+                retry(door.as_ref(), job, &act, (&named, json), "edited, and retried")
+            }
+            Ok(None) => view::refuse(&Refusal::NoSuchJob { text: job.to_owned() }),
+            Err(error) => {
+                super::explain::explain(&error);
+                ExitCode::from(super::exit::FAILED)
+            }
+        }
+    };
+    if code != ExitCode::SUCCESS {
+        complain(&format!("what was written is kept in {}", edited.keep().display()), None);
+    }
+    Ok(code)
+}
+
+/// What the record is now; else why it cannot be edited was told.
+fn what_to_edit(
+    settings: &Settings,
+    job: &str,
+    number: u64,
+    act: &Act,
+) -> anyhow::Result<Result<Vec<u8>, ExitCode>> {
+    let Some(door) = view::door(settings)? else {
+        return Ok(Err(view::refuse(&Refusal::NoSuchJob { text: job.to_owned() })));
+    };
     let found = match door.record(job, number) {
         Ok(found) => found,
-        Err(refusal) => return Ok(view::refuse(&refusal)),
+        Err(refusal) => return Ok(Err(view::refuse(&refusal))),
     };
     let NumberedRecord { record, settled, edited, .. } = found;
     let cannot = if let Some(settled) = settled {
@@ -201,34 +256,12 @@ fn edit_one(door: &dyn Door, job: &str, number: u64, json: bool) -> anyhow::Resu
     if let Some(why) = cannot {
         let hint = format!("`landfall records {job}` lists those that are left");
         complain(&format!("failed record {number} {why}, and is not edited"), Some(&hint));
-        return Ok(ExitCode::from(super::exit::FAILED));
+        return Ok(Err(ExitCode::from(super::exit::FAILED)));
     }
-    let edit_to = |bytes| Act::EditRecord { job: job.to_owned(), number, data_bytes: RecordBytes(bytes) };
-    if let Err(refusal) = door.would(&edit_to(Vec::new())) {
-        return Ok(view::refuse(&refusal)); // before anybody writes what nobody takes
+    match door.would(act) {
+        Ok(_) => Ok(Ok(edited.map_or(record.bytes, |edited| edited.0))),
+        Err(refusal) => Ok(Err(view::refuse(&refusal))),
     }
-    let was = edited.map_or(record.bytes, |edited| edited.0);
-    let edited = edit::edit(&was)?;
-    if edited.bytes == was {
-        say!("failed record {number} was not changed; nothing was done");
-        say_aside!(
-            "an editor that leaves its window open and ends at once must be told to wait, as `code --wait` is"
-        );
-        return Ok(ExitCode::SUCCESS);
-    }
-    let code = if edited.bytes.len() > EDITED_BYTES_MAX {
-        // More than a running service takes in one line.
-        let message = format!("what was written has more than {EDITED_BYTES_MAX} bytes; nothing was done");
-        complain(&message, Some("have the record sent again, and drop this one"));
-        ExitCode::from(super::exit::FAILED)
-    } else {
-        let named = Numbers::of([(number, number)]);
-        retry(door, job, &edit_to(edited.bytes.clone()), (&named, json), "edited, and retried")
-    };
-    if code != ExitCode::SUCCESS {
-        complain(&format!("what was written is kept in {}", edited.keep().display()), None);
-    }
-    Ok(code)
 }
 
 /// Does it, and says which failed records that were, if they were named, and how many are left.

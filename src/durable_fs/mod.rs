@@ -118,8 +118,8 @@ pub(crate) use space::{Space, is_mount_point, space_at};
 pub(crate) use unix::open_unblocked;
 #[cfg(unix)]
 pub(crate) use users::{
-    CAP_LEASE, group_id, group_of_user, has_capability, process_has_capability, shown_user, user_name,
-    user_of_process,
+    CAP_LEASE, group_id, group_of_user, has_capability, may_give_to_group, process_has_capability,
+    shown_user, user_name, user_of_process,
 };
 pub(crate) use whereabouts::{hanging, hangs_at, leave_place, note_place, place_of};
 #[cfg(windows)]

@@ -63,6 +63,14 @@ pub(crate) fn group_id(name: &str) -> Option<u32> {
     known.and_then(|line| line.split(':').nth(2)).unwrap_or(name).parse().ok()
 }
 
+/// Whether this user may give a file of his to this group.
+pub(crate) fn may_give_to_group(group: u32) -> bool {
+    let is_it = |mine: &rustix::process::Gid| mine.as_raw() == group;
+    rustix::process::geteuid().is_root()
+        || is_it(&rustix::process::getegid())
+        || rustix::process::getgroups().is_ok_and(|groups| groups.iter().any(is_it))
+}
+
 fn name_in(file: &str, number: u32) -> Option<String> {
     field_of(file, number, 0)
 }

@@ -151,13 +151,6 @@ impl Engine {
         Some(refused.error.message)
     }
 
-    fn rules_now(&self, stages: Option<&Arc<Shared>>) -> Vec<Arc<Rule>> {
-        match stages {
-            Some(shared) => shared.rules.now().iter().cloned().collect(),
-            None => self.rules().iter().cloned().map(Arc::new).collect(),
-        }
-    }
-
     /// Where the file of this name lies, if a rule has it by a link.
     fn real(&self, stages: Option<&Arc<Shared>>, path: &Path) -> PathBuf {
         let rules = self.rules_now(stages);

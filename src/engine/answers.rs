@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
 use super::read_ahead::{BATCH_ITEMS, Wanted, read_ahead};
+use super::shared::Shared;
 use super::{
     abandon, audited, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side,
 };
@@ -65,7 +66,7 @@ impl Engine {
             Act::Abort { job } => order::abort(self.store(), stages, self.id_of(job)?, by),
             Act::Rerun { job, idempotency_key } => {
                 let asked = rerun::Asked { by, key: idempotency_key.as_deref() };
-                rerun::rerun(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
+                rerun::rerun(self.store(), stages, self.rules_without_stages(), self.id_of(job)?, &asked)
             }
             Act::Abandon { job, reason } => {
                 abandon::abandon(self.store(), stages, self.id_of(job)?, reason.as_str(), by)
@@ -76,12 +77,12 @@ impl Engine {
             }
             Act::RetryRecords { job, records } => {
                 let asked = settle::Asked { numbers: records.numbers(), edited: None, by };
-                settle::retry(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
+                settle::retry(self.store(), stages, self.rules_without_stages(), self.id_of(job)?, &asked)
             }
             Act::EditRecord { job, number, data_bytes } => {
                 let numbers = Numbers::of([(*number, *number)]);
                 let asked = settle::Asked { numbers: Some(&numbers), edited: Some(data_bytes), by };
-                settle::retry(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
+                settle::retry(self.store(), stages, self.rules_without_stages(), self.id_of(job)?, &asked)
             }
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
@@ -93,6 +94,13 @@ impl Engine {
             Act::GiveUp { path } => self.give_up(stages, path.as_path()),
         };
         done.map_err(|trouble| Refusal::Fault(trouble.error))
+    }
+
+    pub(super) fn rules_now(&self, stages: Option<&Arc<Shared>>) -> Vec<Arc<Rule>> {
+        match stages {
+            Some(shared) => shared.rules.now().iter().cloned().collect(),
+            None => self.rules_without_stages().iter().cloned().map(Arc::new).collect(),
+        }
     }
 
     /// Jobs, told of what stands beside their rows.
@@ -170,10 +178,10 @@ impl Door for Engine {
             }
             Act::Rerun { job, .. } => rerun::check(store, self.id_of(job)?),
             Act::DropRecords { job, .. } | Act::RetryRecords { job, .. } => {
-                settle::would(store, self.rules(), self.id_of(job)?, None)
+                settle::would(store, self.id_of(job)?)
             }
             Act::EditRecord { job, number, .. } => {
-                settle::would(store, self.rules(), self.id_of(job)?, Some(*number))
+                settle::would_edit(store, &self.rules_now(self.stages()), self.id_of(job)?, *number)
             }
             Act::AcceptMissing { .. }
             | Act::Set { .. }

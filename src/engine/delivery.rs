@@ -134,7 +134,8 @@ pub(super) fn wait_for(shared: &Shared, id: JobId, earlier: &Job) -> Result<(), 
         "an earlier delivery of its key, job {} ({}), comes first; `landfall retry` takes this one ahead of it, which is then not published without your word",
         earlier.id, earlier.source.path
     );
-    let waiting = Some(Waiting { waits_for: WaitsFor::Delivery, until: None, detail });
+    let behind = Some(earlier.id);
+    let waiting = Some(Waiting { waits_for: WaitsFor::Delivery, until: None, detail, behind });
     if job.waiting != waiting {
         job.waiting = waiting;
         shared.save(&job)?;

@@ -127,7 +127,7 @@ mod tests {
     fn jobs_that_wait_for_a_mended_rule_are_looked_at_when_it_is_changed_and_others_are_not() {
         let world = World::new();
         let waits_for = |mut job: Job, waits_for| {
-            job.waiting = Some(Waiting { waits_for, until: None, detail: String::new() });
+            job.waiting = Some(Waiting { behind: None, waits_for, until: None, detail: String::new() });
             world.shared.save(&job).expect("writes");
             job.id
         };

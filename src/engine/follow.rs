@@ -2,9 +2,12 @@
 
 use super::door::{Answers, Door, Refusal};
 use crate::model::fault::{FaultKind, JobError};
-use crate::model::job::Job;
+use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
+
+/// Jobs that are looked at, of those before one: each names the one that holds it back, mostly the first of all.
+const BEFORE_MAX: usize = 16;
 
 /// Listens from the moment on that it was made, so that nothing of a job that is asked for later is missed.
 pub(crate) struct Follower<'a> {
@@ -19,8 +22,8 @@ impl<'a> Follower<'a> {
         Self { door, notices: door.subscribe(), sees_progress: false }
     }
 
-    /// Follows a job until it reached an end, or waits for something that nobody who follows will see mended. `look` is asked at least
-    /// every moment.
+    /// Follows a job until it reached an end, or waits for something that nobody who follows will see mended, itself or through the jobs that
+    /// come before it. `look` is asked at least every moment.
     pub(crate) fn follow<E: From<Refusal>>(
         &mut self,
         id: JobId,
@@ -28,14 +31,14 @@ impl<'a> Follower<'a> {
     ) -> Result<Job, E> {
         let mut job = self.door.show(&id.to_string())?;
         loop {
-            let waits = job.waiting.as_ref().is_some_and(|waiting| !waiting.is_passing());
+            let (waits, before) = self.waits(&job)?;
             let has_ended = job.state.is_final() || waits;
             if has_ended {
                 return Ok(job);
             }
             look(&job)?;
             let is_news = match self.next()? {
-                Notice::Changed(change) => change.job == id,
+                Notice::Changed(change) => change.job == id || before.contains(&change.job),
                 Notice::ReadAnew => true,
                 Notice::Quiet => self.sees_progress,
             };
@@ -43,6 +46,22 @@ impl<'a> Follower<'a> {
                 job = self.door.show(&id.to_string())?;
             }
         }
+    }
+
+    /// Whether somebody has to do something before the job goes on; and the jobs that it is behind.
+    fn waits(&self, job: &Job) -> Result<(bool, Vec<JobId>), Refusal> {
+        let (mut before, mut waiting) = (Vec::new(), job.waiting.clone());
+        while let Some(Waiting { behind: Some(other), .. }) = waiting
+            && before.len() < BEFORE_MAX
+        {
+            before.push(other);
+            waiting = match self.door.show(&other.to_string()) {
+                Ok(other) => other.waiting,
+                Err(Refusal::NoSuchJob { .. }) => None,
+                Err(refusal) => return Err(refusal),
+            };
+        }
+        Ok((waiting.is_some_and(|waiting| !waiting.is_passing()), before))
     }
 
     pub(crate) fn next(&mut self) -> Result<Notice, Refusal> {
@@ -75,14 +94,17 @@ mod tests {
         world.shared.store.change().job(&job).apply().expect("is written");
         let broken_off = follower.follow(job.id, |_| Err(stopped())).expect_err("who looks says so");
         assert_eq!(broken_off, stopped());
-        job.waiting = Some(Waiting { waits_for: WaitsFor::Mount, until: None, detail: "a mount".into() });
+        job.waiting =
+            Some(Waiting { behind: None, waits_for: WaitsFor::Mount, until: None, detail: "a mount".into() });
         world.shared.store.change().job(&job).apply().expect("is written");
         let never = |_: &Job| -> Result<(), Refusal> { panic!("it waits") };
         assert_eq!(follower.follow(job.id, never).expect("is there").waiting, job.waiting);
         job.waiting = None;
         world.shared.store.change().job(&job).apply().expect("is written");
-        let (mut looks, waiting) =
-            (0, Some(Waiting { waits_for: WaitsFor::Disk, until: None, detail: "a disk".into() }));
+        let (mut looks, waiting) = (
+            0,
+            Some(Waiting { behind: None, waits_for: WaitsFor::Disk, until: None, detail: "a disk".into() }),
+        );
         let ended = follower.follow(job.id, |seen: &Job| -> Result<(), Refusal> {
             looks += 1;
             let mut waits = seen.clone();

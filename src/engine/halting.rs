@@ -36,7 +36,11 @@ impl Engine {
                 let rules: Vec<_> = rules.iter().map(AsRef::as_ref).collect();
                 check(&rules, &shared.operator.halts.now(), halting)?;
             }
-            None => check(&self.rules().iter().collect::<Vec<_>>(), &self.store().said()?, halting)?,
+            None => check(
+                &self.rules_without_stages().iter().collect::<Vec<_>>(),
+                &self.store().said()?,
+                halting,
+            )?,
         }
         let change = |halts: &mut Halts| match halting {
             Halting::Pause(scope) => halts.pause(scope.clone(), clock::now(), by),
@@ -45,7 +49,7 @@ impl Engine {
         let Some(shared) = stages else {
             let mut is_said = Kept::load(self.store())?.change(self.store(), change, |_| ())?;
             let is_away = |mount: &Path| !durable_fs::is_mount_point(mount).unwrap_or(false);
-            if let Some(of) = let_through(self.rules(), halting).filter(|_| !is_said) {
+            if let Some(of) = let_through(self.rules_without_stages(), halting).filter(|_| !is_said) {
                 is_said = KnownPlaces::load(self.store())?.let_through(self.store(), &of, is_away)?;
             }
             self.store().sync()?;

@@ -53,14 +53,14 @@ pub(super) fn tell(halts: &Halts, job: &mut Job) {
         Some(own) if job.state == JobState::Paused => format!("{}; and {why}", own.detail),
         _ => why,
     };
-    job.waiting = Some(Waiting { waits_for: WaitsFor::Pause, until: None, detail });
+    job.waiting = Some(Waiting { behind: None, waits_for: WaitsFor::Pause, until: None, detail });
 }
 
 /// Where no stage runs: behind which failed job a queued one waits.
 pub(super) fn tell_sequence(halts: &Halts, job: &mut Job) {
     let waits = job.state == JobState::Queued && job.waiting.is_none() && !job.is_failing();
     if let Some(detail) = waits.then(|| halts.sequence_stop_of(job)).flatten() {
-        job.waiting = Some(Waiting { waits_for: WaitsFor::Sequence, until: None, detail });
+        job.waiting = Some(Waiting { behind: None, waits_for: WaitsFor::Sequence, until: None, detail });
     }
 }
 

@@ -81,8 +81,8 @@ impl Engine {
         &self.inner.store
     }
 
-    /// Those of the configuration, for an engine without stages.
-    pub(super) fn rules(&self) -> &[Rule] {
+    /// Those that it was made with, for an engine without stages: where there are some, a reload may have changed them since.
+    pub(super) fn rules_without_stages(&self) -> &[Rule] {
         &self.inner.rules
     }
 
@@ -130,7 +130,8 @@ impl Engine {
             hours::tell(|job| rules.rule_for(&job.rule, &job.vars).map(AsRef::as_ref), &mut job);
             stages.publishing.turns.sequences.tell(halts, &mut job);
         } else {
-            let rule_of = |job: &Job| self.rules().iter().find(|rule| rule.is_for(&job.rule, &job.vars));
+            let rule_of =
+                |job: &Job| self.rules_without_stages().iter().find(|rule| rule.is_for(&job.rule, &job.vars));
             hours::tell(rule_of, &mut job);
             halts::tell_sequence(halts, &mut job);
         }

@@ -81,7 +81,8 @@ pub(super) fn tell<'r>(rule_of: impl FnOnce(&Job) -> Option<&'r Rule>, job: &mut
     let Some(rule) = rule_of(job) else { return };
     let Some((window, Opening::Closed(until))) = opening_for(rule, job, clock::now()) else { return };
     if window.end == WindowEnd::Pause || !has_begun(job) {
-        job.waiting = Some(Waiting { waits_for: WaitsFor::Window, until, detail: told(rule, window) });
+        job.waiting =
+            Some(Waiting { behind: None, waits_for: WaitsFor::Window, until, detail: told(rule, window) });
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn tell_waiting(held_back: &HeldBack, job: &mut Job) {
         let left = until.saturating_duration_since(Instant::now());
         clock::now().checked_add(left).ok()
     });
-    job.waiting = Some(Waiting { waits_for: WaitsFor::Throttle, until, detail });
+    job.waiting = Some(Waiting { behind: None, waits_for: WaitsFor::Throttle, until, detail });
 }
 
 fn detail(held_back: &HeldBack) -> String {

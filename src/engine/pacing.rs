@@ -27,7 +27,11 @@ impl Engine {
                 let rules: Vec<_> = rules.iter().map(AsRef::as_ref).collect();
                 check(&rules, &shared.operator.paces.now(), &setting.of)?;
             }
-            None => check(&self.rules().iter().collect::<Vec<_>>(), &self.store().said()?, &setting.of)?,
+            None => check(
+                &self.rules_without_stages().iter().collect::<Vec<_>>(),
+                &self.store().said()?,
+                &setting.of,
+            )?,
         }
         let set = |paces: &mut PacesSet| paces.set(setting, clock::now(), by);
         let Some(shared) = stages else {

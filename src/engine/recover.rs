@@ -50,7 +50,12 @@ pub(super) fn wait_for_mount(shared: &Shared, id: JobId, detail: &str) {
         if !needs_source(&job) {
             return Ok(());
         }
-        job.waiting = Some(Waiting { waits_for: WaitsFor::Mount, until: None, detail: detail.to_owned() });
+        job.waiting = Some(Waiting {
+            behind: None,
+            waits_for: WaitsFor::Mount,
+            until: None,
+            detail: detail.to_owned(),
+        });
         shared.save(&job)
     });
 }
@@ -180,6 +185,7 @@ fn pause_for_suspicion(shared: &Shared, job: &Job) -> Result<Option<Duration>, T
         );
         let mut waiting = job.clone();
         waiting.waiting = Some(Waiting {
+            behind: None,
             waits_for: WaitsFor::Retry,
             until: clock::after(pause),
             detail: format!("the service died {deaths} times while it was at this job"),

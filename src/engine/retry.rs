@@ -497,6 +497,7 @@ mod tests {
             let quarantined = world.path("in/.landfall/quarantine/pay.txt");
             job.retired_to = Some(quarantined.as_path().into());
             job.waiting = Some(crate::model::job::Waiting {
+                behind: None,
                 waits_for: WaitsFor::Mount,
                 until: None,
                 detail: "its quarantine is away".into(),

@@ -102,14 +102,17 @@ pub(super) fn retry(
     child::begin(store, stages, rules, |rules, ids| new_job(store, rules, ids, id, asked))
 }
 
-/// Whether failed records of a job could be decided on now, as far as that is told without doing it; and whether this one could be edited, whatever
-/// comes of it.
-pub(super) fn would(store: &Store, rules: &[Rule], id: JobId, edited: Option<u64>) -> Result<(), Trouble> {
+/// Whether failed records of a job could be decided on now, as far as that is told without doing it.
+pub(super) fn would(store: &Store, id: JobId) -> Result<(), Trouble> {
+    check(&known(store, id)?)
+}
+
+/// Whether this one could be edited, whatever comes of it.
+pub(super) fn would_edit(store: &Store, rules: &[Arc<Rule>], id: JobId, number: u64) -> Result<(), Trouble> {
     let job = known(store, id)?;
     check(&job)?;
-    let Some(number) = edited else { return Ok(()) };
     if !job.waits_for_records() {
-        current_rule(rules.iter(), &job)?;
+        current_rule(rules.iter().map(AsRef::as_ref), &job)?;
     }
     chosen(store, id, &store.settlements(id)?, Some(&Numbers::of([(number, number)])))?;
     let record = store.failed_record(id, number.saturating_sub(1))?;

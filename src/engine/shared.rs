@@ -316,6 +316,7 @@ impl Shared {
             job.error = Some(trouble.error.clone());
         }
         job.waiting = Some(Waiting {
+            behind: None,
             waits_for: trouble.waits_for,
             // Of a misfit nothing but a mended rule, or another file, ends it.
             until: clock::after(delay).filter(|_| misfit.is_none()),

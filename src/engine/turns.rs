@@ -37,16 +37,22 @@ impl SequenceBook {
     pub(super) fn tell(&self, halts: &Halts, job: &mut Job) {
         let waits = job.state == JobState::Queued && job.waiting.is_none() && !job.is_failing();
         if let Some(behind) = waits.then(|| lock(&self.lines).behind(job.id)).flatten() {
-            job.waiting =
-                Some(Waiting { waits_for: WaitsFor::Sequence, until: None, detail: told(&behind, halts) });
+            let detail = told(&behind, halts);
+            let goes_on = behind.has != Has::Failed || is_retried(&behind, halts);
+            let behind = goes_on.then_some(behind.job);
+            job.waiting = Some(Waiting { waits_for: WaitsFor::Sequence, until: None, detail, behind });
         }
     }
 }
 
-fn told(Behind { job, source, has }: &Behind, halts: &Halts) -> String {
-    let is_retried = halts.sequences.get(job).is_some_and(|stop| stop.is_retried);
+fn is_retried(behind: &Behind, halts: &Halts) -> bool {
+    halts.sequences.get(&behind.job).is_some_and(|stop| stop.is_retried)
+}
+
+fn told(behind: &Behind, halts: &Halts) -> String {
+    let Behind { job, source, has } = behind;
     let what = match has {
-        Has::Failed if is_retried => "which failed and is retried".to_owned(),
+        Has::Failed if is_retried(behind, halts) => "which failed and is retried".to_owned(),
         Has::Begun => "which has begun".to_owned(),
         Has::Precedence => "which comes first".to_owned(),
         Has::Failed => format!(

@@ -306,6 +306,9 @@ pub struct Waiting {
     pub until: Option<Timestamp>,
     /// In a sentence.
     pub detail: String,
+    /// The job that comes first, and goes on by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<JobId>,
 }
 
 /// Between the path and the seconds of one that hangs.
@@ -315,13 +318,13 @@ impl Waiting {
     /// For a file system that has not answered for so long. Nothing is written of it: it may answer any moment.
     pub(crate) fn for_answer(path: &str, seconds: u64) -> Self {
         let detail = format!("a mount: the file system of {path}{NOT_ANSWERED}{seconds} s");
-        Self { waits_for: WaitsFor::Mount, until: None, detail }
+        Self { waits_for: WaitsFor::Mount, until: None, detail, behind: None }
     }
 
-    /// Whether the job is at it all the same, and nothing is written of it: a file system that has not answered yet, a limit of its work.
+    /// Whether nobody has to do anything: a file system that has not answered yet, a limit of its work, a job before it.
     pub(crate) fn is_passing(&self) -> bool {
         let is_for_answer = self.waits_for == WaitsFor::Mount && self.detail.contains(NOT_ANSWERED);
-        is_for_answer || self.waits_for == WaitsFor::Throttle
+        is_for_answer || self.waits_for == WaitsFor::Throttle || self.behind.is_some()
     }
 }
 

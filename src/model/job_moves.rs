@@ -38,7 +38,7 @@ impl Job {
     pub fn pause(&mut self, at: Timestamp, by: &str) -> Result<(), IllegalTransition> {
         self.take(JobEvent::Paused, at, &format!("paused by {by}"))?;
         let detail = format!("paused by {by}: `landfall resume {}` lets it go on", self.id);
-        self.waiting = Some(Waiting { waits_for: WaitsFor::Pause, until: None, detail });
+        self.waiting = Some(Waiting { behind: None, waits_for: WaitsFor::Pause, until: None, detail });
         Ok(())
     }
 
@@ -100,7 +100,7 @@ impl Job {
         self.take(JobEvent::Hindered, at, &error.message)?;
         self.state.enter(Phase::Settling)?;
         let detail = error.message.clone();
-        self.waiting = Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail });
+        self.waiting = Some(Waiting { behind: None, waits_for: WaitsFor::Settling, until: None, detail });
         self.error = Some(error);
         Ok(())
     }

@@ -243,6 +243,7 @@ pub(crate) mod tests {
             priority: Priority::default(),
             workers_max: 0,
             waiting: Some(Waiting {
+                behind: None,
                 waits_for: WaitsFor::Key,
                 until: None,
                 detail: "no identity fits".into(),

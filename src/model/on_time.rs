@@ -204,7 +204,8 @@ mod tests {
         job.take(JobEvent::Recovered, Timestamp::UNIX_EPOCH, "").expect("is queued");
         assert_eq!(state_of(&job, None, FIVE).0, DeadlineState::Unknown);
         let until = Some(at("2026-11-30T22:00:00Z"));
-        job.waiting = Some(Waiting { waits_for: WaitsFor::Window, until, detail: String::new() });
+        job.waiting =
+            Some(Waiting { behind: None, waits_for: WaitsFor::Window, until, detail: String::new() });
         assert_eq!(state_of(&job, None, FIVE).0, DeadlineState::AtRisk);
         assert_eq!(state_of(&job, None, SIX).0, DeadlineState::Late);
         job.state = JobState::Completed.into();

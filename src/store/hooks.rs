@@ -463,7 +463,7 @@ mod tests {
             store.change().job(&job).apply().expect("writes");
             job.take(JobEvent::Hindered, clock::now(), "the disk is away").expect("is held");
             let (waits_for, detail) = (crate::model::fault::WaitsFor::Disk, "the disk is away".to_owned());
-            job.waiting = Some(Waiting { waits_for, until: None, detail });
+            job.waiting = Some(Waiting { behind: None, waits_for, until: None, detail });
             store.change().job(&job).apply().expect("writes");
             job.take(JobEvent::Mended, clock::now(), "").expect("goes on");
             job.waiting = None;

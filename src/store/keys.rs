@@ -55,6 +55,9 @@ pub(super) const AUDITING: &[u8] = b"mauditing";
 /// Where it ends.
 pub(super) const AUDIT_HEAD: &[u8] = b"maudit";
 
+/// Where the data folder lay, and lies.
+pub(super) const HOMES: &[u8] = b"mhomes";
+
 /// On which mounts the folders of rules lay.
 pub(super) const PLACES: &[u8] = b"mplaces";
 

@@ -67,6 +67,7 @@ mod feed;
 mod folder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod homes;
 mod hooks;
 #[cfg(test)]
 #[path = "tests/in_memory.rs"]
@@ -92,7 +93,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,7 @@ use self::sled::Sled;
 use audit::Audit;
 use backend::{Applied, Backend, Batch};
 use feed::Feed;
+use homes::Homes;
 use hooks::Hooks;
 use sealed::Sealed;
 use spool::Spool;
@@ -160,6 +162,7 @@ struct Inner {
     knows_marked: AtomicBool,
     /// None: there is no folder.
     data_dir: Option<PathBuf>,
+    homes: OnceLock<Homes>,
     _folder: Option<HeldFolder>,
 }
 
@@ -208,7 +211,9 @@ impl Store {
         if rows.seals() {
             spool.seal()?;
         }
-        Ok(Self::over(rows, spool, Some((held, data_dir.to_owned()))))
+        let store = Self::over(rows, spool, Some((held, data_dir.to_owned())));
+        store.note_home()?;
+        Ok(store)
     }
 
     /// An empty one, of which nothing outlives its last handle.
@@ -236,6 +241,7 @@ impl Store {
             knows_other_names: AtomicBool::default(),
             knows_marked: AtomicBool::default(),
             data_dir,
+            homes: OnceLock::new(),
             _folder: folder,
         };
         let store = Self { inner: Arc::new(inner) };

@@ -1,6 +1,6 @@
 //! Outputs in the data folder are kept relative to it: a folder that is moved has them where it is now.
 //!
-//! Only in the rows: whoever reads a job has them absolute. Rows of versions before have them absolute too, and are read as they are.
+//! Only in the rows: whoever reads a job has them absolute. Rows of versions before have them absolute too: see [`super::homes`].
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -8,20 +8,23 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use super::Store;
+use super::homes::Homes;
 use crate::model::job::Job;
 use crate::model::job_line::JobRowBrief;
 use crate::model::rule::OUTPUTS_FOLDER;
 
 /// A job's row, or what is read of it.
 pub(crate) trait JobRow: DeserializeOwned {
-    /// What lies in the data folder lies there.
-    fn place_in(&mut self, _data_dir: &Path) {}
+    /// What lies in the data folder lies where that is now.
+    fn place_in(&mut self, _data_dir: &Path, _homes: &Homes) {}
 }
 
 impl JobRow for Job {
-    fn place_in(&mut self, data_dir: &Path) {
+    fn place_in(&mut self, data_dir: &Path, homes: &Homes) {
         for output in &mut self.outputs {
-            if !output.path.as_path().has_root() {
+            if output.path.as_path().has_root() {
+                homes.place(&mut output.path);
+            } else {
                 output.path = data_dir.join(output.path.as_path()).into();
             }
         }
@@ -34,7 +37,7 @@ impl JobRow for JobRowBrief {}
 impl Store {
     pub(super) fn placed<R: JobRow>(&self, mut row: R) -> R {
         if let Some(data_dir) = &self.inner.data_dir {
-            row.place_in(data_dir);
+            row.place_in(data_dir, self.homes().unwrap_or(&Homes::NONE));
         }
         row
     }

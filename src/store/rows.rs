@@ -11,14 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::backend::{self, Backend as _, KeyRange, Rows, Value};
 use super::error::StoreError;
 use super::keys::Key;
-use super::{Checkpoint, JobRow, Store, keys, value};
+use super::{JobRow, Store, keys, value};
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
-use crate::model::rule::Rule;
-use crate::output::Intent;
 
 /// A job may be named by so many characters of its id's beginning or end.
 const SHORT_ID_LENGTH_MIN: usize = 4;
@@ -234,10 +232,6 @@ impl Store {
         })
     }
 
-    pub(crate) fn rule(&self, hash: &str) -> Result<Option<Rule>, StoreError> {
-        self.row("rule", &keys::rule(hash))
-    }
-
     pub(crate) fn ledger(&self, job: JobId) -> Result<Option<LedgerRow>, StoreError> {
         self.row("ledger row", &keys::of_job(keys::LEDGER, job))
     }
@@ -388,16 +382,6 @@ impl Store {
             return Ok(None);
         }
         self.row("other names of a file", &keys::other_names(identity))
-    }
-
-    /// Where a job's checkpoint stands.
-    pub fn checkpoint(&self, job: JobId) -> Result<Option<Checkpoint>, StoreError> {
-        self.row("checkpoint", &keys::of_job(keys::CHECKPOINT, job))
-    }
-
-    /// What a job is publishing.
-    pub(crate) fn intent(&self, job: JobId) -> Result<Option<Intent>, StoreError> {
-        self.row("intent", &keys::of_job(keys::INTENT, job))
     }
 
     /// The newest id that a job or a source was given, as far as that is known.

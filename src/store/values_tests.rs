@@ -41,7 +41,8 @@ fn full_job(text: &str, number: u64) -> Job {
     job.source.claim_folder = Some(folder_identity());
     job.source.companions =
         vec![Companion { is_of_folder: true, ..Companion::found(text, identity(number)) }];
-    job.waiting = Some(Waiting { waits_for: WaitsFor::Disk, until: Some(at(3)), detail: text.into() });
+    job.waiting =
+        Some(Waiting { behind: None, waits_for: WaitsFor::Disk, until: Some(at(3)), detail: text.into() });
     job.content_hash = Some(format!("blake3:{number:064x}"));
     job.account.records_out.insert(Category::main(), number);
     job.account.reasons.insert(text.to_owned(), number);

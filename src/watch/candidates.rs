@@ -13,7 +13,7 @@ use super::beside::{closed_beside, half_beside};
 use super::candidate::{Candidate, Phase, Reason, writer_pause};
 use super::kept::Standing;
 use super::links::Sought;
-use super::look::{UNREADABLE, has_writer};
+use super::look::{UNOPENED, UNREADABLE, has_writer};
 use super::marker_reason::{self, Seen};
 use super::message::{Sign, sign_of_rename};
 use super::offer::Answer;
@@ -314,7 +314,7 @@ impl Watcher {
                 return self.table.wait(path, now + pause, HAS_WRITER);
             }
             Err(error) => {
-                return self.failed(path, told("cannot be opened", path, self.want_of(path), &error), now);
+                return self.failed(path, told(UNOPENED, path, self.want_of(path), &error), now);
             }
         };
         if self.table.look(path, identity, now) {

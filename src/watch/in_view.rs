@@ -3,6 +3,7 @@
 //! The numbers are brought up to date at the end of each turn of the thread. One that is busy, or hangs, leaves them as they were.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::candidate::Candidate;
 use super::look::{MISSING, is_unreadable};
@@ -39,26 +40,32 @@ impl Watcher {
         if folders_changed {
             self.tell_folders();
         }
-        let (late, first) = self.table.late();
-        let told = &self.tally.told;
+        let told_of = |(path, it): (&Arc<Path>, &Candidate)| FileWaiting {
+            path: (&**path).into(),
+            reason: it.told_reason(),
+        };
+        let (late, one_late) = self.table.late();
+        let (unopened, one_unopened) = self.table.unopened();
+        let (unseen, one_unseen) = &self.tally.unseen;
         let next = FilesInView {
-            waiting: (self.table.len() + self.kept_reader.asked().count()) as u64 + told.unreadable,
+            waiting: (self.table.len() + self.kept_reader.asked().count()) as u64 + unseen,
             is_first_look: false,
             out_of_view: self.tally.out_of_view,
             late: late as u64,
-            one_late: first
-                .map(|(path, it)| FileWaiting { path: (&**path).into(), reason: it.told_reason() }),
-            unreadable: told.unreadable,
-            one_unreadable: None,
+            one_late: one_late.map(told_of),
+            unreadable: unseen + unopened as u64,
+            one_unreadable: one_unseen.clone().or_else(|| one_unopened.map(told_of)),
             folders: Vec::new(),
         };
+        let told = &self.tally.told;
         let is_same = (next.waiting, next.out_of_view, next.late, &next.one_late)
-            == (told.waiting, told.out_of_view, told.late, &told.one_late);
+            == (told.waiting, told.out_of_view, told.late, &told.one_late)
+            && (next.unreadable, &next.one_unreadable) == (told.unreadable, &told.one_unreadable);
         if is_same && !folders_changed {
             return;
         }
         let told = std::mem::take(&mut self.tally.told);
-        self.tally.told = FilesInView { one_unreadable: told.one_unreadable, folders: told.folders, ..next };
+        self.tally.told = FilesInView { folders: told.folders, ..next };
         self.flags.counts.set_in_view(self.tally.told.clone());
     }
 
@@ -70,7 +77,6 @@ impl Watcher {
         unreadable.sort();
         folders.sort();
         self.tally.told.folders = folders;
-        self.tally.told.unreadable = unreadable.len() as u64;
-        self.tally.told.one_unreadable = unreadable.into_iter().next();
+        self.tally.unseen = (unreadable.len() as u64, unreadable.into_iter().next());
     }
 }

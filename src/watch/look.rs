@@ -63,6 +63,9 @@ pub(super) const LATE: &str = " (late: longer than `ready.late_after`)";
 /// What the reason of a file begins with that cannot be looked at.
 pub(super) const UNREADABLE: &str = "cannot be read";
 
+/// What the reason of one begins with that cannot be opened.
+pub(super) const UNOPENED: &str = "cannot be opened";
+
 /// What is said of a thread that is in a file system which does not answer: where it is, and how long.
 pub(crate) const HERE_FOR: &str = "has been here for";
 

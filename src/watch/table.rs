@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use super::by_number::ByNumber;
 use super::candidate::{Candidate, Exchange, Phase, QueueKey};
+use super::look::UNOPENED;
 use super::ready::Proof;
 use super::remembered::Remembered;
 use crate::model::identity::FileIdentity;
@@ -56,6 +57,8 @@ pub(super) struct Table {
     /// How many made room.
     gave_way: u64,
     late: BTreeSet<Arc<Path>>,
+    /// Those that could not be opened when that was tried last.
+    unopened: BTreeSet<Arc<Path>>,
     taken: Remembered,
     /// Files that the marker of their folder stood for.
     marked: Remembered,
@@ -258,6 +261,9 @@ impl Table {
         if candidate.is_late {
             self.late.insert(Arc::clone(path));
         }
+        if candidate.reason.starts_with(UNOPENED) {
+            self.unopened.insert(Arc::clone(path));
+        }
         self.files.insert(Arc::clone(path), candidate);
     }
 
@@ -278,6 +284,12 @@ impl Table {
     pub(super) fn late(&self) -> (usize, Option<(&Arc<Path>, &Candidate)>) {
         let first = self.late.first().and_then(|path| self.files.get_key_value(path));
         (self.late.len(), first)
+    }
+
+    /// How many cannot be opened, and the first of them.
+    pub(super) fn unopened(&self) -> (usize, Option<(&Arc<Path>, &Candidate)>) {
+        let first = self.unopened.first().and_then(|path| self.files.get_key_value(path));
+        (self.unopened.len(), first)
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> Option<Candidate> {
@@ -317,6 +329,9 @@ impl Table {
         self.unqueue(path);
         if let Some(candidate) = self.files.get_mut(path) {
             candidate.phase = Phase::Waiting;
+            if reason.starts_with(UNOPENED) {
+                self.unopened.insert(Arc::clone(path));
+            }
             candidate.wait_for(reason);
             let until = candidate.late_at.map_or(until, |late_at| until.min(late_at));
             candidate.due = Some(until);
@@ -337,6 +352,7 @@ impl Table {
 
     /// Puts a complete candidate in its rule's queue.
     pub(super) fn queue(&mut self, path: &Arc<Path>, order: Order) {
+        self.unopened.remove(path);
         let Some(candidate) = self.files.get_mut(path) else { return };
         self.arrivals += 1;
         let key = match order {
@@ -353,6 +369,7 @@ impl Table {
     }
 
     fn unqueue(&mut self, path: &Path) {
+        self.unopened.remove(path);
         if let Some(candidate) = self.files.get(path)
             && let Phase::Ready(key) = &candidate.phase
             && let Some(queue) = self.queue_of.get(candidate.rule).and_then(|at| self.queues.get_mut(*at))

@@ -1,6 +1,6 @@
 //! The numbers of the files in view, as they were told last.
 
-use crate::model::files_in_view::FilesInView;
+use crate::model::files_in_view::{FileWaiting, FilesInView};
 
 /// What the numbers need beside the candidates.
 #[derive(Default)]
@@ -12,6 +12,8 @@ pub(super) struct Tally {
     /// What is told of folders has changed.
     pub(super) has_changed: bool,
     pub(super) out_of_view: u64,
+    /// Files that cannot be looked at, which are no candidates, and the first of them.
+    pub(super) unseen: (u64, Option<FileWaiting>),
     pub(super) told: FilesInView,
 }
 

@@ -42,6 +42,6 @@ pub(super) fn line(number: u64, state: JobState) -> JobLine {
 
 /// The same, which waits for this.
 pub(super) fn waits(number: u64, state: JobState, waits_for: WaitsFor, detail: &str) -> JobLine {
-    let waiting = Waiting { waits_for, until: None, detail: detail.into() };
+    let waiting = Waiting { behind: None, waits_for, until: None, detail: detail.into() };
     JobLine { waiting: Some(waiting), ..line(number, state) }
 }

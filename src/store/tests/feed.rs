@@ -67,7 +67,8 @@ fn written() -> impl Strategy<Value = (u64, Written)> {
 }
 
 fn job_as((standing, length, waits): (usize, usize, bool), number: u64) -> Job {
-    let waiting = Waiting { waits_for: WaitsFor::Disk, until: None, detail: "it is full".into() };
+    let waiting =
+        Waiting { behind: None, waits_for: WaitsFor::Disk, until: None, detail: "it is full".into() };
     let error = (0..length).fold(String::new(), |text, n: usize| text + &n.to_string());
     let mut job = job(number);
     stand(&mut job, standing);
