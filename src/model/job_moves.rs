@@ -5,11 +5,14 @@ use jiff::Timestamp;
 use super::account::Account;
 use super::delivery::Delivery;
 use super::fault::{JobError, WaitsFor};
-use super::job::{Job, Waiting};
+use super::job::{Job, Moment, Waiting};
 use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent};
 use super::os_text::OsText;
 use super::standing::Phase;
+
+/// What the moment says in which an operator ends a job; then who that is.
+const ABORTED_BY: &str = "aborted by ";
 
 impl Job {
     /// Says where its source goes, or lies. A copy that was on its way to another name is none for this one.
@@ -49,7 +52,7 @@ impl Job {
         self.retire_to(retrieved_from);
         self.waiting = None;
         self.error = None;
-        self.note(at, &format!("aborted by {by}"));
+        self.note(at, &format!("{ABORTED_BY}{by}"));
         Ok(())
     }
 
@@ -82,8 +85,9 @@ impl Job {
         let event = match self.state.phase() {
             Phase::Refusing => JobEvent::Refused,
             Phase::Aborting => {
-                // Nothing is written down in between: who said so is the last word.
-                let said = self.timeline.last().map_or_else(String::new, |moment| moment.detail.clone());
+                let is_the_word = |moment: &&Moment| moment.detail.starts_with(ABORTED_BY);
+                let word = self.timeline.iter().rev().find(is_the_word);
+                let said = word.map_or_else(String::new, |moment| moment.detail.clone());
                 return self.take(JobEvent::Aborted, at, &said);
             }
             _ => JobEvent::Broke,
