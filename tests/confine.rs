@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::{Ran, World, lines, wait_until, without_our_variables};
 
 /// Answers what it could do of what a line asks for.
-const PROBE: &str = r#"#!/usr/bin/env python3
+const PROBE: &str = r"#!/usr/bin/env python3
 import json, os, sys, tempfile
 def tried(what, path):
     if what == 'read': return str(len(open(path, 'rb').read()))
@@ -33,7 +33,7 @@ for line in sys.stdin:
     try: answer = tried(what, path)
     except OSError as error: answer = error.strerror
     print(answer.replace('\n', ' '), flush=True)
-"#;
+";
 
 /// Whether this kernel has Landlock; else what needs it is not tried.
 fn has_landlock() -> bool {

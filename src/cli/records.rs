@@ -259,7 +259,7 @@ fn what_to_edit(
         return Ok(Err(ExitCode::from(super::exit::FAILED)));
     }
     match door.would(act) {
-        Ok(_) => Ok(Ok(edited.map_or(record.bytes, |edited| edited.0))),
+        Ok(()) => Ok(Ok(edited.map_or(record.bytes, |edited| edited.0))),
         Err(refusal) => Ok(Err(view::refuse(&refusal))),
     }
 }

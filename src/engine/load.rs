@@ -402,11 +402,15 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
         return Ok(LoadEnd::Stopped);
     };
     let Tally { lines_skipped, unterminated, .. } = tally;
-    if !unterminated.is_empty() {
-        events::unterminated(&job);
-    }
+    tell_unterminated(&job, &unterminated);
     run.set_loaded(Loaded { slices, lines_skipped, unterminated, decoded: counts, announced });
     Ok(LoadEnd::Complete)
+}
+
+fn tell_unterminated(job: &Job, entries: &[u32]) {
+    if !entries.is_empty() {
+        events::unterminated(job);
+    }
 }
 
 /// What cutting tells of entries, besides their records.

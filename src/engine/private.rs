@@ -16,8 +16,10 @@ pub(super) fn paths_of(service: &Service, rules: &[Rule]) -> Vec<PathBuf> {
     }
     paths.extend(service.api.tls.iter().map(|tls| tls.key.clone()));
     paths.extend(service.traces.iter().filter_map(|collector| collector.bearer_file.clone()));
-    rules.iter().for_each(|rule| paths.extend(keys_of(rule).map(|key| key.path)));
-    rules.iter().for_each(|rule| paths.extend(watched_folders(rule).into_iter().chain(folders_of(rule))));
+    for rule in rules {
+        paths.extend(keys_of(rule).map(|key| key.path));
+        paths.extend(watched_folders(rule).into_iter().chain(folders_of(rule)));
+    }
     paths
 }
 

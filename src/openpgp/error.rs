@@ -42,7 +42,7 @@ pub(crate) enum Unread {
 impl From<io::Error> for Unread {
     fn from(error: io::Error) -> Self {
         let inner = error.get_ref();
-        let is_tag = inner.is_some_and(|inner| inner.is::<pgp::crypto::aead::Error>());
+        let is_tag = inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<pgp::crypto::aead::Error>);
         let of_crate = inner.and_then(|inner| inner.downcast_ref::<PgpError>());
         match error.kind() {
             _ if is_tag || matches!(of_crate, Some(PgpError::MdcError | PgpError::Aead { .. })) => {

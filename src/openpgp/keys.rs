@@ -121,7 +121,7 @@ impl Certificate {
         let Some(own) = newest(self.own_signatures(), now) else { return Vec::new() };
         let mut whole = Lasts::of(
             primary.created_at().as_secs(),
-            own.key_expiration_time().map(|time| time.as_secs()),
+            own.key_expiration_time().map(pgp::types::Duration::as_secs),
             now,
         );
         if self
@@ -190,13 +190,15 @@ fn lasts_of(
     if of_type(SignatureType::SubkeyRevocation).next().is_some() {
         return Some(Lasts::Revoked);
     }
-    let seconds = binding.key_expiration_time().map(|time| time.as_secs());
+    let seconds = binding.key_expiration_time().map(pgp::types::Duration::as_secs);
     Some(Lasts::of(sub.key.created_at().as_secs(), seconds, now))
 }
 
 /// The last word of a key about itself, or about a part.
 fn newest<'s>(signatures: impl Iterator<Item = &'s Signature>, now: Timestamp) -> Option<&'s Signature> {
-    signatures.filter(|own| is_in_force(own, now)).max_by_key(|own| own.created().map(|time| time.as_secs()))
+    signatures
+        .filter(|own| is_in_force(own, now))
+        .max_by_key(|own| own.created().map(pgp::types::Timestamp::as_secs))
 }
 
 /// Whether a signature was made by now, and has not expired.

@@ -56,7 +56,7 @@ pub(crate) struct Message<'a> {
 }
 
 enum State<'a> {
-    Content(LiteralDataReader<Source<'a>>, usize),
+    Content(Box<LiteralDataReader<Source<'a>>>, usize),
     Ended,
     Failed,
 }
@@ -86,7 +86,7 @@ impl<'a> Message<'a> {
             is_unproved: false,
             now,
         };
-        walk.to_content(source)
+        walk.into_content(source)
     }
 
     /// Whether its content was encrypted, and is verified by what it was encrypted with.
@@ -111,7 +111,7 @@ impl<'a> Message<'a> {
         };
         let mut source = content.into_inner().into_inner();
         loop {
-            source = self.to_end_of_level(source, level)?;
+            source = self.end_level(source, level)?;
             level = level.saturating_sub(1);
             let mut body = match source {
                 Source::Raw(..) => break,
@@ -140,7 +140,7 @@ impl<'a> Message<'a> {
     }
 
     /// The signatures that belong here come in the reverse order of their announcements.
-    fn to_end_of_level(&mut self, mut source: Source<'a>, level: usize) -> Result<Source<'a>, Unread> {
+    fn end_level(&mut self, mut source: Source<'a>, level: usize) -> Result<Source<'a>, Unread> {
         let mut skipped = 0;
         while !source.is_at_end()? {
             let is_raw = matches!(source, Source::Raw(..));
@@ -217,7 +217,7 @@ enum Step<'a> {
 }
 
 impl<'a> Walk<'a, '_> {
-    fn to_content(mut self, mut source: Source<'a>) -> Result<Message<'a>, Unread> {
+    fn into_content(mut self, mut source: Source<'a>) -> Result<Message<'a>, Unread> {
         loop {
             match self.step(source) {
                 Ok(Step::On(next)) => source = next,
@@ -236,7 +236,7 @@ impl<'a> Walk<'a, '_> {
 
     fn message(self, content: LiteralDataReader<Source<'a>>) -> Message<'a> {
         Message {
-            state: State::Content(content, self.level),
+            state: State::Content(Box::new(content), self.level),
             said: self.said,
             is_signed: !self.pending.is_empty(),
             pending: self.pending,

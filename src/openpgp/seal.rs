@@ -29,12 +29,14 @@ const CHUNK_POWER: u8 = 16;
 const CHUNK_BYTES: usize = 1 << CHUNK_POWER;
 const BLOCK_BYTES: usize = 16;
 const CIPHER: SymmetricKeyAlgorithm = SymmetricKeyAlgorithm::AES256;
-const ENCRYPTED: u8 = 0xc0 | 18;
-const CONTENT: u8 = 0xc0 | 11;
+/// The first byte of a packet is this and its kind.
+const NEW_FORMAT: u8 = 0xc0;
+const ENCRYPTED: u8 = NEW_FORMAT + 18;
+const CONTENT: u8 = NEW_FORMAT + 11;
 /// Binary, without a name or a time.
 const CONTENT_HEADER: [u8; 6] = [b'b', 0, 0, 0, 0, 0];
 /// The header of the modification detection code, which it is made over, too.
-const CODE_HEADER: [u8; 2] = [0xc0 | 19, 20];
+const CODE_HEADER: [u8; 2] = [NEW_FORMAT + 19, 20];
 /// Of these a line of armor is made.
 const LINE_BYTES: usize = 48;
 

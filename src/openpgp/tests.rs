@@ -19,7 +19,7 @@ use super::*;
 use crate::allowance::{Allowance, Permit};
 
 fn now() -> Timestamp {
-    Timestamp::now()
+    crate::clock::now()
 }
 
 /// A key that signs, with a part that is encrypted to.

@@ -1,7 +1,7 @@
 //! To whom an output is encrypted: age recipients, which are X25519 (`age1…`) and SSH public keys, or public keys of `OpenPGP`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use age::stream::StreamWriter;
@@ -95,11 +95,11 @@ pub(super) fn of<'e>(
     }
 }
 
-fn keys_of(file: &PathBuf) -> Result<Vec<Certificate>, OutputError> {
-    let failed = |source| OutputError::RecipientsFile { path: file.clone(), source };
+fn keys_of(file: &Path) -> Result<Vec<Certificate>, OutputError> {
+    let failed = |source| OutputError::RecipientsFile { path: file.to_owned(), source };
     let bytes = key_file::bytes(file, FILE_BYTES_MAX).map_err(failed)?;
     openpgp::certificates(&bytes)
-        .map_err(|detail| OutputError::RecipientKey { path: file.clone(), detail: detail.to_owned() })
+        .map_err(|detail| OutputError::RecipientKey { path: file.to_owned(), detail: detail.to_owned() })
 }
 
 /// All age recipients of an output, from its table and its file.

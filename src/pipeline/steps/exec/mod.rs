@@ -129,12 +129,11 @@ fn variables(params: &mut Params<'_>) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     for (name, value) in table {
         let is_name = !name.is_empty() && !name.contains(['=', '\0']);
-        match value.as_str().filter(|value| is_name && !value.contains('\0')) {
-            Some(value) => variables.push((name.clone(), value.to_owned())),
-            None => {
-                let message = format!("`{}` is no variable with a text", name.escape_default());
-                params.problem("env", message, Some("write it like env = { REGION = \"eu\" }".into()));
-            }
+        if let Some(value) = value.as_str().filter(|value| is_name && !value.contains('\0')) {
+            variables.push((name.clone(), value.to_owned()));
+        } else {
+            let message = format!("`{}` is no variable with a text", name.escape_default());
+            params.problem("env", message, Some("write it like env = { REGION = \"eu\" }".into()));
         }
     }
     variables

@@ -2,6 +2,8 @@
 //!
 //! A file may lie on a mount that hangs. Then its reader, a thread, is left behind, and as long as it is, nobody waits for that file again.
 
+mod dpapi;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
@@ -125,7 +127,7 @@ fn read_file(path: &Path, bytes_max: usize, rights: Rights) -> Result<Secret, Un
     if rights == Rights::Judged {
         check_rights(&file)?;
     }
-    Ok(bytes_of(file, bytes_max)?)
+    Ok(dpapi::unprotected(bytes_of(file, bytes_max)?)?)
 }
 
 #[cfg(unix)]
