@@ -45,6 +45,7 @@ pub(crate) const SYSTEM: &[&str] = &[
     "/var/lib/ca-certificates",
 ];
 /// What may be read and written by anybody.
+#[cfg(target_os = "linux")]
 pub(crate) const DEVICES: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 /// A folder with more entries is not looked through for what in it may be read.
