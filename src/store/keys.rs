@@ -255,6 +255,7 @@ pub(super) enum Place<'a> {
     Expected,
     ClockSteps,
     Places,
+    Homes,
     Auditing,
     AuditHead,
     Job(JobId),
@@ -313,6 +314,9 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     }
     if key == PLACES {
         return Some(Place::Places);
+    }
+    if key == HOMES {
+        return Some(Place::Homes);
     }
     let (prefix, rest) = key.split_first()?;
     let id = || job_of(key).filter(|_| rest.len() == JOB_ID_BYTES);
@@ -384,6 +388,7 @@ mod tests {
             (EXPECTED.to_vec(), Place::Expected),
             (CLOCK_STEPS.to_vec(), Place::ClockSteps),
             (PLACES.to_vec(), Place::Places),
+            (HOMES.to_vec(), Place::Homes),
             (AUDITING.to_vec(), Place::Auditing),
             (AUDIT_HEAD.to_vec(), Place::AuditHead),
             (job.clone(), Place::Job(id)),

@@ -17,6 +17,7 @@
 //! m "expected"                     Expected
 //! m "clock"                        ClockSteps
 //! m "places"                       Places
+//! m "homes"                        where the data folder lay, and lies: paths
 //! m "auditing"                     (mark: an audit trail is kept)
 //! m "audit"                        AuditHead: where the trail ends
 //! j job                            Job

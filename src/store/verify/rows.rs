@@ -13,6 +13,7 @@ use crate::model::hook::Happened;
 use crate::model::job::{HeldRecords, Job};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::os_text::OsText;
 use crate::model::pace::PacesSet;
 use crate::model::places::Places;
 use crate::model::rule::Rule;
@@ -72,6 +73,9 @@ impl Judge<'_> {
                 self.decoded::<ClockSteps>("steps of the clock", None, key, value).map(drop)
             }
             Some(Place::Places) => self.decoded::<Places>("places", None, key, value).map(drop),
+            Some(Place::Homes) => {
+                self.decoded::<Vec<OsText>>("places of the data folder", None, key, value).map(drop)
+            }
             Some(Place::Paces) => self.decoded::<PacesSet>("limits", None, key, value).map(drop),
             Some(Place::Expected) => self.decoded::<Expected>("expected files", None, key, value).map(drop),
             Some(Place::Job(id)) => self.job(id, key, value),
