@@ -13,8 +13,9 @@ pub(super) fn find(settings: &Settings, places: &Places, rights: Rights) -> Vec<
     if api.listen == Listen::Off {
         return Vec::new();
     }
-    let problem = |key, message, hint: &str| Finding {
-        level: Level::Problem,
+    // As of key files: it may be checked on another machine than it is for.
+    let warning = |key, message, hint: &str| Finding {
+        level: Level::Warning,
         problem: places.of_service(key, message, hint),
     };
     let is_us = rights != Rights::Others;
@@ -23,7 +24,11 @@ pub(super) fn find(settings: &Settings, places: &Places, rights: Rights) -> Vec<
         match durable_fs::group_id(group) {
             None => {
                 let message = format!("there is no group `{group}`");
-                findings.push(problem("socket_group", message, "make it, or name another"));
+                findings.push(warning(
+                    "socket_group",
+                    message,
+                    "make it, or name another: the service does not start like this",
+                ));
             }
             Some(id) if is_us && !durable_fs::may_give_to_group(id) => {
                 let message = format!(
@@ -32,7 +37,7 @@ pub(super) fn find(settings: &Settings, places: &Places, rights: Rights) -> Vec<
                 let hint = format!(
                     "`usermod -aG {group} USER`, and restart the service: it does not start like this"
                 );
-                findings.push(problem("socket_group", message, &hint));
+                findings.push(warning("socket_group", message, &hint));
             }
             Some(_) => {}
         }
@@ -49,7 +54,7 @@ pub(super) fn find(settings: &Settings, places: &Places, rights: Rights) -> Vec<
         if let Some(message) = message {
             let message = format!("the socket's folder {} {message}", escaped_path(folder));
             let hint = "make it, for the service's user: the service does not start like this";
-            findings.push(problem("socket", message, hint));
+            findings.push(warning("socket", message, hint));
         }
     }
     findings
