@@ -24,6 +24,11 @@ def tried(what, path):
         return tempfile.mkstemp()[1]
     if what == 'signal': os.kill(os.getppid(), 0); return 'done'
     if what == 'arguments': return json.dumps(sys.argv[1:])
+    if what == 'api':
+        import socket
+        asking = socket.socket(socket.AF_UNIX); asking.connect(path)
+        asking.sendall(b'GET /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+        return asking.recv(12).decode()
     if what == 'memory': return str(len(bytearray(int(path))))
     if what == 'core':
         import resource
@@ -158,6 +163,24 @@ fn a_program_reaches_its_own_folder_and_the_systems_and_nothing_of_the_services(
     for ((question, expected), answer) in cases.iter().zip(&answered) {
         assert_eq!(answer, expected, "{question}");
     }
+}
+
+/// Landlock denies nobody a socket: who a fence holds back is asked for the token, which it does not reach.
+#[test]
+fn a_program_is_told_nothing_by_the_socket_of_the_control_api() {
+    if !has_landlock() {
+        return;
+    }
+    let world = probing("]");
+    let config = world.text("landfall.toml").replace("[service]\n", "[service]\nlisten = \"socket\"\n");
+    world.write("landfall.toml", config);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let asked = [at(&world, "api", "data/api.sock"), at(&world, "read", "data/api.token")];
+    world.move_in("in/ask.txt", asked.join("\n") + "\n");
+    service.wait_for(&world, "out/ask.main");
+    assert_eq!(world.text("out/ask.main"), "HTTP/1.1 401\nPermission denied\n");
+    service.stop();
 }
 
 #[test]

@@ -222,12 +222,28 @@ async fn accept_at_socket(socket: tokio::net::UnixListener, router: Router, conn
         let router = router.clone();
         let user = stream.peer_cred().map(|peer| crate::durable_fs::shown_user(peer.uid()));
         let name = user.unwrap_or_else(|_| "the control API".to_owned());
-        let by = By { name: name.into(), is_known: true };
+        let by = By { name: name.into(), is_known: !may_be_fenced(&stream) };
         tokio::spawn(async move {
             serve(stream, router, by).await;
             drop(turn);
         });
     }
+}
+
+/// Whether the other end may be a program of a step, which a fence holds back: Landlock denies nobody a socket. Such a program, with all that it
+/// starts, has given up new privileges for good. Whoever has, and who is gone, needs the token, which lies where a fence does not let it.
+#[cfg(target_os = "linux")]
+fn may_be_fenced(stream: &tokio::net::UnixStream) -> bool {
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    let status = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok());
+    let has_given_up = |status: String| !status.lines().any(|line| line == "NoNewPrivs:\t0");
+    status.is_none_or(has_given_up)
+}
+
+/// There is no fence.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn may_be_fenced(_: &tokio::net::UnixStream) -> bool {
+    false
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, router: Router, by: By) {

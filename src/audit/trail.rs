@@ -58,54 +58,83 @@ pub(super) struct Found {
 }
 
 impl Appender {
-    /// Goes on where the trail ends: in the store's word, or behind it.
-    pub(super) fn begin(folder: &Path, head: Option<AuditHead>) -> Result<Found, FsError> {
+    /// Goes on where the trail ends: in the store's word, or behind it with lines whose rows still wait to be written down.
+    pub(super) fn begin(folder: &Path, head: Option<AuditHead>, waiting: &[u64]) -> Result<Found, FsError> {
         durable_fs::make_folder(folder, OpenTo::Owner)?;
         let failed = |error| FsError::new("read", folder, error);
-        let head = match head {
-            Some(head) => head,
-            None => left_over(folder).map_err(failed)?,
+        let files = files_of(folder).map_err(failed)?;
+        let is_known = head.is_some() || files.is_empty();
+        let none = AuditHead { seq: 0, hash: NO_LINE.to_owned(), file: 1, length: 0 };
+        let mut appender = Self { folder: folder.to_owned(), file: None, head: head.unwrap_or(none) };
+        let caught_up = if is_known {
+            appender.catch_up(waiting)
+        } else {
+            Err(io::Error::other("the store does not know the trail that lies there"))
         };
-        let mut appender = Self { folder: folder.to_owned(), file: None, head };
-        if appender.head.seq == 0 {
-            return Ok(Found { appender, written: Vec::new(), lost: None });
-        }
-        match appender.catch_up() {
+        match caught_up {
             Ok(written) => Ok(Found { appender, written, lost: None }),
             Err(why) => {
                 let lost = format!("the trail does not end as the store knows it: {why}");
                 appender.file = None;
+                appender.head.seq = appender.head.seq.max(last_number(&files).map_err(failed)?);
                 Ok(Found { appender, written: Vec::new(), lost: Some(lost) })
             }
         }
     }
 
-    /// Whole lines behind the end that the store knows were written before a crash; what is half is cut off.
-    fn catch_up(&mut self) -> io::Result<Vec<u64>> {
-        let path = self.path();
-        let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
-        let length = file.metadata()?.len();
-        if length < self.head.length {
-            return Err(io::Error::other(format!("{} is shorter than it was", name_of(self.head.file))));
-        }
-        file.seek(SeekFrom::Start(self.head.length))?;
-        let mut rest = Vec::new();
-        file.read_to_end(&mut rest)?;
+    /// Whole lines behind the end that the store knows were written before a crash, if their rows still wait. What is half is cut off; anything
+    /// else is somebody else's.
+    fn catch_up(&mut self, waiting: &[u64]) -> io::Result<Vec<u64>> {
         let mut written = Vec::new();
-        for text in rest.split_inclusive(|byte| *byte == b'\n') {
-            let line = text.strip_suffix(b"\n").and_then(|text| Line::read(text).ok());
-            let follows = |line: &Line| line.seq == self.head.seq + 1 && line.prev == self.head.hash;
-            let Some(line) = line.filter(follows) else { break };
-            written.push(line.id);
-            self.head.seq = line.seq;
-            self.head.length += text.len() as u64;
-            self.head.hash = line.hash;
+        loop {
+            let path = self.path();
+            let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.head.seq == 0 => break,
+                opened => opened?,
+            };
+            if file.metadata()?.len() < self.head.length {
+                return Err(io::Error::other(format!("{} is shorter than it was", name_of(self.head.file))));
+            }
+            let begin = self.head.length;
+            file.seek(SeekFrom::Start(begin))?;
+            let mut rest = Vec::new();
+            file.read_to_end(&mut rest)?;
+            for text in rest.split_inclusive(|byte| *byte == b'\n') {
+                let line = text.strip_suffix(b"\n").and_then(|text| Line::read(text).ok());
+                let follows = |line: &Line| {
+                    line.seq == self.head.seq + 1 && line.prev == self.head.hash && waiting.contains(&line.id)
+                };
+                let Some(line) = line.filter(follows) else {
+                    if text.ends_with(b"\n") {
+                        let why =
+                            format!("behind number {} stands a line that it does not know", self.head.seq);
+                        return Err(io::Error::other(why));
+                    }
+                    break;
+                };
+                written.push(line.id);
+                self.head.seq = line.seq;
+                self.head.length += text.len() as u64;
+                self.head.hash = line.hash;
+            }
+            // After a sync that failed they may be in memory alone, and pass for written: they are written again.
+            let kept = usize::try_from(self.head.length - begin).map_err(io::Error::other)?;
+            file.seek(SeekFrom::Start(begin))?;
+            file.write_all(rest.get(..kept).unwrap_or_default())?;
+            file.set_len(self.head.length)?;
+            file.sync_all()?;
+            self.file = Some(file);
+            if !self.folder.join(name_of(self.head.seq + 1)).try_exists()? || self.head.length == 0 {
+                break;
+            }
+            (self.head.file, self.head.length) = (self.head.seq + 1, 0);
         }
-        file.set_len(self.head.length)?;
-        file.sync_all()?;
-        file.seek(SeekFrom::End(0))?;
-        self.file = Some(file);
-        Ok(written)
+        match files_of(&self.folder)?.pop() {
+            Some((last, _)) if last > self.head.file => {
+                Err(io::Error::other(format!("it does not know {}", name_of(last))))
+            }
+            _ => Ok(written),
+        }
     }
 
     pub(super) fn head(&self) -> &AuditHead {
@@ -152,7 +181,7 @@ impl Appender {
     fn next_file(&mut self) -> Result<(), FsError> {
         let number = self.head.seq + 1;
         let path = self.folder.join(name_of(number));
-        let file = durable_fs::create_private(&path)?;
+        let file = durable_fs::create_private(&path)?; // none lies there, but one that a crash left empty
         durable_fs::sync_folder(&self.folder)?;
         self.file = Some(file);
         (self.head.file, self.head.length) = (number, 0);
@@ -169,18 +198,12 @@ impl Appender {
     }
 }
 
-/// The end of files that a store does not know, such as a new one in place of one that is lost.
-fn left_over(folder: &Path) -> io::Result<AuditHead> {
-    let none = AuditHead { seq: 0, hash: NO_LINE.to_owned(), file: 0, length: 0 };
-    let Some((number, path)) = files_of(folder)?.pop() else { return Ok(none) };
-    let text = std::fs::read(&path)?;
-    let mut head =
-        AuditHead { seq: number.saturating_sub(1), hash: NO_LINE.to_owned(), file: number, length: 0 };
-    for text in text.split_inclusive(|byte| *byte == b'\n') {
-        let Some(line) = text.strip_suffix(b"\n").and_then(|text| Line::read(text).ok()) else { break };
-        (head.seq, head.hash, head.length) = (line.seq, line.hash, head.length + text.len() as u64);
-    }
-    Ok(head)
+/// A number that no line in these files is behind.
+fn last_number(files: &[(u64, PathBuf)]) -> io::Result<u64> {
+    let Some((number, path)) = files.last() else { return Ok(0) };
+    let text = std::fs::read(path)?;
+    let lines = text.split(|byte| *byte == b'\n').filter_map(|text| Line::read(text).ok());
+    Ok(lines.map(|line| line.seq).max().unwrap_or_default().max(*number))
 }
 
 #[cfg(test)]
@@ -192,7 +215,7 @@ mod tests {
     }
 
     fn begun(folder: &Path, head: Option<AuditHead>) -> (Appender, Vec<u64>) {
-        let found = Appender::begin(folder, head).expect("begins");
+        let found = Appender::begin(folder, head, &[1, 2, 3]).expect("begins");
         assert_eq!(found.lost, None);
         (found.appender, found.written)
     }
@@ -232,7 +255,7 @@ mod tests {
         appender.append([(1, event("a")), (2, event("b"))]).expect("appends");
         let head = appender.head().clone();
         std::fs::write(folder.path().join(name_of(1)), "").expect("empties");
-        let mut found = Appender::begin(folder.path(), Some(head)).expect("begins");
+        let mut found = Appender::begin(folder.path(), Some(head), &[]).expect("begins");
         found.appender.tell_lost(&found.lost.expect("is told")).expect("tells");
         let texts = texts(folder.path());
         let line = Line::read(texts[1].trim_end().as_bytes()).expect("is one");
@@ -240,12 +263,43 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_knows_no_trail_goes_on_behind_the_one_that_lies_there() {
+    fn a_store_that_knows_no_trail_leaves_the_one_that_lies_there_as_it_is_and_says_so_in_a_new_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut appender, _) = begun(folder.path(), None);
         appender.append([(1, event("a")), (2, event("b"))]).expect("appends");
+        let before = texts(folder.path());
+        let mut found = Appender::begin(folder.path(), None, &[1, 2]).expect("begins");
+        found.appender.tell_lost(&found.lost.expect("is told")).expect("tells");
+        let after = texts(folder.path());
+        assert_eq!((&after[..1], after.len()), (&before[..], 2));
+        assert!(after[1].contains("\"seq\":3") && after[1].contains("trail_broken"), "{after:?}");
+    }
+
+    #[test]
+    fn a_line_that_somebody_else_put_behind_the_end_is_not_taken_for_one_of_ours() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut appender, _) = begun(folder.path(), None);
+        appender.append([(1, event("a"))]).expect("appends");
         let head = appender.head().clone();
-        let (appender, written) = begun(folder.path(), None);
-        assert_eq!((appender.head(), written), (&head, Vec::new()));
+        appender.append([(7, event("forged"))]).expect("appends");
+        let before = texts(folder.path());
+        let found = Appender::begin(folder.path(), Some(head), &[2]).expect("begins");
+        assert!(found.lost.is_some_and(|lost| lost.contains("behind number 1")));
+        assert_eq!(texts(folder.path()), before);
+    }
+
+    #[test]
+    fn a_crash_behind_the_end_of_a_file_goes_on_in_the_next_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut appender, _) = begun(folder.path(), None);
+        appender.append([(1, event("a"))]).expect("appends");
+        let head = appender.head().clone();
+        appender.next_file().expect("is made");
+        appender.append([(2, event("b"))]).expect("appends");
+        let (mut appender, written) = begun(folder.path(), Some(head));
+        assert_eq!(written, [2]);
+        appender.append([(3, event("c"))]).expect("appends");
+        let texts = texts(folder.path());
+        assert_eq!((texts.len(), texts[1].lines().count()), (2, 2));
     }
 }

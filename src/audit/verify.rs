@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::line::{Line, Unfit};
 use super::trail::number_of;
-use crate::model::audit::AuditHead;
+use crate::model::audit::{AuditEnd, AuditHead};
 use crate::model::os_text::escaped_path;
 
 /// A line is shorter: a job with very many outputs has one for each.
@@ -21,6 +21,17 @@ pub(crate) struct Sound {
     pub first: u64,
     /// The number and hash of the last.
     pub last: Option<(u64, String)>,
+    /// Lines behind the end that the store told: their numbers, and their rows'.
+    behind: Vec<(u64, u64)>,
+}
+
+impl Sound {
+    /// A line that the store does not know, by what it tells after these were read: its number.
+    pub(crate) fn stranger(&self, now: &AuditEnd) -> Option<u64> {
+        let end = now.head.as_ref().map_or(0, |head| head.seq);
+        let is_strange = |(seq, row): &&(u64, u64)| *seq > end && !now.waiting.contains(row);
+        self.behind.iter().find(is_strange).map(|(seq, _)| *seq)
+    }
 }
 
 /// The first place where it is none.
@@ -62,7 +73,11 @@ pub(crate) fn lines_of(files: Vec<PathBuf>) -> impl Iterator<Item = io::Result<L
 
 /// Whether these files, in this order, are a trail that ends where the store says, or behind that: a service may append meanwhile.
 pub(crate) fn verify(files: &[PathBuf], head: Option<&AuditHead>) -> Result<Sound, Break> {
-    let mut walk = Walk { sound: Sound { lines: 0, first: 0, last: None }, head, has_head: head.is_none() };
+    let mut walk = Walk {
+        sound: Sound { lines: 0, first: 0, last: None, behind: Vec::new() },
+        head,
+        has_head: head.is_none(),
+    };
     let mut at = (PathBuf::new(), 0);
     for (position, file) in files.iter().enumerate() {
         let is_last = position + 1 == files.len();
@@ -143,6 +158,9 @@ impl Walk<'_> {
             self.sound.first = line.seq;
         }
         self.sound.lines += 1;
+        if self.head.is_some_and(|head| line.seq > head.seq) {
+            self.sound.behind.push((line.seq, line.id));
+        }
         self.sound.last = Some((line.seq, line.hash));
         Ok(())
     }

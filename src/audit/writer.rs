@@ -117,7 +117,9 @@ impl Writer {
     }
 
     fn begin(&self) -> Result<Appender, Trouble> {
-        let Found { mut appender, written, lost } = Appender::begin(&self.folder, self.store.audit_head()?)?;
+        let waiting: Vec<u64> = self.store.to_audit()?.into_iter().map(|(number, _)| number).collect();
+        let Found { mut appender, written, lost } =
+            Appender::begin(&self.folder, self.store.audit_head()?, &waiting)?;
         if let Some(lost) = lost {
             tracing::error!(
                 why = lost,
@@ -126,9 +128,8 @@ impl Writer {
             );
             appender.tell_lost(&lost)?;
         }
-        if appender.head().seq > 0 {
-            self.store.was_audited(&written, appender.head())?;
-        }
+        self.store.was_audited(&written, appender.head())?;
+        self.store.sync()?; // whose the first line of a file is, is told by what the store knew before
         Ok(appender)
     }
 }

@@ -12,7 +12,7 @@ use super::jobs::parse_since;
 use super::say::{complain, say};
 use super::view::{self, Stop};
 use crate::audit::{self, Line};
-use crate::model::audit::AuditHead;
+use crate::model::audit::AuditEnd;
 use crate::model::os_text::escaped;
 use crate::model::rule::Settings;
 
@@ -59,10 +59,11 @@ fn files_of(settings: &Settings) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn verify(files: &[PathBuf], settings: &Settings) -> anyhow::Result<ExitCode> {
+    let is_whole = files.is_empty();
     let (files, head) = match files {
         // The store is asked first: what is appended later lies behind the end that it told.
         [] => {
-            let head = head_of(settings)?;
+            let head = end_of(settings)?.head;
             (files_of(settings)?, head)
         }
         named => (named.to_vec(), None),
@@ -73,6 +74,16 @@ fn verify(files: &[PathBuf], settings: &Settings) -> anyhow::Result<ExitCode> {
     }
     match audit::verify(&files, head.as_ref()) {
         Ok(sound) => {
+            // And once more: what a service wrote meanwhile it knows by now.
+            if let Some(number) =
+                is_whole.then(|| end_of(settings)).transpose()?.and_then(|end| sound.stranger(&end))
+            {
+                let what = format!(
+                    "number {number} stands behind the end that the store knows, and is not the service's"
+                );
+                complain(&what, Some(BROKEN));
+                return Ok(ExitCode::from(FAILED));
+            }
             let end =
                 sound.last.map_or_else(String::new, |(seq, hash)| format!("; ends at number {seq}, {hash}"));
             let begin = if sound.first > 1 {
@@ -93,8 +104,8 @@ fn verify(files: &[PathBuf], settings: &Settings) -> anyhow::Result<ExitCode> {
 const NONE: &str = "`service.audit = true` has the service keep one";
 const BROKEN: &str = "what stands before that place is as it was written; compare the rest with a copy, and see who may write in the data folder";
 
-fn head_of(settings: &Settings) -> anyhow::Result<Option<AuditHead>> {
-    Ok(view::door(settings)?.map(|door| door.audit_head()).transpose()?.flatten())
+fn end_of(settings: &Settings) -> anyhow::Result<AuditEnd> {
+    Ok(view::door(settings)?.map(|door| door.audit_end()).transpose()?.unwrap_or_default())
 }
 
 fn list(args: &AuditArgs, settings: &Settings) -> anyhow::Result<ExitCode> {

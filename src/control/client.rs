@@ -14,7 +14,7 @@ use super::protocol::{
 };
 use crate::durable_fs;
 use crate::engine::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
-use crate::model::audit::AuditHead;
+use crate::model::audit::AuditEnd;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::expected::Overdue;
 use crate::model::fault::{FaultKind, JobError};
@@ -312,8 +312,8 @@ impl Door for Client {
         self.one(Command::KeptConfiguration)
     }
 
-    fn audit_head(&self) -> Result<Option<AuditHead>, Refusal> {
-        self.one(Command::AuditHead)
+    fn audit_end(&self) -> Result<AuditEnd, Refusal> {
+        self.one(Command::AuditEnd)
     }
 }
 

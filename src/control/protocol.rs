@@ -124,7 +124,7 @@ pub(super) enum Command {
     },
     Overdue,
     KeptConfiguration,
-    AuditHead,
+    AuditEnd,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -222,7 +222,7 @@ impl Desk {
             Command::Overdue => reply.one(self.door.overdue()),
             Command::WatchCounts => reply.one(self.door.watch_counts()),
             Command::KeptConfiguration => reply.one(self.door.kept_configuration()),
-            Command::AuditHead => reply.one(self.door.audit_head()),
+            Command::AuditEnd => reply.one(self.door.audit_end()),
         }
     }
 

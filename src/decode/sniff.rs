@@ -259,6 +259,8 @@ pub(crate) fn proves_its_end(first_bytes: &[u8]) -> bool {
         // tar may be cut at a member's end without a trace in what is there; it is waited for.
         Some(Layer::Tar) | None => false,
         Some(Layer::Enc) => enc::is_proved(first_bytes),
+        // Packets begin with bytes that other files may begin with, too: to a rule for binary records they are records.
+        Some(Layer::Pgp) => looks_like(first_bytes) == Some(Looks::Armored),
         Some(_) => true,
     }
 }

@@ -151,6 +151,13 @@ impl Engine {
         Some(refused.error.message)
     }
 
+    pub(super) fn rules_now(&self, stages: Option<&Arc<Shared>>) -> Vec<Arc<Rule>> {
+        match stages {
+            Some(shared) => shared.rules.now().iter().cloned().collect(),
+            None => self.rules_without_stages().iter().cloned().map(Arc::new).collect(),
+        }
+    }
+
     /// Where the file of this name lies, if a rule has it by a link.
     fn real(&self, stages: Option<&Arc<Shared>>, path: &Path) -> PathBuf {
         let rules = self.rules_now(stages);

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
 use super::read_ahead::{BATCH_ITEMS, Wanted, read_ahead};
-use super::shared::Shared;
 use super::{
     abandon, audited, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side,
 };
 use crate::at_rest::KeyRing;
-use crate::model::audit::AuditHead;
+use crate::model::audit::AuditEnd;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::expected::Overdue;
 use crate::model::file_known::FileKnown;
@@ -94,13 +93,6 @@ impl Engine {
             Act::GiveUp { path } => self.give_up(stages, path.as_path()),
         };
         done.map_err(|trouble| Refusal::Fault(trouble.error))
-    }
-
-    pub(super) fn rules_now(&self, stages: Option<&Arc<Shared>>) -> Vec<Arc<Rule>> {
-        match stages {
-            Some(shared) => shared.rules.now().iter().cloned().collect(),
-            None => self.rules_without_stages().iter().cloned().map(Arc::new).collect(),
-        }
     }
 
     /// Jobs, told of what stands beside their rows.
@@ -349,8 +341,8 @@ impl Door for Engine {
         Ok(self.service().ok_or(Refusal::NotRunning)?.kept())
     }
 
-    fn audit_head(&self) -> Result<Option<AuditHead>, Refusal> {
-        self.store().audit_head().map_err(refused)
+    fn audit_end(&self) -> Result<AuditEnd, Refusal> {
+        self.store().audit_end().map_err(refused)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::at_rest::KeyRing;
 use crate::durable_fs;
 use crate::model::account::RecordBytes;
-use crate::model::audit::AuditHead;
+use crate::model::audit::AuditEnd;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::expected::Overdue;
 use crate::model::fault::{Fault, JobError};
@@ -386,8 +386,8 @@ pub(crate) trait Door: Send + Sync {
     fn overdue(&self) -> Result<Vec<Overdue>, Refusal>;
     /// The configuration that the service goes by, whole.
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal>;
-    /// Where the audit trail ends, as the store knows it; none where none was ever kept.
-    fn audit_head(&self) -> Result<Option<AuditHead>, Refusal>;
+    /// Where the audit trail ends, as the store knows it.
+    fn audit_end(&self) -> Result<AuditEnd, Refusal>;
 }
 
 /// Who reads the configuration of a service.

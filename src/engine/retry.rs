@@ -496,12 +496,9 @@ mod tests {
             job.fail(Trouble::new(FaultKind::Input, "not what the rule expects", None).error).expect("fails");
             let quarantined = world.path("in/.landfall/quarantine/pay.txt");
             job.retired_to = Some(quarantined.as_path().into());
-            job.waiting = Some(crate::model::job::Waiting {
-                behind: None,
-                waits_for: WaitsFor::Mount,
-                until: None,
-                detail: "its quarantine is away".into(),
-            });
+            let detail = "its quarantine is away".into();
+            let waits_for = WaitsFor::Mount;
+            job.waiting = Some(crate::model::job::Waiting { behind: None, waits_for, until: None, detail });
             world.shared.save(&job).expect("writes");
             if is_moved {
                 std::fs::create_dir(quarantined.parent().expect("a folder")).expect("makes");

@@ -57,6 +57,15 @@ pub struct AuditHead {
     pub length: u64,
 }
 
+/// The same, with what is behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEnd {
+    /// None: none was ever kept.
+    pub head: Option<AuditHead>,
+    /// The rows that wait to be written down: a line behind the head is one of them.
+    pub waiting: Vec<u64>,
+}
+
 impl AuditEvent {
     /// One of this kind, now.
     pub fn new(at: Timestamp, event: impl Into<String>, by: impl Into<String>) -> Self {

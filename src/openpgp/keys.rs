@@ -18,6 +18,9 @@ const SECRET: &[u8] = b"-----BEGIN PGP PRIVATE KEY BLOCK-----";
 /// Clocks differ: what was made later than this from now does not count yet.
 const AHEAD_SECONDS: u64 = 24 * 60 * 60;
 
+/// How often a key is tried on one packet: each try may have to undo its passphrase, and whoever knows our public keys can name them often.
+const TRIES_MAX: usize = 32;
+
 /// Whether a key file holds keys of `OpenPGP`, and none of another kind.
 pub(crate) fn holds_keys(bytes: &[u8]) -> bool {
     let is_binary = matches!(bytes, [0x98 | 0x99 | 0xc6, ..]) || is_binary_secret(bytes);
@@ -257,6 +260,7 @@ impl SecretKeys {
     pub(crate) fn open(&self, locks: &Locks, passphrase: Option<&[u8]>) -> Tried {
         let passphrase = passphrase.map_or_else(Password::empty, Password::from);
         let mut best = Tried::NotForIt;
+        let mut tries = 0;
         for lock in &locks.keys {
             let kind = match lock.version() {
                 PkeskVersion::V3 => EskType::V3_4,
@@ -266,8 +270,12 @@ impl SecretKeys {
             let Ok(values) = lock.values() else { continue };
             let is_named =
                 lock.id().is_ok_and(|id| !id.is_wildcard()) || matches!(lock.fingerprint(), Ok(Some(_)));
-            let mut attempt =
-                |key: &dyn DecryptionKey, is_locked: bool| match key.decrypt(&passphrase, values, kind) {
+            let mut attempt = |key: &dyn DecryptionKey, is_locked: bool| {
+                tries += 1;
+                if tries > TRIES_MAX {
+                    return None;
+                }
+                match key.decrypt(&passphrase, values, kind) {
                     Ok(Ok(key)) if is_plausible(&key) => {
                         Some(Tried::Opened(SessionKey { key, is_of_passphrase: false }))
                     }
@@ -281,7 +289,8 @@ impl SecretKeys {
                         }
                         None
                     }
-                };
+                }
+            };
             for key in &self.0 {
                 let primary = &key.primary_key;
                 if lock.match_identity(primary.public_key())

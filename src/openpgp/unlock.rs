@@ -10,8 +10,8 @@ use super::error::Unread;
 const LOCKS_MAX: usize = 256;
 /// Each takes up to a quarter of a second.
 const PASSPHRASES_MAX: usize = 16;
-/// Passes of Argon2: its authors recommend 1 or 3.
-const PASSES_MAX: u8 = 16;
+/// Passes of Argon2, of all that stand before one packet together, each over as much as one may take: its authors recommend 1 or 3.
+const PASSES_MAX: u64 = 4;
 
 /// The key of an encrypted packet's content; wiped when it is dropped.
 pub(crate) struct SessionKey {
@@ -97,16 +97,20 @@ impl Locks {
 
 /// Memory that deriving keys from a passphrase takes at most, as Argon2 says it; refused where it is 2^n KiB of more than `factor_max`.
 pub(crate) fn memory_bytes(locks: &Locks, factor_max: u8) -> Result<u64, Unread> {
-    let mut bytes = 0;
+    let (mut bytes, mut work) = (0_u64, 0_u64);
     for lock in &locks.passphrases {
         let Some(StringToKey::Argon2 { t, m_enc, .. }) = lock.s2k() else { continue };
         if *m_enc > factor_max {
             return Err(Unread::WorkFactor { factor: *m_enc });
         }
-        if *t > PASSES_MAX {
-            return Err(Unread::Corrupt(format!("its passphrase asks for {t} passes of Argon2")));
-        }
-        bytes = bytes.max(1024_u64.checked_shl(u32::from(*m_enc)).unwrap_or(u64::MAX));
+        let memory = 1024_u64.checked_shl(u32::from(*m_enc)).unwrap_or(u64::MAX);
+        bytes = bytes.max(memory);
+        work = work.saturating_add(memory.saturating_mul(u64::from(*t)));
+    }
+    let most = 1024_u64.checked_shl(u32::from(factor_max)).unwrap_or(u64::MAX).saturating_mul(PASSES_MAX);
+    if work > most {
+        let what = "its passphrases ask for more work than `decode.work_factor_max` allows one file";
+        return Err(Unread::Corrupt(what.to_owned()));
     }
     Ok(bytes)
 }

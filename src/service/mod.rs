@@ -168,7 +168,7 @@ impl Service {
             hooks.stop(Duration::ZERO);
         })?;
         tracing::info!(config = %file.display(), rules = live, shadow, off, overrides, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
-        let trail = begin_trail(&start.store, &data_dir)?;
+        let trail = begin_trail(&start.store, &data_dir);
         let traces = begin_traces(&engine, traces);
         let tend = tend(&control, &engine, &aside);
         let reloading = begin_reloading(&board, (&engine, &aside, &hooks), file, registry, start, tend);
@@ -267,15 +267,16 @@ fn state_of(start: &Start) -> ConfigurationState {
 }
 
 /// What waits to be written down is, also where no trail is kept any more.
-fn begin_trail(store: &Store, data_dir: &Path) -> Result<Option<Trail>, ServiceError> {
+fn begin_trail(store: &Store, data_dir: &Path) -> Option<Trail> {
     note(store, "started");
-    if store.to_audit()?.is_empty() {
-        return Ok(None);
+    // Of what cannot be read the trail's own thread tells: the service goes on.
+    if !store.keeps_audit() && store.to_audit().is_ok_and(|waiting| waiting.is_empty()) {
+        return None;
     }
     let begun = Trail::start(store, data_dir);
     let hint = "raise the limits of processes and memory, and restart the service";
     let failed = |error: &std::io::Error| tracing::error!(%error, hint, "no thread can be started for the audit trail: it waits in the store");
-    Ok(begun.inspect_err(failed).ok())
+    begun.inspect_err(failed).ok()
 }
 
 /// The service itself is what is written down of.

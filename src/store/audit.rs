@@ -19,7 +19,7 @@ use super::error::StoreError;
 use super::keys;
 use super::{Store, feed, hooks, value};
 use crate::clock;
-use crate::model::audit::{AuditEvent, AuditHead};
+use crate::model::audit::{AuditEnd, AuditEvent, AuditHead};
 use crate::model::job::Job;
 
 /// Rows that are appended together.
@@ -118,6 +118,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether a trail is kept.
+    pub(crate) fn keeps_audit(&self) -> bool {
+        self.inner.audit.is_on.load(Ordering::Acquire)
+    }
+
     /// Does what an operator asked for; it is written down with the first rows that it changes, and where it changes none, behind it.
     pub(crate) fn audited<T, E>(
         &self,
@@ -173,6 +178,12 @@ impl Store {
             changes.remove(keys::audited(*number));
         }
         changes.put("end of the audit trail", keys::AUDIT_HEAD.to_vec(), head).apply()
+    }
+
+    /// Where the trail ends, with what waits: that is read first, so that what is written down meanwhile is in one of them.
+    pub(crate) fn audit_end(&self) -> Result<AuditEnd, StoreError> {
+        let waiting = self.to_audit()?.into_iter().map(|(number, _)| number).collect();
+        Ok(AuditEnd { head: self.audit_head()?, waiting })
     }
 
     /// Where the trail ends.
