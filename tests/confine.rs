@@ -172,7 +172,7 @@ fn a_program_is_told_nothing_by_the_socket_of_the_control_api() {
         return;
     }
     let world = probing("]");
-    let config = world.text("landfall.toml").replace("[service]\n", "[service]\nlisten = \"socket\"\n");
+    let config = world.text("landfall.toml").replace("[service]\n", "[service]\nlisten = \"127.0.0.1:0\"\n");
     world.write("landfall.toml", config);
     let mut service = world.start();
     service.wait_until_it_watches();
