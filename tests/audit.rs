@@ -193,6 +193,51 @@ fn a_trail_is_whole_after_any_kill_and_no_event_is_lost_or_there_twice() {
     }
 }
 
+/// A service takes by itself what is saved: so who asks for it is told from nobody.
+#[test]
+fn a_reload_is_his_who_asked_for_it_and_names_what_counts_after_a_restart() {
+    let world = world();
+    world.sh("sed -i 's/^stable_for/# a word\\nstable_for/' landfall.toml");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.landfall(&["reload"]).done();
+    let config = world.text("landfall.toml");
+    world.write("other.toml", config.replace("audit = true", "audit = false").replace("payments", "wages"));
+    world.sh("mv other.toml landfall.toml");
+    world.landfall(&["reload"]).done();
+    service.stop();
+    let trail = trail(&world);
+    assert_eq!(events(&trail), ["started", "reloaded", "stopped"], "{trail:#?}");
+    assert_eq!(trail[1]["about"], "after a restart: service.audit");
+    assert_ne!(trail[1]["by"], "service", "a user did it: {trail:#?}");
+}
+
+#[test]
+fn that_the_trail_is_turned_off_stands_in_it_as_its_last_line() {
+    let world = world();
+    world.start().stop();
+    world.sh("sed -i 's/audit = true/audit = false/' landfall.toml");
+    for _ in 0..2 {
+        let mut service = world.start();
+        service.wait_until_it_watches();
+        service.stop();
+    }
+    let trail = trail(&world);
+    assert_eq!(events(&trail), ["started", "stopped", "trail_off"], "{trail:#?}");
+    world.landfall(&["audit", "verify"]).done();
+}
+
+#[test]
+fn a_rekey_stands_in_the_trail_with_who_did_it() {
+    let world = World::with_service("audit = true\nat_rest = { encrypt = true }", "");
+    world.start().stop();
+    world.landfall(&["rekey"]).done();
+    world.start().stop();
+    let trail = trail(&world);
+    let rekey = trail.iter().find(|line| line["event"] == "rekey").expect("it is there");
+    assert_ne!(rekey["by"], "service", "a user did it: {trail:#?}");
+}
+
 /// Names are what the data folder does not tell without its key.
 #[test]
 fn a_trail_beside_an_encrypted_store_has_hashes_in_place_of_names() {

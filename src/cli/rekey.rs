@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use super::exit::FAILED;
 use super::say::{complain, say};
 use crate::control::{self, Reached};
-use crate::engine::{Engine, Outputs, Rekeyed, kept_outputs, rekey, store_aside};
+use crate::durable_fs::user_of_process;
+use crate::engine::{Engine, Outputs, Rekeyed, kept_outputs, rekey_for, store_aside};
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::service::shadow::settings_aside;
@@ -35,7 +36,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
 fn rekey_one(engine: &Engine, data_dir: &Path, is_aside: bool) -> anyhow::Result<bool> {
     let (folder, store) = (escaped_path(data_dir), engine.store());
     let key = store.keys().filter(|_| store.is_encrypted()).map(|keys| keys.recipient().to_owned());
-    let done = rekey(store, &kept_outputs(data_dir, is_aside), true, &mut |_| true)?;
+    let done = rekey_for(store, &kept_outputs(data_dir, is_aside), &user_of_process())?;
     let Some(Rekeyed { renewed, unopened, outputs }) = done else {
         match key {
             Some(key) => say!("{folder}: nothing to do: all is encrypted by the key of {key}"),

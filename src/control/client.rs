@@ -288,8 +288,8 @@ impl Door for Client {
         }
     }
 
-    fn reload(&self) -> Result<Reloaded, Refusal> {
-        self.one(Command::Reload)
+    fn reload_for(&self, by: &str) -> Result<Reloaded, Refusal> {
+        self.one(Command::Reload { by: by.to_owned() })
     }
 
     fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal> {

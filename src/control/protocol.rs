@@ -21,7 +21,7 @@ use crate::model::os_text::OsText;
 use crate::model::pace::PaceSetting;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 14;
+pub(super) const PROTOCOL_VERSION: u32 = 15;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -115,7 +115,9 @@ pub(super) enum Command {
         path: OsText,
     },
     CheckStore,
-    Reload,
+    Reload {
+        by: String,
+    },
     Configuration,
     WatchCounts,
     Reads {

@@ -216,7 +216,7 @@ impl Desk {
                 reply.at_once = true;
                 self.all(reply, self.door.check_store())
             }
-            Command::Reload => reply.one(self.door.reload()),
+            Command::Reload { by } => reply.one(self.door.reload_for(&by)),
             Command::Configuration => reply.one(self.door.configuration()),
             Command::Reads { reader, jobs } => reply.one(self.door.note_reader(&reader, &jobs)),
             Command::Overdue => reply.one(self.door.overdue()),

@@ -311,8 +311,8 @@ impl Door for Engine {
         self.service().is_some()
     }
 
-    fn reload(&self) -> Result<Reloaded, Refusal> {
-        self.service().ok_or(Refusal::NotRunning)?.reload()
+    fn reload_for(&self, by: &str) -> Result<Reloaded, Refusal> {
+        self.service().ok_or(Refusal::NotRunning)?.reload(by)
     }
 
     fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal> {

@@ -376,8 +376,12 @@ pub(crate) trait Door: Send + Sync {
     fn reach_again(&self, _within: Duration) -> bool {
         false
     }
-    /// Has the service read its configuration anew; what became of it.
-    fn reload(&self) -> Result<Reloaded, Refusal>;
+    /// Has the service read its configuration anew for this user; what became of it.
+    fn reload_for(&self, by: &str) -> Result<Reloaded, Refusal>;
+    /// The same for the user of this process.
+    fn reload(&self) -> Result<Reloaded, Refusal> {
+        self.reload_for(&durable_fs::user_of_process())
+    }
     /// What the service goes by, and what is wrong with its configuration as it is now; none without a service.
     fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal>;
     /// How the service sees the files that come; none without a service.
@@ -392,8 +396,8 @@ pub(crate) trait Door: Send + Sync {
 
 /// Who reads the configuration of a service.
 pub(crate) trait Configuration: Send + Sync {
-    /// Reads it anew, from files that stand still.
-    fn reload(&self) -> Result<Reloaded, Refusal>;
+    /// Reads it anew for this user, from files that stand still.
+    fn reload(&self, by: &str) -> Result<Reloaded, Refusal>;
     /// What the service goes by.
     fn state(&self) -> ConfigurationState;
     /// The same, whole.

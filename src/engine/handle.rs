@@ -488,7 +488,7 @@ mod tests {
     struct NoFiles;
 
     impl Configuration for NoFiles {
-        fn reload(&self) -> Result<Reloaded, Refusal> {
+        fn reload(&self, _: &str) -> Result<Reloaded, Refusal> {
             Ok(Reloaded::default())
         }
 

@@ -143,7 +143,7 @@ use lock::lock;
 pub(crate) use opening::Purpose;
 pub(crate) use private::keys_of;
 pub(crate) use readers::READER_SILENT_MAX;
-pub(crate) use rekey::{Outputs, Rekeyed, kept_outputs, rekey, store_aside};
+pub(crate) use rekey::{Outputs, Rekeyed, kept_outputs, rekey_for, store_aside};
 pub(crate) use rule_book::Unready;
 pub(crate) use running::{Rehearsal, Running};
 pub(crate) use shared::TakeOutputs;

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use super::handle::Engine;
 use super::shared::Shared;
 use crate::at_rest::KeyRing;
+use crate::clock;
 use crate::durable_fs::{self, Kind};
 use crate::model::at_rest::AtRest;
+use crate::model::audit::{AuditEvent, SERVICE};
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{OUTPUTS_ASIDE_FOLDER, OUTPUTS_FOLDER};
 use crate::store::{Due, Renewed, Store, StoreError};
@@ -67,6 +69,12 @@ pub(crate) fn rekey(
     Ok(Some(done))
 }
 
+/// The same for an operator, whose act it is from its beginning: one that breaks off has written values anew, too.
+pub(crate) fn rekey_for(store: &Store, kept: &[PathBuf], by: &str) -> Result<Option<Rekeyed>, StoreError> {
+    store.audit(&AuditEvent::new(clock::now(), "rekey", by))?;
+    rekey(store, kept, true, &mut |_| true)
+}
+
 fn has_rows(due: Due, again: bool) -> bool {
     due.rows || again && due.unopened > 0
 }
@@ -116,7 +124,15 @@ impl Looks {
         }
         (self.last, self.has_failed) = (Some(Instant::now()), false);
         match done {
-            Ok(Some(done)) => self.tell(data_dir, done),
+            Ok(Some(done)) => {
+                let event = AuditEvent::new(clock::now(), "rekeyed", SERVICE);
+                if done.renewed.is_some()
+                    && let Err(error) = shared.store.audit(&event)
+                {
+                    tracing::warn!(%error, "that the store was written anew is not in the audit trail");
+                }
+                self.tell(data_dir, done);
+            }
             Ok(None) => {}
             Err(error) => self.fail(&error, false),
         }

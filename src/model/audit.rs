@@ -17,7 +17,7 @@ pub struct AuditEvent {
     /// When.
     pub at: Timestamp,
     /// `claimed`, `published`, `completed`, `failed`, `refused`, `aborted`, `not_claimed`, `forgotten`, `destroyed`; an operator's act by its
-    /// command; `started`, `stopped`, `reloaded`.
+    /// command; `started`, `stopped`, `reloaded`, `rekeyed`, `trail_off`.
     pub event: String,
     /// The service, or a user.
     pub by: String,

@@ -1,5 +1,6 @@
 //! What a service goes by, for whoever asks; and who asks that its configuration be read anew.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ struct Posted {
     kept: KeptConfiguration,
     /// Counts who asked.
     asked: u64,
+    /// Those who are not answered yet, each with his number and name.
+    askers: Vec<(u64, String)>,
     /// The last of those who are answered.
     answered: u64,
     answer: Option<Result<Reloaded, Refusal>>,
@@ -43,7 +46,16 @@ pub(super) struct Call {
 
 impl Board {
     pub(super) fn new(state: ConfigurationState, kept: KeptConfiguration) -> Self {
-        let posted = Posted { state, kept, asked: 0, answered: 0, answer: None, stops: false, unread: None };
+        let posted = Posted {
+            state,
+            kept,
+            asked: 0,
+            askers: Vec::new(),
+            answered: 0,
+            answer: None,
+            stops: false,
+            unread: None,
+        };
         Self {
             posted: Mutex::new(posted),
             changed: Condvar::new(),
@@ -69,12 +81,21 @@ impl Board {
         }
     }
 
-    /// Asks without waiting for the answer.
-    pub(super) fn ask(&self) -> u64 {
+    /// Asks without waiting for the answer; for a user, unless it is a signal.
+    fn ask(&self, by: Option<&str>) -> u64 {
         let mut posted = self.lock();
         posted.asked += 1;
+        let mine = posted.asked;
+        posted.askers.extend(by.map(|by| (mine, by.to_owned())));
         self.changed.notify_all();
-        posted.asked
+        mine
+    }
+
+    /// The users up to this number who wait for an answer, each once.
+    pub(super) fn askers(&self, asked: u64) -> BTreeSet<String> {
+        let posted = self.lock();
+        let waiting = posted.askers.iter().filter(|(number, _)| *number <= asked);
+        waiting.map(|(_, by)| by.clone()).collect()
     }
 
     /// Nobody reads the configuration again, as long as the service runs.
@@ -93,7 +114,7 @@ impl Board {
         if let Some(why) = self.lock().unread.clone() {
             return Err(Refusal::Fault(why));
         }
-        self.ask();
+        self.ask(None);
         Ok(())
     }
 
@@ -130,6 +151,7 @@ impl Board {
         let mut posted = self.lock();
         if posted.answered < asked {
             posted.answered = asked;
+            posted.askers.retain(|(number, _)| *number > asked);
             posted.answer = Some(answer);
             self.changed.notify_all();
         }
@@ -148,11 +170,11 @@ impl Board {
 }
 
 impl Configuration for Board {
-    fn reload(&self) -> Result<Reloaded, Refusal> {
+    fn reload(&self, by: &str) -> Result<Reloaded, Refusal> {
         if let Some(why) = self.lock().unread.clone() {
             return Err(Refusal::Fault(why));
         }
-        let mine = self.ask();
+        let mine = self.ask(Some(by));
         let until = Instant::now() + ANSWER_PATIENCE;
         let mut posted = self.lock();
         loop {
@@ -222,7 +244,7 @@ mod tests {
         let board = Arc::new(board());
         let ask = || {
             let board = Arc::clone(&board);
-            std::thread::spawn(move || board.reload().expect("is answered").rules.generation)
+            std::thread::spawn(move || board.reload("alice").expect("is answered").rules.generation)
         };
         let generation = |generation| {
             let rules = crate::model::configuration::ConfigurationChange { generation, ..Default::default() };
@@ -239,11 +261,13 @@ mod tests {
             3,
             "it came while those before are being answered"
         );
+        assert_eq!(board.askers(3).len(), 1, "each user once");
         board.answer(2, generation(7));
         assert_eq!(first.map(|asking| asking.join().expect("no panic")), [7, 7]);
         assert!(board.owes(3));
         board.answer(3, generation(8));
         assert_eq!(later.join().expect("no panic"), 8);
+        assert!(board.askers(3).is_empty(), "they are answered");
     }
 
     #[test]
@@ -251,7 +275,7 @@ mod tests {
         let board = Arc::new(board());
         let asking = {
             let board = Arc::clone(&board);
-            std::thread::spawn(move || board.reload())
+            std::thread::spawn(move || board.reload("alice"))
         };
         while board.wait(0, Duration::ZERO, LONG).asked == 0 {}
         board.stop();

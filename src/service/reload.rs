@@ -32,6 +32,7 @@ use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
 use crate::engine::{Engine, Refusal, Unready};
 use crate::hooks::Hooks;
 use crate::model::at_rest::{AtRest, Encrypt};
+use crate::model::audit::{AuditEvent, SERVICE};
 use crate::model::configuration::{ConfigurationChange, ConfigurationProblem, HooksChange, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::hook::Hook;
@@ -349,7 +350,7 @@ impl Owner {
                 self.note_judged(wanted, stamps, Some(reading.texts), now);
                 None
             }
-            Ok(settings) => match self.take(&reading, settings, stamps) {
+            Ok(settings) => match self.take(&reading, settings, stamps, asked) {
                 Ok(reloaded) => {
                     self.taken.stamps = wanted.only(stamps);
                     self.note_judged(wanted, stamps, Some(reading.texts), now);
@@ -395,7 +396,13 @@ impl Owner {
     }
 
     /// Goes by what was read.
-    fn take(&mut self, reading: &Reading, settings: Settings, stamps: &Stamps) -> Result<Reloaded, Refusal> {
+    fn take(
+        &mut self,
+        reading: &Reading,
+        settings: Settings,
+        stamps: &Stamps,
+        asked: u64,
+    ) -> Result<Reloaded, Refusal> {
         let Settings { service, hooks, mut rules, .. } = settings;
         // Before a rule that asks for it has anything to keep.
         self.store.encrypt_by(&service.at_rest).map_err(|error| Refusal::from_fault(&error))?;
@@ -422,13 +429,10 @@ impl Owner {
         self.engine.know_hooks(&hooks);
         change.hooks = HooksChange::between(&self.taken.hooks, &hooks);
         self.taken.hooks = hooks;
-        if !change.is_none() {
-            super::note(&self.store, "reloaded");
-        }
         self.taken.is_pending = false;
         self.taken.rules_dir.clone_from(&reading.rules_dir);
         self.renew(&changed_files, &mut change);
-        Ok(self.tell_taken(change, &service))
+        Ok(self.tell_taken(change, &service, asked))
     }
 
     /// Makes ready again what another file of recipients counts for, and what could not be made ready before.
@@ -458,7 +462,7 @@ impl Owner {
         self.unready = told.collect();
     }
 
-    fn tell_taken(&mut self, rules: ConfigurationChange, service: &Service) -> Reloaded {
+    fn tell_taken(&mut self, rules: ConfigurationChange, service: &Service, asked: u64) -> Reloaded {
         let needs_restart: Vec<String> = config::needing_restart(&self.started_with, service)
             .into_iter()
             .map(|key| format!("service.{key}"))
@@ -477,10 +481,23 @@ impl Owner {
         if !problems.is_empty() && (self.asked_since.is_some() || problems != told_before) {
             events::configuration_incomplete(&problems);
         }
-        if needs_restart != was_named {
+        let is_other_service = needs_restart != was_named;
+        if is_other_service {
             events::needs_restart(&needs_restart);
         }
+        if !rules.is_none() || is_other_service {
+            let after_restart = Some(&needs_restart).filter(|keys| is_other_service && !keys.is_empty());
+            self.audit_reload(asked, after_restart);
+        }
         Reloaded { problems, rules, needs_restart }
+    }
+
+    /// Whoever asked did it; else the service, which saw the files. Keys that count after a restart are named: `service.audit` is one.
+    fn audit_reload(&self, asked: u64, after_restart: Option<&Vec<String>>) {
+        let askers = Vec::from_iter(self.board.askers(asked)).join(", ");
+        let by = if askers.is_empty() { SERVICE.to_owned() } else { askers };
+        let about = after_restart.map(|keys| format!("after a restart: {}", keys.join(", ")));
+        super::note(&self.store, AuditEvent { about, ..AuditEvent::new(clock::now(), "reloaded", by) });
     }
 
     fn note_judged(&mut self, wanted: Files, stamps: &Stamps, texts: Option<Texts>, now: Instant) {

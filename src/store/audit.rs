@@ -19,7 +19,7 @@ use super::error::StoreError;
 use super::keys;
 use super::{Store, feed, hooks, value};
 use crate::clock;
-use crate::model::audit::{AuditEnd, AuditEvent, AuditHead};
+use crate::model::audit::{AuditEnd, AuditEvent, AuditHead, SERVICE};
 use crate::model::job::Job;
 
 /// Rows that are appended together.
@@ -108,11 +108,12 @@ impl Store {
         if audit.is_on.load(Ordering::Acquire) == is_on {
             return Ok(());
         }
-        let mut changes = self.change();
         if is_on {
-            changes.put_mark(keys::AUDITING.to_vec()).apply()?;
+            self.change().put_mark(keys::AUDITING.to_vec()).apply()?;
         } else {
-            changes.remove(keys::AUDITING.to_vec()).apply()?;
+            // In one batch with the mark: the trail's last word is that it ends here.
+            let ends = || AuditEvent::new(clock::now(), "trail_off", SERVICE);
+            self.audited(ends, || self.change().remove(keys::AUDITING.to_vec()).apply())?;
         }
         audit.is_on.store(is_on, Ordering::Release);
         Ok(())
@@ -237,6 +238,16 @@ mod tests {
         store.change().job(&job).apply().expect("writes");
         let expected = [("ingest", "operator"), ("claimed", "service"), ("set", "operator")];
         assert_eq!(events(&store), pairs(&expected));
+    }
+
+    #[test]
+    fn that_the_trail_is_turned_off_is_its_last_event() {
+        let store = Store::in_memory();
+        store.keep_audit(true).expect("is kept");
+        store.keep_audit(false).expect("is turned off");
+        store.keep_audit(false).expect("is off");
+        store.change().job(&queued()).apply().expect("writes");
+        assert_eq!(events(&store), pairs(&[("trail_off", "service")]));
     }
 
     #[test]
