@@ -94,6 +94,30 @@ fn a_small_file_goes_before_larger_ones_that_came_first_where_its_rule_says_so()
     service.kill();
 }
 
+/// Where rules share fairly, the second one's only file goes before the first one's last.
+#[test]
+fn by_arrival_a_rules_only_file_waits_behind_those_that_another_had_before() {
+    let world = World::bare();
+    let other = SLOW_RULE.replace("\"slow\"", "\"other\"").replace("in/*", "other/*");
+    world.configure(
+        "workers = 1\nsharing = \"fifo\"\nscan_every = \"100ms\"\nstop_timeout = \"2s\"",
+        &[SLOW_RULE, &other],
+    );
+    world.write("slow", SLOW);
+    world.sh("chmod +x slow; mkdir other");
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        world.write(format!("in/{name}"), "1\n");
+    }
+    let mut service = world.start();
+    service.wait_until("all are claimed", || (world.jobs().len() == 6).then_some(()));
+    world.move_in("other/z", "1\n");
+    service.wait_for(&world, "out/z.main");
+    service.stop();
+    let order = ended(&world);
+    let begun = world.jobs().iter().filter(|job| job["started_at"].is_null()).count();
+    assert_eq!((order.last().map(String::as_str), order.len(), begun), (Some("z"), 7, 0), "{order:?}");
+}
+
 #[test]
 fn all_jobs_of_a_rule_can_be_set_and_what_is_no_priority_is_refused() {
     let world = world(&[SLOW_RULE]);

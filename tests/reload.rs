@@ -257,6 +257,43 @@ fn a_job_that_is_held_for_its_rule_or_retried_takes_the_rule_as_it_is_now_and_sa
     service.stop();
 }
 
+/// Who changed a rule for the files of tomorrow may want the one of yesterday for those of yesterday.
+#[test]
+fn a_job_is_retried_under_the_rule_that_it_went_by_where_that_is_asked_for_with_and_without_a_service() {
+    let world = World::bare();
+    let with = |attempts: &str, to: &str| {
+        let step = "pipeline = [{ step = \"exec\", confine = false, command = [\"./mended\"] }]";
+        let rule = rule_to("pay", to)
+            + &format!("\n{step}\nerrors = {{ on_record_error = \"fail\", attempts = {attempts} }}\n");
+        config("", &[rule])
+    };
+    world.write("mended", "#!/bin/sh\n[ -e go ] || exit 1\nexec cat\n");
+    world.sh("chmod +x mended");
+    world.write("landfall.toml", with("1", "old"));
+    let mut service = started(&world);
+    world.move_in("pay-in/1.txt", "1\n");
+    world.move_in("pay-in/2.txt", "2\n");
+    service.wait_until("they fail", || {
+        (world.jobs().iter().filter(|job| job["state"] == "failed").count() == 2).then_some(())
+    });
+    world.write("landfall.toml", with("2", "new"));
+    reload(&world).done();
+    world.write("go", "");
+    let [first, second] = [1, 2].map(|number| {
+        let is_it =
+            |job: &Value| job["source"].as_str().is_some_and(|path| path.ends_with(&format!("{number}.txt")));
+        world.jobs().into_iter().find(is_it).expect("is listed")["id"].as_str().expect("text").to_owned()
+    });
+    world.landfall(&["retry", "--same-rule", &first]).done().says(&["by the rule that it went by before"]);
+    service.wait_for(&world, "old-out/1.main");
+    service.stop();
+    world.landfall(&["retry", "--same-rule", &second]).done();
+    let mut service = world.start();
+    service.wait_for(&world, "old-out/2.main");
+    assert!(!world.has("new-out"));
+    service.stop();
+}
+
 #[test]
 fn a_rule_that_is_renamed_leaves_its_jobs_what_they_are() {
     let world = World::bare();

@@ -54,7 +54,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("posting", &["model", "durable_fs"]),
     // A program is started and ended as those of steps are.
     ("hooks", &["model", "clock", "telemetry", "pipeline", "posting", "store"]),
-    ("published", &["model", "allowance", "at_rest", "durable_fs", "decode", "record"]),
+    ("published", &["model", "allowance", "at_rest", "durable_fs", "decode", "record", "output"]),
     (
         "engine",
         &[

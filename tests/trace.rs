@@ -264,6 +264,30 @@ fn what_a_job_published_is_printed_unpacked_and_decrypted_whole_or_in_part() {
     assert!(output(&["--category", "invalid"]).ends_with(1).stderr.contains("is not there any more"));
 }
 
+/// Another one of the same name is often as long.
+#[test]
+fn a_file_that_took_an_outputs_place_is_not_shown_as_that_one_or_only_with_a_warning() {
+    for (sha256, code) in [("", 0), (", sha256 = true", 1)] {
+        let world = World::new(&format!(
+            "output = {{ main = {{ path = \"out/{{stem}}.main\", on_exists = \"replace\"{sha256} }} }}"
+        ));
+        let ingest = |text: &str| {
+            world.write("pay.txt", text);
+            world.ingest_and_retire("pay.txt").done();
+            let jobs = world.jobs();
+            jobs.last().expect("is listed")["id"].as_str().expect("text").to_owned()
+        };
+        let first = ingest("one\n");
+        assert_eq!(world.landfall(&["output", &first]).done().stderr, "", "it is as it was");
+        let second = ingest("two\n");
+        let shown = world.landfall(&["output", &first]).ends_with(code);
+        let says = if code == 0 { "was written after the job had ended" } else { "another sha256" };
+        assert!(shown.stderr.contains(says), "{shown:#?}");
+        assert!(code == 0 || shown.stdout.is_empty(), "{shown:#?}");
+        assert_eq!(world.landfall(&["output", &second]).done().stdout, "two\n");
+    }
+}
+
 #[test]
 fn an_output_that_cannot_be_shown_keeps_back_no_other_and_is_named() {
     let world = World::new(

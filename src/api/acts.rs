@@ -42,6 +42,12 @@ pub(super) const ACTS: &[ActLine] = &[
                 "true: what was decided on its failed records does not count any more",
             )
             .optional(),
+            Param::body(
+                "same_rule",
+                Kind::Bool,
+                "true: not under the current rule, but under the one that it went by before",
+            )
+            .optional(),
         ],
     },
     ActLine {

@@ -99,6 +99,12 @@ pub(super) fn run(args: &OutputArgs, settings: &Settings) -> anyhow::Result<Exit
         if chosen.len() > 1 {
             say_aside!("{name}: {} records, {}", output.records, output.path);
         }
+        if published::may_be_anothers(&job, output) {
+            say_aside!(
+                "warning: {} was written after the job had ended: another file may have taken its place",
+                output.path
+            );
+        }
         let range = args.records.map(|Asked(range)| range);
         let printed = published::print(output, &rule, range, &keys, &mut out);
         match printed.and_then(|()| out.flush().map_err(ReadError::Print)) {

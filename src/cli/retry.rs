@@ -26,6 +26,9 @@ pub(super) struct RetryArgs {
     /// Let a job whose hidden outputs were removed go on publishing without them; nothing is taken from its source again
     #[arg(long, requires = "jobs", conflicts_with = "dry_run")]
     accept_missing: bool,
+    /// Take a job by the rule that it went by before, and not by the rule as it is now
+    #[arg(long, conflicts_with_all = ["accept_missing", "forget_decisions"])]
+    same_rule: bool,
     /// Forget what was decided on a job's failed records, and take it by the rule as it is now
     #[arg(long, conflicts_with = "accept_missing")]
     forget_decisions: bool,
@@ -38,7 +41,7 @@ pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitC
         return Ok(ExitCode::from(super::exit::USAGE));
     }
     let door = control::open(settings)?;
-    if door.is_service() {
+    if door.is_service() && !args.same_rule {
         // The rule may have been mended a moment ago. What cannot be read now is told with the rest.
         door.reload().ok();
         for told in view::service_not_gone_by(door.as_ref()) {
@@ -67,19 +70,19 @@ fn retry(args: &RetryArgs, settings: &Settings, door: &dyn Door) -> anyhow::Resu
         return Ok(accept_missing(&jobs, door));
     }
     let patience = Patience::until_begun();
-    let forgets_decisions = args.forget_decisions;
+    let (forgets_decisions, same_rule) = (args.forget_decisions, args.same_rule);
     let told = |job: &Job, id: JobId| {
         let is_by_decisions =
             !forgets_decisions && job.held_records.decided.max(job.held_records.waiting) > 0;
-        let with = if is_by_decisions {
-            ", by what was decided on its failed records and the rule that it was claimed under"
-        } else {
-            ""
+        let with = match (is_by_decisions, same_rule) {
+            (true, _) => ", by what was decided on its failed records and the rule that it was claimed under",
+            (false, true) => ", by the rule that it went by before",
+            (false, false) => "",
         };
         format!("queued again{with}; {}", goes_on(door, &id.to_string(), &patience))
     };
     let words = ("would be queued again", "queued again");
-    let act = |job| Act::Retry { job, forgets_decisions };
+    let act = |job| Act::Retry { job, forgets_decisions, same_rule };
     Ok(args.selection.each(door, &jobs, words, act, told))
 }
 

@@ -11,10 +11,10 @@ use super::section::Section;
 use super::traces;
 use crate::confinement;
 use crate::model::at_rest::{AtRest, Encrypt};
-use crate::model::rule::{FreeMin, Service};
+use crate::model::rule::{FreeMin, Service, Sharing};
 
 /// Keys of this version.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 20] = [
     "data_dir",
     "workers",
     "memory_max",
@@ -24,6 +24,7 @@ pub(super) const KEYS: [&str; 19] = [
     "free_min",
     "retention",
     "ledger_retention",
+    "sharing",
     "timezone",
     "rules_dir",
     "listen",
@@ -35,8 +36,8 @@ pub(super) const KEYS: [&str; 19] = [
     "confine",
     "audit",
 ];
-/// Keys that later versions bring.
-const LATER: &[&str] = &["sharing"];
+
+const SHARING: [(&str, Sharing); 2] = [("fair", Sharing::Fair), ("fifo", Sharing::Fifo)];
 
 /// Where further rules lie.
 pub(super) struct RulesDir {
@@ -65,6 +66,7 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
         free_min: section.size("free_min", 0..=1 << 60).map_or(FreeMin::Default, FreeMin::Bytes),
         retention,
         ledger_retention: ledger_retention(section, retention),
+        sharing: section.choice("sharing", &SHARING, &[]).unwrap_or_default(),
         timezone: timezone(section).unwrap_or_else(|| "UTC".to_owned()),
         api: api::read(section),
         traces: traces::read(section),
@@ -72,7 +74,7 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
         confine: confine(section),
         audit: section.boolean("audit").unwrap_or(false),
     };
-    section.finish(LATER);
+    section.finish(&[]);
     service
 }
 
@@ -90,6 +92,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         retention,
         free_min,
         ledger_retention,
+        sharing,
         timezone: _,
         api,
         traces,
@@ -107,6 +110,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         ("retention", *retention != now.retention),
         ("free_min", *free_min != now.free_min),
         ("ledger_retention", *ledger_retention != now.ledger_retention),
+        ("sharing", *sharing != now.sharing),
         ("listen", api.listen != now.api.listen),
         ("tls", api.tls != now.api.tls),
         ("socket", api.socket != now.api.socket),

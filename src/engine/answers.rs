@@ -49,8 +49,8 @@ impl Engine {
     fn do_act(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {
         let stages = self.stages_to_be()?;
         let done = match act {
-            Act::Retry { job, forgets_decisions } => {
-                let asked = retry::Asked { forgets_decisions: *forgets_decisions, by };
+            Act::Retry { job, forgets_decisions, same_rule } => {
+                let asked = retry::Asked { forgets_decisions: *forgets_decisions, same_rule: *same_rule, by };
                 self.retry(stages, self.id_of(job)?, &asked)
             }
             Act::AcceptMissing { job } => self.accept_missing(stages, self.id_of(job)?, by),
@@ -104,7 +104,7 @@ impl Engine {
 
 impl Door for Engine {
     fn list(&self, filter: &JobFilter) -> Answers<'_, Job> {
-        self.told(chosen::<Job>(self.store(), filter, &Wanted::default()))
+        self.told(passing(in_order::<Job>(self.store(), filter, &Wanted::default()), filter))
     }
 
     fn keys(&self) -> Option<Arc<KeyRing>> {
@@ -112,13 +112,13 @@ impl Door for Engine {
     }
 
     fn lines(&self, filter: &JobFilter) -> Answers<'_, JobLine> {
-        let (store, filter) = (self.store().clone(), filter.clone());
-        let jobs = if filter.asks_for_at_most(BATCH_ITEMS) {
-            chosen::<JobRowBrief>(&store, &filter, &Wanted::default())
+        let rows = if filter.asks_for_at_most(BATCH_ITEMS) {
+            in_order::<JobRowBrief>(self.store(), filter, &Wanted::default())
         } else {
-            read_ahead(move |wanted| chosen::<JobRowBrief>(&store, &filter, &wanted))
+            let (store, filter) = (self.store().clone(), filter.clone());
+            read_ahead(move |wanted| in_order::<JobRowBrief>(&store, &filter, &wanted))
         };
-        let lines = self.told(jobs).map(|job| {
+        let lines = self.told(passing(rows, filter)).map(|job| {
             let mut line = JobLine::of(job?);
             if let Some(stages) = self.stages().filter(|_| line.state == JobState::Running) {
                 line.workers = stages.dispatch.at_work(line.id).0;
@@ -148,12 +148,11 @@ impl Door for Engine {
     fn would(&self, act: &Act) -> Result<(), Refusal> {
         let (store, by) = (self.store(), "");
         let done = match act {
-            Act::Retry { job, forgets_decisions: forgets } => {
-                retry::known(store, self.id_of(job)?).and_then(|job| {
+            Act::Retry { job, forgets_decisions: forgets, .. } => retry::known(store, self.id_of(job)?)
+                .and_then(|job| {
                     check_retriable(&job)?;
                     held_records::kept_by_retry(store, &job, *forgets).map(|_| ())
-                })
-            }
+                }),
             Act::Pause { job } => {
                 retry::known(store, self.id_of(job)?).and_then(|mut job| order::pause_row(&mut job, by))
             }
@@ -346,17 +345,17 @@ impl Door for Engine {
     }
 }
 
-/// The jobs that pass the filter, in its order; of each row what `R` reads of it.
-fn chosen<R: JobRow + Into<Job> + 'static>(
+/// The rows that may pass the filter, in its order.
+fn in_order<R: JobRow + Into<Job> + 'static>(
     store: &Store,
     filter: &JobFilter,
     wanted: &Wanted,
-) -> Answers<'static, Job> {
+) -> AnyRows<R> {
     let rows = rows::<R>(store, filter);
-    match (filter.limit, filter.newest_first) {
-        (None, false) => Box::new(passing(rows, filter, wanted)),
-        (limit, true) => Box::new(passing(rows.rev(), filter, wanted).take(limit.unwrap_or(usize::MAX))),
-        (Some(limit), false) => newest::<R>(store, filter, limit, wanted)
+    match filter.limit {
+        _ if filter.newest_first => Box::new(rows.rev()),
+        None => Box::new(rows),
+        Some(limit) => newest(store, filter, limit, wanted)
             .unwrap_or_else(|refusal| Box::new(std::iter::once(Err(refusal)))),
     }
 }
@@ -375,30 +374,33 @@ fn rows<R: JobRow + 'static>(store: &Store, filter: &JobFilter) -> RowsOfJobs<R>
 
 type RowsOfJobs<R> = Box<dyn DoubleEndedIterator<Item = Result<R, StoreError>>>;
 
-/// The newest jobs, oldest first. Their ids are kept, not their rows, which would take much memory.
+type AnyRows<R> = Box<dyn Iterator<Item = Result<R, StoreError>>>;
+
+/// The newest that pass, oldest first. Their ids are kept, not their rows, which would take much memory.
 fn newest<R: JobRow + Into<Job> + 'static>(
     store: &Store,
     filter: &JobFilter,
     limit: usize,
     wanted: &Wanted,
-) -> Result<Answers<'static, Job>, Refusal> {
-    let newest = passing(rows::<R>(store, filter).rev(), filter, wanted).take(limit);
+) -> Result<AnyRows<R>, StoreError> {
+    let wanted = wanted.clone();
+    let rows = rows::<R>(store, filter).rev().take_while(move |_| !wanted.no_more());
+    let jobs = rows.map(|row| row.map(Into::<Job>::into));
+    let newest = jobs.filter(|job| job.as_ref().map_or(true, |job| filter.takes(job))).take(limit);
     let ids = newest.map(|job| job.map(|job| job.id)).collect::<Result<Vec<JobId>, _>>()?;
     let store = store.clone();
-    let rows = ids.into_iter().rev().filter_map(move |id| store.job_row::<R>(id).transpose());
-    Ok(Box::new(rows.map(|row| row.map(Into::into).map_err(refused))))
+    Ok(Box::new(ids.into_iter().rev().filter_map(move |id| store.job_row(id).transpose())))
 }
 
-/// The jobs that pass the filter, in the order of the rows, for as long as somebody wants them.
+/// The jobs that pass the filter, no more than it asks for.
 fn passing<R: Into<Job>, I: Iterator<Item = Result<R, StoreError>>>(
     rows: I,
     filter: &JobFilter,
-    wanted: &Wanted,
 ) -> impl Iterator<Item = Result<Job, Refusal>> + use<R, I> {
-    let (filter, wanted) = (filter.clone(), wanted.clone());
-    let jobs =
-        rows.take_while(move |_| !wanted.no_more()).map(|row| row.map(Into::<Job>::into).map_err(refused));
-    jobs.filter(move |job| job.as_ref().map_or(true, |job| filter.takes(job)))
+    let filter = filter.clone();
+    let limit = filter.limit.unwrap_or(usize::MAX);
+    let jobs = rows.map(|row| row.map(Into::<Job>::into).map_err(refused));
+    jobs.filter(move |job| job.as_ref().map_or(true, |job| filter.takes(job))).take(limit)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it stands behind map_err")]

@@ -149,13 +149,16 @@ impl Refusal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Act {
-    /// Queues a failed job again, from its source, under the current rule.
+    /// Queues a failed job again, from its source.
     Retry {
         /// The job.
         job: String,
         /// What was decided on its failed records does not count any more.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         forgets_decisions: bool,
+        /// Not under the current rule, but under the one that it went by before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        same_rule: bool,
     },
     /// Lets a job go on publishing without hidden outputs that somebody removed: they count as published.
     AcceptMissing {
@@ -265,7 +268,7 @@ pub(crate) enum Act {
 impl Act {
     /// A retry that keeps what was decided on the job's failed records.
     pub(crate) fn retry(job: String) -> Self {
-        Self::Retry { job, forgets_decisions: false }
+        Self::Retry { job, forgets_decisions: false, same_rule: false }
     }
 }
 
@@ -445,7 +448,8 @@ mod tests {
         let id = JobId::from_parts(1, 0);
         let asked = [
             Act::retry("a".into()),
-            Act::Retry { job: "a".into(), forgets_decisions: true },
+            Act::Retry { job: "a".into(), forgets_decisions: true, same_rule: false },
+            Act::Retry { job: "a".into(), forgets_decisions: false, same_rule: true },
             Act::AcceptMissing { job: "a".into() },
             Act::Set { job: "a".into(), priority: Priority::default() },
             Act::SetWorkers { job: "a".into(), workers_max: 1 },
@@ -470,7 +474,7 @@ mod tests {
             Act::Adopt { path: "/in/a.csv".into() },
             Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"retry":{"job":"a","forgets_decisions":true}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"drop_records":{"job":"a","records":"all","reason":"old"}},{"retry_records":{"job":"a","records":"3"}},{"edit_record":{"job":"a","number":3,"data_bytes":"MSxh"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"hand_over":{"path":"/in/a.csv","rule":"payments","identity":"{\"device\":1,\"inode\":2,\"size\":3,\"mtime_ns\":4,\"ctime_ns\":5}"}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"retry":{"job":"a","forgets_decisions":true}},{"retry":{"job":"a","same_rule":true}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"drop_records":{"job":"a","records":"all","reason":"old"}},{"retry_records":{"job":"a","records":"3"}},{"edit_record":{"job":"a","number":3,"data_bytes":"MSxh"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"hand_over":{"path":"/in/a.csv","rule":"payments","identity":"{\"device\":1,\"inode\":2,\"size\":3,\"mtime_ns\":4,\"ctime_ns\":5}"}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

@@ -17,7 +17,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::taken::TakenFiles;
 use super::trouble::Trouble;
-use super::{claim, deadlines, halts, held_records, hours, paces, recover, retry};
+use super::{claim, deadlines, halts, held_records, hours, missing_outputs, paces, recover, retry};
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::halts::Halts;
@@ -204,8 +204,10 @@ impl Engine {
         id: JobId,
         by: &str,
     ) -> Result<JobId, Trouble> {
-        let Some(shared) = stages else { return Ok(retry::accept_missing(self.store(), id, by)?.id) };
-        let job = with_job_in_hand(shared, id, || retry::accept_missing(&shared.store, id, by))?;
+        let Some(shared) = stages else {
+            return Ok(missing_outputs::accept_missing(self.store(), id, by)?.id);
+        };
+        let job = with_job_in_hand(shared, id, || missing_outputs::accept_missing(&shared.store, id, by))?;
         shared.dispatch.queue(Stage::Finish, &Owner::of(&job), id);
         Ok(id)
     }

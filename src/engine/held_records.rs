@@ -18,7 +18,7 @@ use super::trouble::{Reaction, Trouble};
 use crate::clock;
 use crate::model::account::{Account, RecordBytes};
 use crate::model::decisions::{DecidedSlice, Decisions};
-use crate::model::fault::FaultKind;
+use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::job::{HeldRecords, Job, Slices};
 use crate::model::job_state::JobState;
 use crate::model::rule::{OnRecordError, Records, Rule};
@@ -54,6 +54,7 @@ pub(super) fn check(rule: &Rule, job: &Job, read_before: Option<&str>) -> Result
 
 fn told(left: u64, failed: u64) -> String {
     match (left, failed) {
+        (0, _) => "each failed record is decided on".to_owned(),
         (1, 1) => "a record failed, and nothing is published before it is decided on".to_owned(),
         (left, failed) if left == failed => {
             format!("{failed} records failed, and nothing is published before each is decided on")
@@ -184,9 +185,15 @@ pub(super) fn tell(job: &mut Job) {
         return;
     }
     let HeldRecords { decided, waiting: all } = job.held_records;
-    let detail = told(job.account.records_failed, all.saturating_sub(decided));
+    let left = all.saturating_sub(decided);
+    let detail = told(job.account.records_failed, left);
     if let Some(waiting) = job.waiting.as_mut().filter(|_| job.state == JobState::Held) {
-        waiting.detail = detail;
+        let is_paused = waiting.waits_for == WaitsFor::Pause;
+        match left {
+            0 if is_paused => {} // nothing else is in its way
+            _ if is_paused => waiting.detail = format!("{detail}; and {}", waiting.detail),
+            _ => waiting.detail = detail,
+        }
     }
 }
 
@@ -232,6 +239,23 @@ mod tests {
             is_there(&world.claimed()) && world.shared.store.checkpoint(job.id).expect("reads").is_none()
         );
         assert!(still_wait(&world.shared.store, &job).expect("reads"), "whoever takes it up");
+    }
+
+    #[test]
+    fn a_held_job_whose_rule_is_paused_says_both_until_each_record_is_decided_on() {
+        let (_, mut job) = held();
+        for (decided, says) in [(0, "nothing is published before"), (1, "rule payments is paused")] {
+            job.held_records.decided = decided;
+            if let Some(waiting) = &mut job.waiting {
+                (waiting.waits_for, waiting.detail) = (WaitsFor::Pause, "rule payments is paused".into());
+            }
+            tell(&mut job);
+            let told = job.waiting.as_ref().expect("it waits").detail.clone();
+            assert!(
+                told.contains(says) && told.ends_with("is paused") && !told.contains("not decided"),
+                "{told}"
+            );
+        }
     }
 
     #[test]

@@ -72,6 +72,7 @@ mod lock;
 mod lookers;
 mod marks;
 mod memory;
+mod missing_outputs;
 mod moving;
 mod names;
 mod noticed;

@@ -1,7 +1,8 @@
-//! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
+//! Retrying: from its source again, under the current rule, or the one that it went by before. A job that was refused or held as a resend is taken all the same then.
 
 use super::by_hand::{by_hand, is_watched};
 use super::held_records::Kept;
+use super::missing_outputs::nothing_published;
 use super::rule_book::stored;
 use super::source::{ask_folder, folder_of, is_source, out_of_reach};
 use super::taken::{TakenAs, TakenFiles, kept_by};
@@ -28,6 +29,8 @@ use crate::store::{LedgerOutcome, LedgerRow, Store};
 pub(super) struct Asked<'a> {
     /// What was decided on its failed records does not count any more.
     pub forgets_decisions: bool,
+    /// Not under the current rule, but under the one that it went by last.
+    pub same_rule: bool,
     pub by: &'a str,
 }
 
@@ -69,7 +72,7 @@ fn from_source(
     let (id, published_as, known) = (job.id, job.clone(), store.ledger(job.id)?);
     let kept = held_records::kept_by_retry(store, &job, asked.forgets_decisions)?;
     // What was decided is about records as its own rule cuts them.
-    let own = kept.as_ref().map(|_| stored(store, &job)).transpose()?;
+    let own = (asked.same_rule || kept.is_some()).then(|| stored(store, &job)).transpose()?;
     let own = own.as_ref().map(|own| vec![own]);
     let (mut job, rule) = prepared(store, taken, own.as_deref().unwrap_or(rules), job)?;
     let quarantined = job.retired_to.clone();
@@ -80,7 +83,7 @@ fn from_source(
         settling::tell_in_history(&store.settlements(id)?, &mut job);
         job.trim_history();
     }
-    reset(&mut job, rule, kept.as_ref(), asked.by)?;
+    reset(&mut job, rule, kept.as_ref(), asked)?;
     // The row first: a crash before the rename leaves the file where recovery still finds it.
     quarantined.map_or(Ok(()), |from| job.retrieve(from))?;
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
@@ -345,47 +348,12 @@ pub(super) fn known(store: &Store, id: JobId) -> Result<Job, Trouble> {
     store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))
 }
 
-/// A job that misses a hidden output starts from its source again only where none of the others has appeared: they would come twice.
-fn nothing_published(store: &Store, job: Job) -> Result<Job, Trouble> {
-    let intent = store.intent(job.id)?.unwrap_or_default();
-    if !intent.outputs.is_empty() && intent.is_unpublished() {
-        return Ok(job);
-    }
-    let message =
-        format!("other outputs of job {} may be published already: a retry would publish them twice", job.id);
-    let hint = "put the hidden output back, or `landfall retry --accept-missing` goes on without it; its source is archived then, and can be taken from there";
-    Err(refuse(message, hint))
-}
-
-/// Takes an operator's word that the hidden outputs which are gone count as published: the job goes on with the others.
-pub(crate) fn accept_missing(store: &Store, id: JobId, by: &str) -> Result<Job, Trouble> {
-    let mut job = known(store, id)?;
-    let intent = if job.may_lack_an_output() { store.intent(id)? } else { None };
-    let Some(mut intent) = intent else {
-        return Err(refuse(
-            format!("job {id} misses no hidden output"),
-            "`landfall show` says what it waits for",
-        ));
-    };
-    if intent.accept_missing()? == 0 {
-        return Err(refuse(
-            format!("no hidden output of job {id} is missing"),
-            "`landfall show` says what it waits for",
-        ));
-    }
-    job.waiting = None;
-    job.error = None;
-    job.note(clock::now(), &format!("{by} had it go on without what is missing"));
-    store.change().intent(id, &intent).job(&job).apply()?;
-    store.sync()?;
-    Ok(job)
-}
-
 pub(super) fn refuse(message: String, hint: &str) -> Trouble {
     Trouble::new(FaultKind::Input, message, Some(hint))
 }
 
-fn reset(job: &mut Job, rule: &Rule, kept: Option<&Kept>, by: &str) -> Result<(), Trouble> {
+fn reset(job: &mut Job, rule: &Rule, kept: Option<&Kept>, asked: &Asked<'_>) -> Result<(), Trouble> {
+    let Asked { same_rule, by, .. } = *asked;
     // What an operator gave up it was before.
     let gave_up = job.abandoned.is_some().then(|| job.timeline.iter().rev().map(|moment| moment.state));
     let before = gave_up.and_then(|mut states| states.find(|state| *state != JobState::Aborted));
@@ -400,7 +368,11 @@ fn reset(job: &mut Job, rule: &Rule, kept: Option<&Kept>, by: &str) -> Result<()
     // To take a further delivery of a key does not mean to take what was published already.
     let content_approved = was == JobState::Refused || job.delivery.content_approved;
     let why = if settles { ": to be taken all the same" } else { "" };
-    let with = if kept.is_some() { ", by what was decided on its failed records" } else { "" };
+    let with = match (kept, same_rule) {
+        (Some(_), _) => ", by what was decided on its failed records",
+        (None, true) => ", by the rule that it went by before",
+        (None, false) => "",
+    };
     job.take(event, clock::now(), &format!("retried by {by}{why}{with}"))?;
     let key_approved = settles || job.delivery.key_approved;
     job.delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
@@ -422,6 +394,7 @@ fn reset(job: &mut Job, rule: &Rule, kept: Option<&Kept>, by: &str) -> Result<()
 mod tests {
     use super::*;
     use crate::engine::fail;
+    use crate::engine::missing_outputs::accept_missing;
     use crate::engine::tests::World;
 
     fn failed() -> (World, Job) {
@@ -436,7 +409,7 @@ mod tests {
         (world, row)
     }
 
-    const ASKED: Asked<'static> = Asked { forgets_decisions: false, by: "root" };
+    const ASKED: Asked<'static> = Asked { forgets_decisions: false, same_rule: false, by: "root" };
 
     fn retried(world: &World, job: &Job) -> Result<Job, Trouble> {
         retry(&world.shared.store, None, [&*world.rule()], job.id, &ASKED)

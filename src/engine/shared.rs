@@ -30,7 +30,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::model::pace::PacesSet;
-use crate::model::rule::{Rule, Service};
+use crate::model::rule::{Rule, Service, Sharing};
 use crate::pipeline::{Registry, Surroundings};
 use crate::store::Store;
 use crate::telemetry::events;
@@ -56,7 +56,7 @@ const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
 /// A job whose rule is suspected is looked at again when a file fits the rule; and after this, whatever was missed.
 const MISFIT_PATIENCE: Duration = Duration::from_hours(1);
 
-fn limits(workers: usize) -> Limits {
+fn limits(workers: usize, sharing: Sharing) -> Limits {
     Limits {
         workers,
         readers: workers.max(READERS_MIN),
@@ -64,6 +64,7 @@ fn limits(workers: usize) -> Limits {
         settled: SETTLED_MAX,
         finishers: FINISHERS,
         batch: BATCH_MAX,
+        sharing,
         turn: READING_TURN,
         patience: STUCK_AFTER,
     }
@@ -116,7 +117,7 @@ impl Shared {
         let surroundings = Arc::new(Surroundings::in_folder(service.data_dir.join("work")));
         let registry = registry.with_surroundings(Arc::clone(&surroundings));
         Self {
-            dispatch: Dispatch::new(Schedule::new(limits(service.workers))),
+            dispatch: Dispatch::new(Schedule::new(limits(service.workers, service.sharing))),
             resources: Resources {
                 memory: Memory::new(service.memory_max, service.workers),
                 disk_space: DiskSpace::new(service.free_min, service.data_dir.clone()),

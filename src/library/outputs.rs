@@ -86,7 +86,7 @@ impl OutputFile {
     fn with_text<T>(&self, take: impl FnOnce(&mut dyn Read) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let scratch = published::scratch()?;
         let keys = Keys { identities: &self.identities, own: self.own.clone(), scratch: scratch.path() };
-        published::with_text(self.output.path.as_path(), Some(self.output.bytes), &self.rule, &keys, take)
+        published::with_text(self.output.path.as_path(), Some(&self.output), &self.rule, &keys, take)
     }
 
     fn give_slices(&self, give: &SyncSender<Given>) -> Result<(), ReadError> {

@@ -70,6 +70,8 @@ pub struct Service {
     pub free_min: FreeMin,
     /// Ledger rows, and with them what deliveries are compared with, stay so long.
     pub ledger_retention: Duration,
+    /// Who goes first of those of one priority.
+    pub sharing: Sharing,
     /// IANA name of the time zone for `{date}`, `{time}` and times of the day.
     pub timezone: String,
     /// The control API.
@@ -82,6 +84,16 @@ pub struct Service {
     pub confine: bool,
     /// Whether an audit trail is kept.
     pub audit: bool,
+}
+
+/// `service.sharing`: how jobs of one priority share loaders and workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// Rules take turns, and within a rule its senders.
+    #[default]
+    Fair,
+    /// Whichever arrived first goes first.
+    Fifo,
 }
 
 /// `service.free_min`.

@@ -49,7 +49,7 @@ pub(crate) use naming::{final_path, signal_paths};
 #[cfg(test)]
 pub(crate) use partial::HeaderState;
 pub(crate) use partial::PartialState;
-pub(crate) use partial::hexadecimal;
+pub(crate) use partial::{hexadecimal, sha256_of};
 pub use partials::Partials;
 pub(crate) use partials::{PendingSync, remove_partials};
 pub use plan::OutputPlan;

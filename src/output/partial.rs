@@ -240,7 +240,9 @@ impl Partial {
             return Err(OutputError::Misuse("an output is published only once it is durable"));
         }
         let hidden = destination.identified(&self.hidden, self.length)?;
-        let sha256 = sha256.then(|| destination.read(&hidden).and_then(sha256_of)).transpose();
+        let sha256 = sha256
+            .then(|| destination.read(&hidden).and_then(|mut content| sha256_of(&mut content)))
+            .transpose();
         let output = PublishedOutput {
             category: self.category.clone(),
             entry: self.entry.as_ref().map(|entry| entry.name.to_string()),
@@ -270,7 +272,7 @@ fn failed(path: &Path, error: io::Error) -> OutputError {
 }
 
 /// Read back: what is told is what lies there, also after a resume.
-fn sha256_of(mut content: Box<dyn Read>) -> io::Result<String> {
+pub(crate) fn sha256_of(content: &mut impl Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; READ_BYTES];
     loop {

@@ -18,6 +18,8 @@ pub enum ReadError {
     Gone { path: PathBuf },
     #[error("{} is not what was published: it has {found} bytes, and had {published}", escaped_path(path))]
     Changed { path: PathBuf, found: u64, published: u64 },
+    #[error("{} is not what was published: it has the same size, and another sha256", escaped_path(path))]
+    Replaced { path: PathBuf },
     #[error("cannot read {}: {source}", escaped_path(path))]
     Read { path: PathBuf, source: io::Error },
     #[error("there is nothing in {}", escaped_path(path))]
@@ -91,6 +93,7 @@ impl Fault for ReadError {
             Self::Gone { .. }
             | Self::Miscounted { .. }
             | Self::Changed { .. }
+            | Self::Replaced { .. }
             | Self::Empty { .. }
             | Self::NoEnds { .. }
             | Self::TooFew { .. }
@@ -109,7 +112,11 @@ impl Fault for ReadError {
             Self::Decode(_) | Self::Cut(_) => {
                 "it is not as it was published: see whether its disk is sound; `landfall rerun` makes it again from the archive".into()
             }
-            Self::Gone { .. } | Self::Changed { .. } | Self::Miscounted { .. } | Self::Empty { .. } => {
+            Self::Gone { .. }
+            | Self::Changed { .. }
+            | Self::Replaced { .. }
+            | Self::Miscounted { .. }
+            | Self::Empty { .. } => {
                 "ask whoever takes outputs from there; `landfall rerun` makes them again from the archive"
                     .into()
             }

@@ -8,4 +8,4 @@ mod text;
 
 pub use error::ReadError;
 pub(crate) use records::{Range, check_published, chosen, cut, only, print, print_alone};
-pub(crate) use text::{Keys, own_keys, read, scratch, with_text};
+pub(crate) use text::{Keys, may_be_anothers, own_keys, read, scratch, with_text};

@@ -62,7 +62,7 @@ pub(crate) fn print(
     if range.is_some_and(is_beyond) {
         return Err(too_few());
     }
-    with_text(path, Some(output.bytes), rule, keys, |text| match range {
+    with_text(path, Some(output), rule, keys, |text| match range {
         None => copy(text, path, out),
         Some(range) if print_range(text, rule, output, range, out)? || range.last == u64::MAX => Ok(()),
         Some(_) => Err(too_few()),

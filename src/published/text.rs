@@ -1,6 +1,7 @@
 //! The text of an output: unpacked, and decrypted where there is a key.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +13,12 @@ use crate::at_rest::{self, KeyRing};
 use crate::decode::{self, DecodeRequest, Decoder};
 use crate::durable_fs;
 use crate::model::fault::Fault as _;
+use crate::model::job::{Job, PublishedOutput};
 use crate::model::rule::{Layer, Output, Rule, Service};
+use crate::output::sha256_of;
+
+/// A job's times are rounded, and those of a file.
+const CLOCKS_DIFFER_NS: i128 = 10_000_000;
 
 /// What reading takes besides the file.
 pub(crate) struct Keys<'a> {
@@ -54,21 +60,18 @@ pub(crate) fn read(path: &Path, rule: &Rule, scratch: &Path, bytes_max: u64) -> 
     Ok(bytes)
 }
 
-/// The same as a stream; of a file that has so many bytes, where that is known.
+/// The same as a stream; of a file that is what was published, as far as that is known.
 pub(crate) fn with_text<T, E: From<ReadError>>(
     path: &Path,
-    bytes: Option<u64>,
+    published: Option<&PublishedOutput>,
     rule: &Rule,
     keys: &Keys<'_>,
     take: impl FnOnce(&mut dyn Read) -> Result<T, E>,
 ) -> Result<T, E> {
     // No link that somebody put there leads to what the asker may not read, and no pipe keeps him waiting.
     let mut file = durable_fs::open_source(path).map_err(|error| ReadError::of(path, error))?;
-    if let Some(published) = bytes {
-        let found = file.metadata().map_err(|error| ReadError::of(path, error))?.len();
-        if found != published {
-            return Err(ReadError::Changed { path: path.to_owned(), found, published }.into());
-        }
+    if let Some(published) = published {
+        check_is_same(&mut file, published)?;
     }
     let layers = layers_of(path, has_armor(rule));
     if layers.is_empty() {
@@ -90,6 +93,27 @@ pub(crate) fn with_text<T, E: From<ReadError>>(
     let entry = decoder.next_entry().map_err(ReadError::from)?;
     let mut entry = entry.ok_or_else(|| ReadError::Empty { path: path.to_owned() })?;
     take(&mut entry.text)
+}
+
+/// By its size, and by its hash where the rule had it written down: another one of this name is often as long.
+fn check_is_same(file: &mut File, published: &PublishedOutput) -> Result<(), ReadError> {
+    let path = published.path.as_path();
+    let of = |error| ReadError::of(path, error);
+    let found = file.metadata().map_err(of)?.len();
+    if found != published.bytes {
+        return Err(ReadError::Changed { path: path.to_owned(), found, published: published.bytes });
+    }
+    let Some(sha256) = &published.sha256 else { return Ok(()) };
+    let found = sha256_of(file).map_err(of)?;
+    file.rewind().map_err(of)?;
+    if found == *sha256 { Ok(()) } else { Err(ReadError::Replaced { path: path.to_owned() }) }
+}
+
+/// Whether what lies there may be another file, of the same length, where no hash tells: it was written after the job had ended.
+pub(crate) fn may_be_anothers(job: &Job, published: &PublishedOutput) -> bool {
+    let found = durable_fs::identity_at(published.path.as_path()).ok().flatten();
+    let times = job.finished_at.zip(found).filter(|_| published.sha256.is_none());
+    times.is_some_and(|(ended, found)| found.mtime_ns > ended.as_nanosecond() + CLOCKS_DIFFER_NS)
 }
 
 /// Whether `.asc` is the suffix of a message in armor: a text may well be called so.

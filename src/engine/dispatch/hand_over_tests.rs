@@ -14,6 +14,7 @@ use crate::engine::dispatch::Seat;
 use crate::engine::schedule::{Limits, Owner, Schedule, Stage};
 use crate::model::job_id::JobId;
 use crate::model::priority::Priority;
+use crate::model::rule::Sharing;
 use crews::{Crew, Dispatch, Workable};
 
 #[path = "crews.rs"]
@@ -70,6 +71,7 @@ impl Engine {
             settled: 2,
             finishers: 1,
             batch: 2,
+            sharing: Sharing::default(),
             turn: Duration::ZERO,
             patience: Duration::from_hours(1),
         };

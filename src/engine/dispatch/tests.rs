@@ -9,6 +9,7 @@ use super::{Crew, Dispatch, Workable};
 use crate::engine::schedule::{Limits, Owner, Schedule};
 use crate::model::job_id::JobId;
 use crate::model::priority::Priority;
+use crate::model::rule::Sharing;
 
 struct Run {
     id: JobId,
@@ -34,6 +35,7 @@ fn dispatch() -> Dispatch<Run> {
         settled: 8,
         finishers: one,
         batch: one,
+        sharing: Sharing::default(),
         turn: millisecond,
         patience: millisecond,
     };

@@ -62,7 +62,7 @@ impl Batches {
         let Self { waiting, permits, under_way, .. } = self;
         let may = |rule: &str, _| under_way.may(rule, permits);
         waiting.iter().any(|(group, lanes)| {
-            permits.may(group, WHOLE_GROUP) && lanes.next_priority(may, |_, _, _| true).is_some()
+            permits.may(group, WHOLE_GROUP) && lanes.next(may, |_, _, _| true).is_some()
         })
     }
 
@@ -79,8 +79,8 @@ impl Batches {
         let Self { waiting, permits, max, under_way } = self;
         let may = |rule: &str, permits: &Permits| under_way.may(rule, permits);
         let able = waiting.iter().filter(|(group, _)| permits.may(group, WHOLE_GROUP));
-        let next = |lanes: &Lanes| lanes.next_priority(|rule, _| may(rule, permits), |_, _, _| true);
-        let first = able.filter_map(|(_, lanes)| next(lanes)).min()?;
+        let next = |lanes: &Lanes| lanes.next(|rule, _| may(rule, permits), |_, _, _| true);
+        let first = able.filter_map(|(_, lanes)| next(lanes)).min()?.priority;
         let batch = |group: &Arc<str>, lanes: &mut Lanes| {
             if !permits.may(group, WHOLE_GROUP) {
                 return None;

@@ -1,4 +1,5 @@
-//! Waiting jobs in a fair order: by priority; within one rules take turns, and within a rule its senders do.
+//! Waiting jobs in a fair order: by priority; within one rules take turns, and within a rule its senders do. Or, where users want it so, as the
+//! jobs arrived.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,6 +10,7 @@ use crate::durable_fs;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::priority::Priority;
+use crate::model::rule::Sharing;
 
 /// Who waits with a job: its rule, and in it the sender; and how urgently.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,10 +102,6 @@ impl<K: Clone + Eq + Hash, L: Default> Turns<K, L> {
         }
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
-        self.order.iter()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &L)> {
         self.lines.iter()
     }
@@ -117,55 +115,88 @@ impl<K: Clone + Eq + Hash, L: Default> Turns<K, L> {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     levels: BTreeMap<Priority, Level>,
+    sharing: Sharing,
 }
 
-/// Jobs of one priority.
+/// Jobs of one priority. Of a sender as they came into the line; by arrival: the one that arrived first is the first.
 type Level = Turns<Arc<str>, Turns<Sender, VecDeque<JobId>>>;
 
+/// Who goes before whom; the lesser goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Urgency {
+    pub priority: Priority,
+    /// None where those of one priority take turns. Ids are in the order of arrival.
+    job: Option<JobId>,
+}
+
+/// What becomes of a job that is taken from its line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Leaves,
+    /// It stays; where jobs take turns: as its sender's last.
+    Stays,
+}
+
 impl Lanes {
+    pub(super) fn new(sharing: Sharing) -> Self {
+        Self { levels: BTreeMap::new(), sharing }
+    }
+
     pub(super) fn push(&mut self, owner: &Owner, id: JobId) {
         let level = self.levels.entry(owner.priority).or_default();
-        level.line(&owner.rule).line(&owner.sender).push_back(id);
+        let jobs = level.line(&owner.rule).line(&owner.sender);
+        let at = match self.sharing {
+            Sharing::Fair => jobs.len(),
+            Sharing::Fifo => jobs.partition_point(|other| *other < id),
+        };
+        jobs.insert(at, id);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.levels.is_empty()
     }
 
-    /// The priority of those that go first.
-    pub(super) fn first(&self) -> Option<Priority> {
-        self.levels.keys().next().copied()
+    /// That of those that go first.
+    pub(super) fn first(&self) -> Option<Urgency> {
+        self.next(|_, _| true, |_, _, _| true)
     }
 
-    /// The first job of the next rule and sender that may have one.
+    /// The first job of the next rule and sender that may have one; or of all that may.
     pub(super) fn pop(
         &mut self,
         may_rule: impl Fn(&str, Priority) -> bool,
         may_sender: impl Fn(&str, Sender, Priority) -> bool,
     ) -> Option<JobId> {
-        self.take(may_rule, may_sender, VecDeque::pop_front)
+        self.take(may_rule, may_sender, |jobs| (!jobs.is_empty()).then_some(0), Then::Leaves)
     }
 
-    /// The first job of the next sender that may have one, of those that are wanted. It stays, as its sender's last.
+    /// The same, of those that are wanted. It stays.
     pub(super) fn rotate(
         &mut self,
         may: impl Fn(&str, Sender) -> bool,
         is_wanted: impl Fn(JobId) -> bool,
     ) -> Option<JobId> {
-        let rotate = |jobs: &mut VecDeque<JobId>| {
-            let id = jobs.remove(jobs.iter().position(|id| is_wanted(*id))?)?;
-            jobs.push_back(id);
-            Some(id)
-        };
-        self.take(|_, _| true, |rule, sender, _| may(rule, sender), rotate)
+        let pick = |jobs: &VecDeque<JobId>| jobs.iter().position(|id| is_wanted(*id));
+        self.take(|_, _| true, |rule, sender, _| may(rule, sender), pick, Then::Stays)
     }
 
     fn take(
         &mut self,
         may_rule: impl Fn(&str, Priority) -> bool,
         may_sender: impl Fn(&str, Sender, Priority) -> bool,
-        take: impl Fn(&mut VecDeque<JobId>) -> Option<JobId>,
+        pick: impl Fn(&VecDeque<JobId>) -> Option<usize>,
+        then: Then,
     ) -> Option<JobId> {
+        if self.sharing == Sharing::Fifo {
+            return self.take_first(may_rule, may_sender, pick, then);
+        }
+        let take = |jobs: &mut VecDeque<JobId>| {
+            let id = jobs.remove(pick(jobs)?)?;
+            if then == Then::Stays {
+                jobs.push_back(id);
+            }
+            Some(id)
+        };
         let taken = self.levels.iter_mut().find_map(|(&priority, level)| {
             let of_rule = |rule: &Arc<str>, senders: &mut Turns<Sender, VecDeque<JobId>>| {
                 let of_sender = |sender: &Sender, jobs: &mut VecDeque<JobId>| {
@@ -183,18 +214,41 @@ impl Lanes {
         Some(id)
     }
 
-    /// The priority of the one that [`Self::pop`] would give, if any.
-    pub(super) fn next_priority(
+    /// Of all that may, the one that arrived first.
+    fn take_first(
+        &mut self,
+        may_rule: impl Fn(&str, Priority) -> bool,
+        may_sender: impl Fn(&str, Sender, Priority) -> bool,
+        pick: impl Fn(&VecDeque<JobId>) -> Option<usize>,
+        then: Then,
+    ) -> Option<JobId> {
+        let (id, owner) = self.levels.iter().find_map(|(&priority, level)| {
+            let able = able(level, priority, &may_rule, &may_sender);
+            let picked =
+                able.filter_map(|(rule, sender, jobs)| Some((*jobs.get(pick(jobs)?)?, rule, sender)));
+            let (id, rule, sender) = picked.min_by_key(|(id, ..)| *id)?;
+            Some((id, Owner { rule: Arc::clone(rule), sender, priority }))
+        })?;
+        if then == Then::Leaves {
+            self.remove(&owner, id);
+        }
+        Some(id)
+    }
+
+    /// That of the one that [`Self::pop`] would give, if any.
+    pub(super) fn next(
         &self,
         may_rule: impl Fn(&str, Priority) -> bool,
         may_sender: impl Fn(&str, Sender, Priority) -> bool,
-    ) -> Option<Priority> {
-        let may = |priority: Priority, level: &Level| {
-            level.lines.iter().any(|(rule, senders)| {
-                may_rule(rule, priority) && senders.keys().any(|sender| may_sender(rule, *sender, priority))
-            })
-        };
-        self.levels.iter().find_map(|(priority, level)| may(*priority, level).then_some(*priority))
+    ) -> Option<Urgency> {
+        self.levels.iter().find_map(|(&priority, level)| {
+            let mut able = able(level, priority, &may_rule, &may_sender);
+            let job = match self.sharing {
+                Sharing::Fair => able.next().map(|_| None),
+                Sharing::Fifo => able.filter_map(|(_, _, jobs)| jobs.front()).min().map(|id| Some(*id)),
+            };
+            Some(Urgency { priority, job: job? })
+        })
     }
 
     /// Whether [`Self::rotate`] would give one.
@@ -227,6 +281,20 @@ impl Lanes {
         }
         was_there
     }
+}
+
+/// The lines of those that may have something.
+fn able<'l>(
+    level: &'l Level,
+    priority: Priority,
+    may_rule: &'l impl Fn(&str, Priority) -> bool,
+    may_sender: &'l impl Fn(&str, Sender, Priority) -> bool,
+) -> impl Iterator<Item = (&'l Arc<str>, Sender, &'l VecDeque<JobId>)> {
+    let rules = level.lines.iter().filter(move |(rule, _)| may_rule(rule, priority));
+    rules.flat_map(move |(rule, senders)| {
+        let able = senders.lines.iter().filter(move |(sender, _)| may_sender(rule, **sender, priority));
+        able.map(move |(sender, jobs)| (rule, *sender, jobs))
+    })
 }
 
 #[cfg(test)]
@@ -267,9 +335,9 @@ mod tests {
             lanes.push(&at(rule, priority), id(priority));
         }
         let not_held = |rule: &str, _| rule != "held";
-        assert_eq!(lanes.first(), Priority::new(1));
+        assert_eq!(lanes.first().map(|first| first.priority), Priority::new(1));
         assert_eq!(lanes.pop(not_held, |_, _, _| true), Some(id(1)));
-        assert_eq!(lanes.next_priority(not_held, |_, _, _| true), Priority::new(50));
+        assert_eq!(lanes.next(not_held, |_, _, _| true).map(|next| next.priority), Priority::new(50));
         assert_eq!(order(&mut lanes), [1, 50, 50, 60]);
     }
 
@@ -280,9 +348,30 @@ mod tests {
         lanes.push(&owner("a", 2), id(2));
         lanes.push(&owner("b", 1), id(3));
         assert_eq!(lanes.pop(|rule, _| rule != "a", |_, _, _| true), Some(id(3)));
-        assert_eq!(lanes.next_priority(|rule, _| rule != "a", |_, _, _| true), None);
+        assert_eq!(lanes.next(|rule, _| rule != "a", |_, _, _| true), None);
         assert_eq!(lanes.pop(|_, _| true, |_, sender, _| sender.0 != 1), Some(id(2)));
         assert_eq!(order(&mut lanes), [1]);
+    }
+
+    #[test]
+    fn by_arrival_the_job_that_came_first_is_first_whoever_has_it_and_whenever_it_came_into_the_line() {
+        let mut lanes = Lanes::new(Sharing::Fifo);
+        let urgent = Owner { priority: Priority::new(1).expect("one"), ..owner("b", 1) };
+        for (rule, sender, number) in [("a", 1, 3), ("a", 1, 1), ("b", 2, 2), ("b", 1, 4), ("a", 2, 5)] {
+            lanes.push(&owner(rule, sender), id(number));
+        }
+        lanes.push(&urgent, id(9));
+        let no_a = |rule: &str, _: Sender| rule != "a";
+        assert_eq!(lanes.rotate(no_a, |wanted| wanted != id(9)), Some(id(2)), "the first that may");
+        assert_eq!(
+            lanes.rotate(|_, _| true, |_| true),
+            Some(id(9)),
+            "what is urgent goes first all the same"
+        );
+        assert_eq!(lanes.rotate(|_, _| true, |_| true), Some(id(9)), "it stays the first");
+        assert!(lanes.first() < lanes.next(|_, of| of != urgent.priority, |_, _, _| true));
+        assert_eq!(order(&mut lanes), [9, 1, 2, 3, 4, 5]);
+        assert!(lanes.is_empty());
     }
 
     #[test]

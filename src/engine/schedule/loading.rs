@@ -3,24 +3,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::lanes::Owner;
+use super::lanes::{Owner, Urgency};
 use super::permits::Permit;
 use super::{Call, Crew, Schedule, Stage};
 use crate::model::job_id::JobId;
-use crate::model::priority::Priority;
 
 impl Schedule {
     pub(super) fn may_load(&self) -> bool {
         self.next_queued().is_some()
     }
 
-    /// The priority of the job that a loader would get.
-    fn next_queued(&self) -> Option<Priority> {
+    /// That of the job that a loader would get.
+    fn next_queued(&self) -> Option<Urgency> {
         if self.loading_is_over {
             return None;
         }
         let (runs, settled) = (&self.runs, &self.settled);
-        self.queued.next_priority(
+        self.queued.next(
             |rule, priority| runs.may_rule(rule, priority) && settled.may_rule(rule, priority),
             |rule, sender, priority| runs.may_sender(rule, sender, priority),
         )
@@ -191,6 +190,8 @@ mod tests {
     use super::*;
     use crate::engine::schedule::Limits;
     use crate::engine::schedule::tests::{PATIENCE, TURN, id, limits, owner};
+    use crate::model::priority::Priority;
+    use crate::model::rule::Sharing;
 
     /// One place to read, and a job for each of these rules.
     fn queued(rules: &[u8], now: Instant) -> Schedule {
@@ -235,6 +236,22 @@ mod tests {
         assert_eq!(schedule.end_reading(id(1)), Some(permit));
         assert_eq!(schedule.next_load(Some(permit), now), None, "the one in line is next");
         assert!(!schedule.is_in_line(id(0)));
+    }
+
+    #[test]
+    fn by_arrival_whoever_came_first_reads_on_for_as_long_as_it_takes() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(Limits { readers: 1, sharing: Sharing::Fifo, ..limits(1) });
+        for (number, rule) in [(2, 1), (0, 2), (1, 3)] {
+            schedule.queue(Stage::Load, &owner(rule, 1), id(number), now);
+        }
+        let (first, permit) = schedule.next_load(None, now).expect("queued");
+        assert_eq!(first, id(0));
+        for turns in 1..4 {
+            assert!(!schedule.pause_reading(first, false, now + turns * TURN), "nobody came before it");
+        }
+        let before = schedule.end_reading(first);
+        assert_eq!(schedule.next_load(before, now + 9 * TURN), Some((id(1), permit)), "however long it took");
     }
 
     #[test]

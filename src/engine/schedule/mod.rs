@@ -12,7 +12,8 @@
 //! # What it promises
 //! - What is of a lower priority number goes first: it gets the next free permit, and its places are counted as if those behind it had none.
 //!   Whoever is behind waits, however long. What follows holds among those of one priority.
-//! - Rules take turns at what they wait for, and within a rule its senders do. A permit that is free while nobody waits is anybody's.
+//! - Rules take turns at what they wait for, and within a rule its senders do; or loaders and workers go to whatever arrived first
+//!   ([`Sharing`]). A permit that is free while nobody waits is anybody's.
 //! - A rule holds at most half of the runs that others leave, and a sender half of its rule's. A rule that has none may always have one, a
 //!   sender unless its rule has its full share.
 //! - A thread that is stuck holds nothing that others need: its permit counts no more after [`Limits::patience`].
@@ -49,6 +50,7 @@ pub(super) use throttles::{HeldBack, RuleLimits, WorkLimit, WorkLimits};
 
 use crate::model::job_id::JobId;
 use crate::model::priority::Priority;
+use crate::model::rule::Sharing;
 
 /// How many of each there may be.
 #[derive(Clone, Debug)]
@@ -65,6 +67,8 @@ pub(super) struct Limits {
     pub finishers: usize,
     /// Jobs in a batch.
     pub batch: usize,
+    /// Who goes first of those of one priority.
+    pub sharing: Sharing,
     /// How long one reads while others want to.
     pub turn: Duration,
     /// After which a thread that holds what others want is taken for stuck.
@@ -176,13 +180,13 @@ impl Schedule {
             in_work: HashMap::new(),
             back_offs: HashMap::new(),
             later: BTreeSet::new(),
-            queued: Lanes::default(),
+            queued: Lanes::new(limits.sharing),
             readers: HashMap::new(),
-            line: Lanes::default(),
+            line: Lanes::new(limits.sharing),
             line_is_next: false,
             reading: Permits::new(limits.readers, Each { rule: usize::MAX, sender: usize::MAX }, patience),
             runs: Shares::new(limits.runs),
-            running: Lanes::default(),
+            running: Lanes::new(limits.sharing),
             working: Permits::new(limits.workers, each_at_work, patience),
             throttles: Throttles::new(limits.workers),
             due: None,

@@ -16,6 +16,7 @@ pub(super) fn limits(workers: usize) -> Limits {
         settled: 64,
         finishers: 2,
         batch: 8,
+        sharing: Sharing::default(),
         turn: TURN,
         patience: PATIENCE,
     }
