@@ -77,7 +77,7 @@ fn check_prints_every_problem_with_its_place_and_the_nearest_name() {
 [service]
 data_dir = "data"
 workrs = 2
-sharing = "fair"
+sharing = "first"
 
 [[rule]]
 name = "payments"
@@ -104,7 +104,7 @@ on_success = "keep"
         "workrs",
         "workers",
         "sharing",
-        "not available yet",
+        "unknown value \"first\"",
         "cvs",
         "csv",
         "nowhere",

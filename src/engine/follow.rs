@@ -36,15 +36,18 @@ impl<'a> Follower<'a> {
             if has_ended {
                 return Ok(job);
             }
-            look(&job)?;
-            let is_news = match self.next()? {
-                Notice::Changed(change) => change.job == id || before.contains(&change.job),
-                Notice::ReadAnew => true,
-                Notice::Quiet => self.sees_progress,
-            };
-            if is_news {
-                job = self.door.show(&id.to_string())?;
+            loop {
+                look(&job)?;
+                let is_news = match self.next()? {
+                    Notice::Changed(change) => change.job == id || before.contains(&change.job),
+                    Notice::ReadAnew => true,
+                    Notice::Quiet => self.sees_progress,
+                };
+                if is_news {
+                    break;
+                }
             }
+            job = self.door.show(&id.to_string())?;
         }
     }
 

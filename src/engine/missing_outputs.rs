@@ -1,4 +1,4 @@
-//! Jobs that miss hidden outputs, which somebody removed before they were published.
+//! Accepting that hidden outputs are missing, which somebody removed before they were published.
 
 use super::retry::{known, refuse};
 use super::trouble::Trouble;
@@ -6,18 +6,6 @@ use crate::clock;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::store::Store;
-
-/// A job that misses a hidden output starts from its source again only where none of the others has appeared: they would come twice.
-pub(super) fn nothing_published(store: &Store, job: Job) -> Result<Job, Trouble> {
-    let intent = store.intent(job.id)?.unwrap_or_default();
-    if !intent.outputs.is_empty() && intent.is_unpublished() {
-        return Ok(job);
-    }
-    let message =
-        format!("other outputs of job {} may be published already: a retry would publish them twice", job.id);
-    let hint = "put the hidden output back, or `landfall retry --accept-missing` goes on without it; its source is archived then, and can be taken from there";
-    Err(refuse(message, hint))
-}
 
 /// Takes an operator's word that the hidden outputs which are gone count as published: the job goes on with the others.
 pub(super) fn accept_missing(store: &Store, id: JobId, by: &str) -> Result<Job, Trouble> {
@@ -41,4 +29,19 @@ pub(super) fn accept_missing(store: &Store, id: JobId, by: &str) -> Result<Job, 
     store.change().intent(id, &intent).job(&job).apply()?;
     store.sync()?;
     Ok(job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    #[test]
+    fn of_a_job_that_misses_nothing_there_is_nothing_to_accept() {
+        let world = World::new();
+        let job = world.job();
+        let refused = accept_missing(&world.shared.store, job.id, "root").expect_err("it misses nothing");
+        assert!(refused.error.message.contains("misses no hidden output"), "{}", refused.error);
+        assert_eq!(world.row(&job), Some(job));
+    }
 }

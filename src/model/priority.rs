@@ -80,6 +80,16 @@ impl FromStr for Priority {
     }
 }
 
+/// `service.sharing`: how jobs of one priority share loaders and workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// Rules take turns, and within a rule its senders.
+    #[default]
+    Fair,
+    /// Whichever arrived first goes first.
+    Fifo,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

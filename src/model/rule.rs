@@ -71,7 +71,7 @@ pub struct Service {
     /// Ledger rows, and with them what deliveries are compared with, stay so long.
     pub ledger_retention: Duration,
     /// Who goes first of those of one priority.
-    pub sharing: Sharing,
+    pub sharing: super::priority::Sharing,
     /// IANA name of the time zone for `{date}`, `{time}` and times of the day.
     pub timezone: String,
     /// The control API.
@@ -84,16 +84,6 @@ pub struct Service {
     pub confine: bool,
     /// Whether an audit trail is kept.
     pub audit: bool,
-}
-
-/// `service.sharing`: how jobs of one priority share loaders and workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sharing {
-    /// Rules take turns, and within a rule its senders.
-    #[default]
-    Fair,
-    /// Whichever arrived first goes first.
-    Fifo,
 }
 
 /// `service.free_min`.

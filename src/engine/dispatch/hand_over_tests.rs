@@ -13,8 +13,7 @@ use shuttle::thread;
 use crate::engine::dispatch::Seat;
 use crate::engine::schedule::{Limits, Owner, Schedule, Stage};
 use crate::model::job_id::JobId;
-use crate::model::priority::Priority;
-use crate::model::rule::Sharing;
+use crate::model::priority::{Priority, Sharing};
 use crews::{Crew, Dispatch, Workable};
 
 #[path = "crews.rs"]

@@ -8,8 +8,7 @@ use std::time::Duration;
 use super::{Crew, Dispatch, Workable};
 use crate::engine::schedule::{Limits, Owner, Schedule};
 use crate::model::job_id::JobId;
-use crate::model::priority::Priority;
-use crate::model::rule::Sharing;
+use crate::model::priority::{Priority, Sharing};
 
 struct Run {
     id: JobId,

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use crate::durable_fs;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
-use crate::model::priority::Priority;
-use crate::model::rule::Sharing;
+use crate::model::priority::{Priority, Sharing};
 
 /// Who waits with a job: its rule, and in it the sender; and how urgently.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

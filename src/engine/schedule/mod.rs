@@ -49,8 +49,7 @@ use throttles::Throttles;
 pub(super) use throttles::{HeldBack, RuleLimits, WorkLimit, WorkLimits};
 
 use crate::model::job_id::JobId;
-use crate::model::priority::Priority;
-use crate::model::rule::Sharing;
+use crate::model::priority::{Priority, Sharing};
 
 /// How many of each there may be.
 #[derive(Clone, Debug)]
