@@ -18,6 +18,7 @@ use super::rule_test::{self, RuleTest};
 use super::section::Section;
 use super::service::{self, RulesDir};
 use super::texts::{Reader, Shelf, Texts, is_test_file};
+use crate::durable_fs;
 use crate::model::at_rest::AtRest;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Service, Settings};
@@ -345,7 +346,8 @@ fn read_rules_dir(
         Err(error) => {
             let place = service_node.child("rules_dir").map_or(&service_node.place, |node| &node.place);
             let message = format!("{} cannot be listed: {error}", escaped_path(&rules_dir.absolute));
-            let hint = "make the folder, or take the key out".to_owned();
+            let hint = durable_fs::hint_if_confined(&error).unwrap_or("make the folder, or take the key out");
+            let hint = hint.to_owned();
             report.add(place, "service.rules_dir".into(), message, Some(hint));
             Vec::new()
         }

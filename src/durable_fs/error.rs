@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::confined::hint_if_confined;
 use super::landing;
 use super::names::{Need, Refusal, parent_of};
 use super::platform::{self, is_out_of_descriptors};
@@ -232,7 +233,7 @@ pub(crate) fn hint_at(path: &Path, need: Need, error: &io::Error) -> String {
              names of folders; or watch, and write to, a folder nearer to the root"
                 .to_owned()
         }
-        None => hint_of(error).to_owned(),
+        None => hint_if_confined(error).unwrap_or_else(|| hint_of(error)).to_owned(),
     }
 }
 

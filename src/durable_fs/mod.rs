@@ -9,6 +9,7 @@
 
 #[cfg(target_os = "linux")]
 mod acl;
+mod confined;
 mod error;
 #[cfg(any(windows, test))]
 mod file_numbers;
@@ -65,6 +66,7 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
+pub(crate) use confined::{hint_if_confined, is_confined, note_confined};
 pub(crate) use error::{
     FsError, hint_at, hint_of, hint_of_claim, hint_to_take, may_list, may_write_in, waits_for, what_to_claim,
 };

@@ -67,6 +67,7 @@ pub(super) fn enter(
     let confinement = Confinement::of(settings, rules_dir);
     let fence = Fence::around(&confinement.allowed()).map_err(|error| refused(error.to_string()))?;
     fence.enter().map_err(|error| refused(format!("the kernel does not confine the service: {error}")))?;
+    durable_fs::note_confined();
     tracing::info!(
         read = confinement.read.len(),
         written = confinement.write.len(),
@@ -109,6 +110,13 @@ impl Confinement {
         let shown = escaped_path(&named.path);
         let asked = (named.path.clone(), named.is_made);
         match within_time(move || there(&asked.0, asked.1)) {
+            Some(Ok(())) if named.is_written && named.path.parent().is_none() => {
+                tracing::warn!(
+                    key = named.key,
+                    "its fixed part is the root: the service is confined to nothing less, and writes wherever its user may"
+                );
+                to.insert(named.path.clone());
+            }
             Some(Ok(())) => drop(to.insert(named.path.clone())),
             Some(Err(why)) => tracing::warn!(
                 key = named.key,
@@ -236,6 +244,7 @@ fn of_rule(rule: &Rule) -> Vec<Named> {
     );
     let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));
     named.extend(archive.map(|folder| Named::written("source.archive_dir", folder)));
+    named.extend(rule.compare.iter().map(|folder| Named::read("compare", folder.clone())));
     let own = [
         ("source.claim_dir", &rule.source.claim_dir),
         ("source.quarantine_dir", &rule.source.quarantine_dir),

@@ -57,7 +57,8 @@ pub(super) fn loss(before: Option<&RulesFolder>, had: &Texts, reading: &Reading)
         ),
         Err(error) => (
             format!("{shown} is gone, with its rules: {error}"),
-            "bring it back; if its rules are to go, make an empty folder in its place",
+            durable_fs::hint_if_confined(&error)
+                .unwrap_or("bring it back; if its rules are to go, make an empty folder in its place"),
         ),
     };
     Some(Problems(vec![Problem {
