@@ -91,7 +91,10 @@ fn a_program_has_what_programs_need_of_the_environment_and_what_its_step_gives_i
     assert_eq!((&had["REGION"], &had["TZ"]), (&json!("eu"), &json!("UTC")), "the step's word counts");
     assert!(had.contains_key("PATH"));
     let known = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "REGION", "TMPDIR", "TZ", "USER"];
-    let others: Vec<_> = had.keys().filter(|name| !known.contains(&name.as_str())).collect();
+    // Where `python3` is a script of pyenv, that adds its own.
+    let is_added = |name: &str| name.contains("PYENV_") || ["PWD", "SHLVL"].contains(&name);
+    let others: Vec<_> =
+        had.keys().filter(|name| !known.contains(&name.as_str()) && !is_added(name)).collect();
     assert!(others.is_empty(), "{others:?}");
     assert!(["0", "1"].contains(&answered[1].as_str()), "no core dump: {}", answered[1]);
 }
@@ -231,6 +234,108 @@ fn an_argument_beside_the_rule_is_told_to_be_written_as_one() {
     assert_eq!(world.text("out/sample.main"), lines(10));
 }
 
+/// Keys of yesterday and copies of the configuration lie there, and no rule names them.
+#[test]
+fn beside_the_configuration_a_program_reaches_its_own_file_alone_and_check_says_what_it_lacks() {
+    let world = World::new(
+        "pipeline = [{ step = \"exec\", command = [\"./probe.py\"] }]\nerrors = { failed_max = \"100%\", attempts = 1 }",
+    );
+    world.write("probe.py", PROBE);
+    world.write("helper.py", "");
+    world.write("landfall.toml.old", "secret");
+    world.sh("chmod +x probe.py");
+    world
+        .landfall(&["check"])
+        .done()
+        .says(&["helper.py lies beside the program", "landfall.toml (the configuration)"]);
+    if !has_landlock() {
+        return;
+    }
+    let asked = ["probe.py", "landfall.toml.old", "helper.py"].map(|name| at(&world, "read", name));
+    assert_eq!(answers(&world, &asked)[1..], ["Permission denied", "Permission denied"]);
+}
+
+#[test]
+fn a_program_that_finds_no_helper_says_that_it_is_confined_and_what_to_write() {
+    if !has_landlock() {
+        return;
+    }
+    let world = World::new(
+        "pipeline = [{ step = \"exec\", command = [\"./enrich.py\"] }]\nerrors = { failed_max = \"100%\", attempts = 1 }",
+    );
+    world.write("enrich.py", "#!/usr/bin/env python3\nimport helper\n");
+    world.write("helper.py", "");
+    world.sh("chmod +x enrich.py");
+    world.write("sample.txt", "1\n");
+    world.ingest(&["sample.txt"]).done();
+    let why = world.failed_records(&world.completed())[0]["error"].to_string();
+    assert!(why.contains("No module named 'helper'") && why.contains("it is confined"), "{why}");
+    assert!(why.contains("read = ["), "{why}");
+    // In a folder of its own it finds it.
+    world.sh(
+        "mkdir steps; mv enrich.py helper.py steps; sed -i 's,./enrich.py,./steps/enrich.py,' landfall.toml",
+    );
+    world.sh("printf 'import sys\\nfor line in sys.stdin: print(line, end=\"\", flush=True)\\n' >> steps/enrich.py");
+    world.write("other.txt", "1\n");
+    world.ingest(&["other.txt"]).done();
+    assert_eq!(world.text("out/other.main"), "1\n");
+}
+
+/// Its end says why.
+#[test]
+fn of_a_long_complaint_the_last_line_is_told() {
+    let world = World::new(
+        "pipeline = [{ step = \"exec\", command = [\"./tool/fails\"] }]\nerrors = { failed_max = \"100%\", attempts = 1 }",
+    );
+    let script = "#!/bin/sh\nread -r line\nfor n in 1 2 3 4 5 6 7 8 9; do echo \"frame $n $(head -c 400 /dev/zero | tr '\\0' x)\" >&2; done\necho 'ValueError: the reason' >&2\n";
+    world.write("tool/fails", script);
+    world.sh("chmod +x tool/fails");
+    world.write("sample.txt", lines(20));
+    world.ingest(&["sample.txt"]).done();
+    for record in world.failed_records(&world.completed()) {
+        let why = record["error"].as_str().expect("a text");
+        assert!(why.contains("ValueError: the reason"), "{why}");
+    }
+}
+
+#[test]
+fn an_interpreter_that_lies_elsewhere_is_opened_with_its_library_and_one_that_is_gone_is_told() {
+    let world = probing("]");
+    let elsewhere = World::bare();
+    // Python finds its library beside where it was made from.
+    elsewhere.sh("python3 -m venv --without-pip venv 2>/dev/null || (mkdir -p venv/bin && ln -s \"$(command -v python3)\" venv/bin/python3)");
+    elsewhere.write("venv/lib/marker", "beside it");
+    let python = elsewhere.path("venv/bin/python3");
+    world.write("tool/probe", PROBE.replacen("/usr/bin/env python3", &python.display().to_string(), 1));
+    world.landfall(&["check"]).done();
+    if has_landlock() {
+        assert_eq!(answers(&world, &[at(&elsewhere, "read", "venv/lib/marker")]), ["9"]);
+    }
+    world.sh(&format!("rm -r {}", elsewhere.path("venv").display()));
+    world
+        .landfall(&["check"])
+        .done()
+        .says(&["cannot be run by its first line", "venv/bin/python3 does not exist"]);
+}
+
+#[test]
+fn what_a_step_opens_of_the_services_is_told_by_name() {
+    let world = probing(", \"./keys/site.key\"], read = [\".\", \"data/store\", \"out\"]");
+    world.sh("mkdir -p keys data/store; touch keys/site.key");
+    let config = world
+        .text("landfall.toml")
+        .replace("[service]\n", "[service]\nat_rest = { key_file = \"keys/site.key\" }\n");
+    world.write("landfall.toml", config);
+    let said = world.landfall(&["check"]).says(&[
+        "pipeline[1].read",
+        "opens to the program",
+        "keys/site.key (service.at_rest)",
+        "data (service.data_dir)",
+    ]);
+    let said = said.says(&["landfall.toml (the configuration)", "pipeline[1].command"]);
+    assert!(!said.stdout.contains("/out opens"), "it was meant: {}", said.stdout);
+}
+
 #[test]
 fn a_program_that_takes_more_memory_than_its_step_gives_it_costs_its_record_and_nothing_else() {
     let world = probing("], memory_max = \"256MiB\"");
@@ -340,6 +445,29 @@ fn a_confined_service_refuses_a_rule_that_leads_out_and_takes_it_after_a_restart
     world.move_in("elsewhere/pay.txt", "2\n");
     service.wait_for(&world, "new/pay.main");
     service.stop();
+}
+
+/// Its folder is another one then, whatever it is called.
+#[test]
+fn a_confined_service_whose_folder_was_made_anew_says_that_a_restart_helps() {
+    if !has_landlock() {
+        return;
+    }
+    let elsewhere = World::bare();
+    elsewhere.sh("mkdir rules.d");
+    let rules = elsewhere.path("rules.d").display().to_string();
+    let world = World::with_service(&format!("confine = true\nrules_dir = \"{rules}\""), "");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    elsewhere.sh("mv rules.d old; mkdir rules.d");
+    world.landfall(&["reload"]).ends_with(2).says(&["rules.d cannot be listed", "before a restart"]);
+    service.stop();
+}
+
+#[test]
+fn a_path_of_which_only_the_root_is_fixed_is_told_where_the_service_confines_itself() {
+    let world = World::with_service("confine = true", "output = { main = { path = \"/{stem}/x.main\" } }");
+    world.landfall(&["check"]).says(&["output.main.path", "lets the service write everywhere"]);
 }
 
 /// The service starts with what it went by before, and is confined by that.

@@ -53,6 +53,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         about.key_files();
         about.keys_that_expire();
         about.programs();
+        about.wide();
         about.backslashes();
         about.mount();
         about.linger();

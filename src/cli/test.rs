@@ -16,7 +16,7 @@ use super::say::{self, say};
 use super::test_diff::difference;
 use crate::config::{self, Content, Dropped, Expected, Problem, Problems, RuleTest};
 use crate::durable_fs::{self, OpenTo};
-use crate::engine::{Act, Door as _, Engine, Follower, Rehearsal};
+use crate::engine::{self, Act, Door as _, Engine, Follower, Rehearsal};
 use crate::model::account::FailedRecord;
 use crate::model::at_rest::KeysFrom;
 use crate::model::job::Job;
@@ -72,6 +72,7 @@ struct Got {
 pub(super) fn run(args: &TestArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
     let file = config::find(config)?;
     let (settings, mut tests) = config::load_with_tests(&file, registry, &args.files)?;
+    engine::keep_private(registry, &settings);
     if !args.files.is_empty() {
         tests = only_in(tests, &args.files)?;
     }

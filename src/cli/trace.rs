@@ -36,6 +36,7 @@ pub(super) struct TraceArgs {
 /// Reads the job's source again, in this process and as its user, and tells where one of its records went.
 pub(super) fn run(args: &TraceArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
     let settings = super::settings(config)?;
+    engine::keep_private(registry, &settings);
     let Some(door) = view::door(&settings)? else {
         return Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() }));
     };

@@ -51,6 +51,17 @@ pub(crate) const DEVICES: &[&str] =
 /// A folder with more entries is not looked through for what in it may be read.
 const ENTRIES_MAX: usize = 4096;
 
+/// Folders that are everybody's, or somebody's home: who starts a program there does not mean all that lies beside it.
+const WIDE: &[&str] =
+    &["/data", "/home", "/media", "/mnt", "/root", "/run", "/srv", "/tmp", "/var", "/var/lib", "/var/tmp"];
+
+/// Whether a folder is one of those of which no part is meant by naming it: the root, what lies right below it, a home.
+pub(crate) fn is_wide(folder: &Path) -> bool {
+    let is_home = std::env::var_os("HOME").is_some_and(|home| folder == Path::new(&home));
+    let is_somebodys = folder.parent() == Some(Path::new("/home"));
+    folder.parent().is_none() || is_home || is_somebodys || WIDE.iter().any(|wide| folder == Path::new(wide))
+}
+
 /// What may be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Allowed {
@@ -76,24 +87,34 @@ pub(crate) struct CannotAllow {
 
 /// Paths that are nobody's to reach who is only allowed what lies around them.
 #[derive(Debug, Default)]
-pub(crate) struct Private(BTreeSet<PathBuf>);
+pub(crate) struct Private {
+    paths: BTreeSet<PathBuf>,
+    /// Folders of which no entry is anybody's, but for folders in them.
+    closed: BTreeSet<PathBuf>,
+}
 
 impl Private {
-    /// These paths, without links.
-    pub(crate) fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self(paths.into_iter().collect())
+    /// These paths, and the files in folders that are closed; all without links.
+    pub(crate) fn of(
+        paths: impl IntoIterator<Item = PathBuf>,
+        closed: impl IntoIterator<Item = PathBuf>,
+    ) -> Self {
+        Self { paths: paths.into_iter().collect(), closed: closed.into_iter().collect() }
     }
 
-    /// Whether a path is one of them, lies in one, or has one in it.
+    /// Whether a path is one of them, lies in one, or has one in it; or is a closed folder, or has one in it.
     fn touches(&self, path: &Path) -> bool {
-        // What lies in a folder comes right behind it.
-        let next = self.0.range::<Path, _>((Bound::Included(path), Bound::Unbounded)).next();
-        next.is_some_and(|private| private.starts_with(path)) || self.has(path)
+        has_within(&self.paths, path) || has_within(&self.closed, path) || self.has(path)
     }
 
     /// Whether a path is one of them or lies in one.
     fn has(&self, path: &Path) -> bool {
-        path.ancestors().any(|ancestor| self.0.contains(ancestor))
+        path.ancestors().any(|ancestor| self.paths.contains(ancestor))
+    }
+
+    /// A folder without links, if nothing that is private lies in it.
+    pub(crate) fn whole(&self, path: &Path) -> Option<PathBuf> {
+        durable_fs::real_path(path).ok().filter(|folder| !self.touches(folder))
     }
 
     /// What may be allowed of a folder or file: all of it, or where private paths lie in it, its entries that are none and have none in
@@ -103,7 +124,7 @@ impl Private {
         if !self.touches(&folder) {
             return vec![folder];
         }
-        if self.has(&folder) {
+        if self.has(&folder) || self.closed.contains(&folder) {
             return Vec::new();
         }
         let Ok(entries) = durable_fs::list(&folder) else { return Vec::new() };
@@ -126,6 +147,13 @@ impl Private {
     }
 }
 
+/// Whether one of these is this path or lies in it.
+fn has_within(paths: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    // What lies in a folder comes right behind it.
+    let next = paths.range::<Path, _>((Bound::Included(path), Bound::Unbounded)).next();
+    next.is_some_and(|private| private.starts_with(path))
+}
+
 /// A path without links. Of what is not there, where it will be.
 pub(crate) fn real_of(path: &Path) -> Option<PathBuf> {
     let mut ancestors = path.ancestors();
@@ -140,14 +168,14 @@ mod tests {
     fn what_is_private_is_left_out_of_the_folder_around_it_and_the_rest_is_not() {
         let world = tempfile::tempdir().expect("a folder");
         let root = world.path().canonicalize().expect("is there");
-        for folder in ["tool/lib", "data/store", "etc"] {
+        for folder in ["tool/lib", "data/store", "etc", "rules/tool"] {
             std::fs::create_dir_all(root.join(folder)).expect("makes");
         }
-        for file in ["tool/run", "etc/site.key", "etc/hosts"] {
+        for file in ["tool/run", "etc/site.key", "etc/hosts", "rules/pay.toml"] {
             std::fs::write(root.join(file), "").expect("writes");
         }
         let private = [root.join("data"), root.join("etc/site.key"), root.join("etc/later/key")];
-        let private = Private::of(private);
+        let private = Private::of(private, [root.join("rules")]);
         let left = |path: &str| {
             let mut left = private.leave_out(&root.join(path));
             left.sort();
@@ -156,8 +184,24 @@ mod tests {
         assert_eq!(left("tool"), [root.join("tool")]);
         assert_eq!(left("etc"), [root.join("etc/hosts")]);
         assert_eq!(left(""), [root.join("tool")]);
+        assert!(left("rules").is_empty());
+        assert_eq!(left("rules/tool"), [root.join("rules/tool")]);
+        assert_eq!(private.whole(&root.join("tool")), Some(root.join("tool")));
+        assert_eq!(
+            ["", "etc", "rules", "data"].map(|path| private.whole(&root.join(path))),
+            [const { None }; 4]
+        );
         assert!(left("data").is_empty() && left("data/store").is_empty());
         assert!(left("etc/site.key").is_empty() && left("etc/missing").is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_root_and_homes_are_wide_and_what_lies_in_them_is_not() {
+        let home = PathBuf::from("/home").join("alice");
+        let judged =
+            ["/".into(), "/srv".into(), home.clone(), home.join("tool"), "/srv/tool".into(), "/app".into()];
+        assert_eq!(judged.map(|folder: PathBuf| is_wide(&folder)), [true, true, true, false, false, false]);
     }
 
     #[cfg(unix)]
@@ -175,7 +219,7 @@ mod tests {
             std::os::unix::fs::symlink(to, root.join("etc").join(link)).expect("links");
         }
         let private = [root.join("etc/data"), root.join("key")];
-        let private = Private::of(private);
+        let private = Private::of(private, []);
         assert_eq!(private.leave_out(&root.join("etc")), [root.join("elsewhere/file")]);
     }
 }

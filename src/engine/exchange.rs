@@ -40,7 +40,7 @@ impl Engine {
     /// Programs of steps do not reach what hooks keep to themselves.
     pub(crate) fn know_hooks(&self, hooks: &[Hook]) {
         if let Some(stages) = self.stages() {
-            stages.resources.surroundings.keep_private("hooks", private::paths_of_hooks(hooks));
+            stages.resources.surroundings.keep_private("hooks", private::paths_of_hooks(hooks), Vec::new());
         }
     }
 
@@ -59,7 +59,11 @@ impl Engine {
     ) -> Result<ConfigurationChange, Trouble> {
         RuleSet::new(rules.clone()).map_err(|error| Trouble::from_fault(&error))?; // before anything is changed
         rules.iter().for_each(landing_roots::distrust);
-        shared.resources.surroundings.keep_private("rules", private::paths_of(&shared.service, &rules));
+        shared.resources.surroundings.keep_private(
+            "rules",
+            private::paths_of(&shared.service, &rules),
+            private::folders_closed(&rules),
+        );
         let (before, next) = shared.rules.exchange(rules);
         shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
         shared.operator.paces.tell(|paces| shared.tell_limits(paces));

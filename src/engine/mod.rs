@@ -142,7 +142,7 @@ pub(crate) use follow::Follower;
 pub(crate) use handle::{Engine, could_ingest, unknown_rule};
 use lock::lock;
 pub(crate) use opening::Purpose;
-pub(crate) use private::keys_of;
+pub(crate) use private::{Kept, keep_private, kept_by, keys_of};
 pub(crate) use readers::READER_SILENT_MAX;
 pub(crate) use rekey::{Outputs, Rekeyed, kept_outputs, rekey_for, store_aside};
 pub(crate) use rule_book::Unready;

@@ -1,26 +1,83 @@
 //! What programs of steps do not reach unless their step says so: what the service keeps, takes and makes, and its keys.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::file_systems::{folders_of, watched_folders};
+use crate::durable_fs::parent_of;
 use crate::model::at_rest::KeysFrom;
 use crate::model::hook::Hook;
-use crate::model::rule::{Rule, Service};
+use crate::model::rule::{Rule, Service, Settings};
 use crate::model::template::{known_part, variables};
+use crate::pipeline::Registry;
+
+/// What the service keeps to itself, and which key names it.
+pub(crate) struct Kept {
+    pub key: String,
+    pub path: PathBuf,
+    /// It lets who reads it in elsewhere, or has others' data in it whatever rule it is of. Else it is a folder that files go through.
+    pub is_secret: bool,
+}
 
 /// By names alone: no file system is asked.
 pub(super) fn paths_of(service: &Service, rules: &[Rule]) -> Vec<PathBuf> {
-    let mut paths = vec![service.data_dir.clone()];
+    let kept = of_service(service).into_iter().chain(rules.iter().flat_map(of_rule));
+    // The root has all in it that programs need: that what lies below is private is told by no name.
+    kept.map(|kept| kept.path).filter(|path| path.parent().is_some()).collect()
+}
+
+/// Folders of files with rules: what lies beside those is the configuration, or was it.
+pub(super) fn folders_closed(rules: &[Rule]) -> Vec<PathBuf> {
+    let folders: BTreeSet<_> = rules.iter().map(|rule| rule.base_dir.clone()).collect();
+    folders.into_iter().filter(|folder| folder.is_absolute()).collect()
+}
+
+/// All of it.
+pub(crate) fn kept_by(settings: &Settings) -> Vec<Kept> {
+    let hooks = settings.hooks.iter().filter_map(|hook| {
+        Some(Kept::secret(format!("hook \"{}\"", hook.name), hook.secret_file()?.clone()))
+    });
+    let own = of_service(&settings.service).into_iter().chain(hooks);
+    let file = Kept::secret("the configuration", settings.file.clone());
+    own.chain([file]).chain(settings.rules.iter().flat_map(of_rule)).collect()
+}
+
+/// Programs of steps that this registry makes do not reach it, whoever starts them.
+pub(crate) fn keep_private(registry: &Registry, settings: &Settings) {
+    let paths = kept_by(settings).into_iter().map(|kept| kept.path).filter(|path| path.parent().is_some());
+    let mut closed = folders_closed(&settings.rules);
+    closed.push(parent_of(&settings.file).to_owned());
+    registry.surroundings().keep_private("settings", paths.collect(), closed);
+}
+
+impl Kept {
+    fn secret(key: impl Into<String>, path: PathBuf) -> Self {
+        Self { key: key.into(), path, is_secret: true }
+    }
+
+    fn folder(key: &str, path: PathBuf) -> Self {
+        Self { key: key.to_owned(), path, is_secret: false }
+    }
+}
+
+fn of_service(service: &Service) -> Vec<Kept> {
+    let mut kept = vec![Kept::secret("service.data_dir", service.data_dir.clone())];
     if let KeysFrom::File(file) = &service.at_rest.keys {
-        paths.push(file.clone());
+        kept.push(Kept::secret("service.at_rest", file.clone()));
     }
-    paths.extend(service.api.tls.iter().map(|tls| tls.key.clone()));
-    paths.extend(service.traces.iter().filter_map(|collector| collector.bearer_file.clone()));
-    for rule in rules {
-        paths.extend(keys_of(rule).map(|key| key.path));
-        paths.extend(watched_folders(rule).into_iter().chain(folders_of(rule)));
-    }
-    paths
+    kept.extend(service.api.tls.iter().map(|tls| Kept::secret("service.tls", tls.key.clone())));
+    let bearer = service.traces.iter().filter_map(|collector| collector.bearer_file.clone());
+    kept.extend(bearer.map(|file| Kept::secret("service.traces", file)));
+    kept
+}
+
+fn of_rule(rule: &Rule) -> Vec<Kept> {
+    let key = |of: &str| format!("{of} of rule \"{}\"", rule.name);
+    let keys = keys_of(rule).map(|found| Kept::secret(key("decode"), found.path));
+    let watched = watched_folders(rule).into_iter().map(|folder| Kept::folder(&key("paths"), folder));
+    let made = folders_of(rule).into_iter().map(|folder| Kept::folder(&key("outputs and archives"), folder));
+    let theirs = rule.compare.iter().map(|folder| Kept::folder(&key("compare"), folder.clone()));
+    keys.chain(watched).chain(made).chain(theirs).collect()
 }
 
 /// Files of tokens.
@@ -62,6 +119,11 @@ mod tests {
         for path in ["data", "in", "out", "archive", "one.key", "keys", "words", "at_rest.keys"] {
             assert!(paths.contains(&world.path(path)), "{path}: {paths:#?}");
         }
+        rule.outputs.values_mut().for_each(|output| output.path = "/{sender}/{stem}".into());
+        rule.compare = Some(world.path("theirs"));
+        let paths = paths_of(&service, std::slice::from_ref(&rule));
+        assert!(!paths.contains(&PathBuf::from("/")), "all that programs need lies there");
+        assert!(paths.contains(&world.path("theirs")) && paths.contains(&world.path("archive")));
         let folders: Vec<bool> = keys_of(&rule).map(|key| key.is_folder).collect();
         assert_eq!(folders, [false, true, false]);
     }

@@ -103,8 +103,13 @@ impl Engine {
         shared.resources.disk_space.places = KnownPlaces::load(&shared.store).map_err(Trouble::from)?;
         shared.claims.ids.begin_after(shared.store.newest_id().map_err(Trouble::from)?);
         prepare(&mut shared);
-        shared.resources.surroundings.keep_private("configuration", vec![settings.file]);
-        shared.resources.surroundings.keep_private("hooks", private::paths_of_hooks(&settings.hooks));
+        shared.resources.surroundings.keep_private(
+            "hooks",
+            private::paths_of_hooks(&settings.hooks),
+            Vec::new(),
+        );
+        let folder = durable_fs::parent_of(&settings.file).to_owned();
+        shared.resources.surroundings.keep_private("configuration", vec![settings.file], vec![folder]);
         let shared = Arc::new(shared);
         Self::exchange_rules(&shared, settings.rules)?;
         durable_fs::make_folder(&shared.spool_dir(), OpenTo::Owner).map_err(Trouble::from)?;

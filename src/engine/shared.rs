@@ -115,7 +115,9 @@ pub(super) struct Publishing {
 impl Shared {
     /// Without any rule yet.
     pub(super) fn new(service: Service, store: Store, registry: Registry) -> Self {
-        let surroundings = Arc::new(Surroundings::in_folder(service.data_dir.join("work")));
+        let surroundings = Arc::new(
+            Surroundings::in_folder(service.data_dir.join("work")).with_private_of(registry.surroundings()),
+        );
         let registry = registry.with_surroundings(Arc::clone(&surroundings));
         Self {
             dispatch: Dispatch::new(Schedule::new(limits(service.workers, service.sharing))),

@@ -52,7 +52,7 @@ impl Registry {
         self.surroundings.make_folder()
     }
 
-    pub(super) fn surroundings(&self) -> &Arc<Surroundings> {
+    pub(crate) fn surroundings(&self) -> &Arc<Surroundings> {
         &self.surroundings
     }
 

@@ -27,15 +27,20 @@ pub(crate) struct Surroundings {
 #[derive(Debug, Default)]
 pub(crate) struct PrivatePaths {
     named: BTreeMap<&'static str, Vec<PathBuf>>,
+    /// Folders in which no file is a program's.
+    closed: BTreeMap<&'static str, Vec<PathBuf>>,
     found: OnceLock<Private>,
 }
 
 impl PrivatePaths {
     pub(crate) fn found(&self) -> &Private {
         self.found.get_or_init(|| {
-            let named: BTreeSet<_> = self.named.values().flatten().cloned().collect();
-            let led_to = where_they_lead(&named);
-            Private::of(named.into_iter().chain(led_to))
+            let of = |named: &BTreeMap<_, Vec<PathBuf>>| {
+                let named: BTreeSet<_> = named.values().flatten().cloned().collect();
+                let led_to = where_they_lead(&named);
+                named.into_iter().chain(led_to)
+            };
+            Private::of(of(&self.named), of(&self.closed))
         })
     }
 }
@@ -67,12 +72,20 @@ impl Surroundings {
         Self { work_dir: Some(work_dir), ..Self::default() }
     }
 
-    /// Paths that no program reaches unless its step says so, in place of those that were named for the same before.
-    pub(crate) fn keep_private(&self, named_for: &'static str, paths: Vec<PathBuf>) {
+    /// The same, with what is private around others.
+    pub(crate) fn with_private_of(self, others: &Self) -> Self {
+        Self { private: Mutex::new(others.private()), ..self }
+    }
+
+    /// Paths that no program reaches unless its step says so, and folders in which it reaches no file beside its own; in place of those that
+    /// were named for the same before.
+    pub(crate) fn keep_private(&self, named_for: &'static str, paths: Vec<PathBuf>, closed: Vec<PathBuf>) {
         let mut private = self.private.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut named = private.named.clone();
-        named.insert(named_for, paths);
-        *private = Arc::new(PrivatePaths { named, found: OnceLock::new() });
+        let (mut paths_named, mut folders_closed) = (private.named.clone(), private.closed.clone());
+        paths_named.insert(named_for, paths);
+        folders_closed.insert(named_for, closed);
+        *private =
+            Arc::new(PrivatePaths { named: paths_named, closed: folders_closed, found: OnceLock::new() });
     }
 
     pub(crate) fn private(&self) -> Arc<PrivatePaths> {

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use super::confined::Reachable;
 use super::starter::{self, NotStarted, Starter};
 use super::{environment, fate, groups, reaper};
+use crate::durable_fs;
 use crate::model::os_text::{escaped_path, said};
 use crate::model::step::{Broken, StepStart};
 use crate::pipeline::surroundings::Surroundings;
@@ -41,8 +42,32 @@ const MEND_FOLDER: &str = "see to that folder and the room on its disk; the job 
 /// What to do where what the step allows is not there.
 const MEND_ALLOWED: &str =
     "make what `read` and `write` of the step name, or correct them; the job goes on by itself";
+/// What to do about a program that its fence may keep from being started.
+const MEND_CONFINED: &str = "install the program or mend `command`; it is confined: what it is run by (`#!`) and lies elsewhere is opened by `read = [\"FOLDER\"]` of the step; the job goes on by itself";
 /// Where it complains of what its fence may refuse.
-const MAY_BE_CONFINED: &str = " (it is confined: `read` and `write` of the step allow more)";
+const MAY_BE_CONFINED: &str = " (it is confined: it reaches the system's folders and the one that it lies in, but beside the configuration, keys or data its own file alone; put what it needs into a folder of its own, or name it: `read = [\"lib\"]`, `write = [\"state\"]`)";
+/// The same of a program without a fence of its own, in the service's.
+const SERVICE_IS_CONFINED: &str = " (the service is confined by `service.confine`, and this program with it: in place of `confine = false` name what it needs under `read` and `write`, and restart the service)";
+/// How programs, shells and interpreters say that something was refused or not found.
+const REFUSED_WORDS: &[&str] = &[
+    "permission denied",
+    "not permitted",
+    "not found",
+    "no such file",
+    "no module named",
+    "importerror",
+    "cannot open",
+    "can't open",
+    "cannot find",
+    "can't locate",
+    "can't find",
+    "cannot load",
+    "eacces",
+    "eperm",
+    "enoent",
+];
+/// What it said last is waited for so long once it has ended.
+const COMPLAINT_WITHIN: Duration = Duration::from_millis(500);
 /// A child whose input was closed ends by itself within this, or is killed.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
@@ -81,6 +106,8 @@ pub(super) struct Child {
     answers: Receiver<Vec<u8>>,
     read: Vec<u8>,
     complaint: Arc<Mutex<Vec<u8>>>,
+    /// Ends when all of that was read.
+    complained: Receiver<()>,
     timeout: Duration,
     answer_max: usize,
     /// Removed when it has ended.
@@ -140,11 +167,13 @@ impl Child {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = starter::start(command, &launch.program, &launch.starts_in(), reachable);
-        let (mut process, starter) = child.map_err(|why| cannot_start(&launch.program, &why))?;
+        let (mut process, starter) =
+            child.map_err(|why| cannot_start(&launch.program, &why, launch.confined.is_some()))?;
         groups::add(process.id(), of.job);
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
         let (answered, answers) = sync_channel(BLOCKS_MAX);
         let complaint = Arc::new(Mutex::new(Vec::new()));
+        let (complains, complained) = sync_channel::<()>(0);
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let child = Self {
             process: Some(process),
@@ -153,6 +182,7 @@ impl Child {
             answers,
             read: Vec::new(),
             complaint: Arc::clone(&complaint),
+            complained,
             timeout: launch.timeout,
             answer_max: launch.answer_max,
             folder,
@@ -163,7 +193,10 @@ impl Child {
         let step = of.name.clone();
         spawn("exec-ask", move || write_questions(stdin, &asked))?;
         spawn("exec-answer", move || read_answers(stdout, &answered))?;
-        spawn("exec-complain", move || read_complaints(stderr, &complaint, &step))?;
+        spawn("exec-complain", move || {
+            read_complaints(stderr, &complaint, &step);
+            drop(complains);
+        })?;
         Ok(child)
     }
 
@@ -201,6 +234,8 @@ impl Child {
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.end();
+                    // Why it ended stands in its last line, which may not be read yet. Whom it left behind may keep it open.
+                    self.complained.recv_timeout(COMPLAINT_WITHIN).ok();
                     let status = status
                         .map_or_else(|| "closed its output".to_owned(), |status| format!("ended ({status})"));
                     return Err(self.broken(&format!("the child {status} before it answered")));
@@ -233,8 +268,13 @@ impl Child {
         if complaint.is_empty() {
             return reason.to_owned();
         }
-        let is_refused = self.folder.is_some() && complaint.contains("ermission denied");
-        let hint = if is_refused { MAY_BE_CONFINED } else { "" };
+        let words = complaint.to_lowercase();
+        let is_refused = REFUSED_WORDS.iter().any(|word| words.contains(word));
+        let hint = match self.folder {
+            Some(_) if is_refused => MAY_BE_CONFINED,
+            None if is_refused && durable_fs::is_confined() => SERVICE_IS_CONFINED,
+            _ => "",
+        };
         format!("{reason}; it said: {complaint}{hint}")
     }
 
@@ -301,7 +341,7 @@ impl Child {
     }
 }
 
-fn cannot_start(program: &Path, why: &NotStarted) -> Broken {
+fn cannot_start(program: &Path, why: &NotStarted, is_confined: bool) -> Broken {
     let program = program.display();
     let error = match why {
         NotStarted::Refused(error) => error,
@@ -316,6 +356,7 @@ fn cannot_start(program: &Path, why: &NotStarted) -> Broken {
     };
     let hint = match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => MEND_LIMITS,
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied if is_confined => MEND_CONFINED,
         _ => MEND_COMMAND,
     };
     Broken::cannot_start(format!("cannot start {program}: {error}"), hint)

@@ -1,13 +1,21 @@
-//! What a step's program may reach: what programs of the system need, its own file with the folder around it, what its command and its step
-//! name, and a folder of its own to write in. Nothing of that is private to the service, unless the step names it.
+//! What a step's program may reach: what programs of the system need, its own file and its interpreter's, each with the folder around it, what
+//! its command and its step name, and a folder of its own to write in. Nothing of that is private to the service, unless the step names it.
+//!
+//! A folder in which the service keeps something, or that is nobody's alone, is not opened: keys of yesterday, copies of the configuration and
+//! other people's files lie in such. Of what lies in it the program has its own file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::interpreter::{base_of, interpreters_of};
 use super::programs::{around_of, places_of};
-use crate::confinement::{Allowed, CannotAllow, Fence, SYSTEM};
+use crate::confinement::{Allowed, CannotAllow, Fence, Private, SYSTEM, is_wide};
 use crate::durable_fs::{self, Kind};
 use crate::pipeline::surroundings::PrivatePaths;
+
+/// What interpreters have beside their `bin`.
+const BESIDE_BIN: &[&str] =
+    &["lib", "lib32", "lib64", "libexec", "share", "include", "plugins", "pyvenv.cfg", "version", "versions"];
 
 /// What one program may reach; looked up by who starts it.
 pub(super) struct Reachable {
@@ -31,33 +39,49 @@ impl Reachable {
     fn allowed(&self) -> Allowed {
         let private = self.private.found();
         let system = SYSTEM.iter().map(PathBuf::from);
-        let (named, around) = self.named_by_command();
-        let around = system.chain(around).flat_map(|path| private.leave_out(&path));
-        let mut read_if_there: Vec<_> = around.chain(named).collect();
+        let (named, folders) = self.named_by_command();
+        let around = named.iter().flat_map(|file| allowed_around(file, private));
+        let system = system.chain(folders).flat_map(|path| private.leave_out(&path));
+        let mut read_if_there: Vec<_> = system.chain(around).chain(named.iter().cloned()).collect();
         read_if_there.sort();
         read_if_there.dedup();
         let write = [&self.work].into_iter().chain(&self.write).cloned().collect();
         Allowed { read: self.read.clone(), write, read_if_there, ..Allowed::default() }
     }
 
-    /// The program, and arguments that are whole paths: the files, and folders, theirs or named.
+    /// The program with its interpreters, and arguments that are whole paths: files and folders.
     fn named_by_command(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let found = |program: &Path| places_of(program).into_iter().find(|place| is_file(place));
+        let program = found(&self.program);
+        let interpreters = program.iter().flat_map(|program| interpreters_of(program));
+        let interpreters = interpreters.filter_map(|interpreter| found(&interpreter));
+        let programs: Vec<_> = program.iter().cloned().chain(interpreters).collect();
+        let bases: Vec<_> = programs.iter().filter_map(|program| base_of(program)).collect();
         let arguments = self.arguments.iter().map(PathBuf::from).filter(|path| path.is_absolute());
-        let program = places_of(&self.program).into_iter().find(|place| is_file(place));
-        let (mut named, mut around) = (Vec::new(), Vec::new());
-        for path in program.into_iter().chain(arguments) {
+        let (mut files, mut folders) = (bases, Vec::new());
+        for path in programs.into_iter().chain(arguments) {
             let real = durable_fs::real_path(&path).ok();
             for path in [Some(path), real].into_iter().flatten() {
-                if is_file(&path) {
-                    around.extend(around_of(&path));
-                    named.push(path);
-                } else {
-                    around.push(path);
-                }
+                if is_file(&path) { files.push(path) } else { folders.push(path) }
             }
         }
-        (named, around)
+        (files, folders)
     }
+}
+
+/// The folders around a file, as far as they are for it; of the one above a folder of programs else what those are sure to need.
+fn allowed_around(file: &Path, private: &Private) -> Vec<PathBuf> {
+    let mut allowed = Vec::new();
+    for (height, folder) in around_of(file).into_iter().enumerate() {
+        match private.whole(&folder).filter(|folder| !is_wide(folder)) {
+            Some(whole) => allowed.push(whole),
+            None if height > 0 => {
+                allowed.extend(BESIDE_BIN.iter().flat_map(|name| private.leave_out(&folder.join(name))));
+            }
+            None => {}
+        }
+    }
+    allowed
 }
 
 fn is_file(path: &Path) -> bool {
@@ -81,7 +105,11 @@ mod tests {
             std::fs::write(root.join(file), "").expect("writes");
         }
         let surroundings = Surroundings::default();
-        surroundings.keep_private("rules", vec![root.join("rules/data"), root.join("rules/site.key")]);
+        surroundings.keep_private(
+            "rules",
+            vec![root.join("rules/data"), root.join("rules/site.key")],
+            Vec::new(),
+        );
         let script = root.join("rules/enrich.py").display().to_string();
         let reachable = Reachable {
             program: root.join("venv/bin/python"),
@@ -94,9 +122,45 @@ mod tests {
         let allowed = reachable.allowed();
         let in_root: Vec<_> =
             allowed.read_if_there.iter().filter_map(|path| path.strip_prefix(&root).ok()).collect();
-        let expected = ["rules/enrich.py", "rules/table", "venv", "venv/bin", "venv/bin/python"];
+        let expected = ["rules/enrich.py", "venv", "venv/bin", "venv/bin/python"];
         assert_eq!(in_root, expected.map(Path::new));
         assert_eq!(allowed.write, [root.join("work"), root.join("tool")]);
         assert!(!allowed.signals_others);
+    }
+
+    /// Copies of the configuration and old keys lie beside it, and no rule names them.
+    #[test]
+    fn beside_the_configuration_a_program_reaches_its_own_file_and_its_interpreter() {
+        let world = tempfile::tempdir().expect("a folder");
+        let root = world.path().canonicalize().expect("is there");
+        for folder in ["conf/bin", "conf/lib", "conf/data", "py/bin", "py/lib"] {
+            std::fs::create_dir_all(root.join(folder)).expect("makes");
+        }
+        let script = format!("#!{}\n", root.join("py/bin/python").display());
+        for (file, text) in [
+            ("conf/enrich.py", script.as_str()),
+            ("conf/bin/tool", ""),
+            ("conf/landfall.toml.old", "secret"),
+            ("py/bin/python", ""),
+        ] {
+            std::fs::write(root.join(file), text).expect("writes");
+        }
+        let surroundings = Surroundings::default();
+        surroundings.keep_private("configuration", vec![root.join("conf/data")], vec![root.join("conf")]);
+        let reached = |program: &str| {
+            let reachable = Reachable {
+                program: root.join(program),
+                arguments: Vec::new(),
+                read: Vec::new(),
+                write: Vec::new(),
+                work: root.join("work"),
+                private: surroundings.private(),
+            };
+            let allowed = reachable.allowed().read_if_there;
+            let in_root = allowed.iter().filter_map(|path| path.strip_prefix(&root).ok());
+            in_root.map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(reached("conf/enrich.py"), ["conf/enrich.py", "py", "py/bin", "py/bin/python"]);
+        assert_eq!(reached("conf/bin/tool"), ["conf/bin", "conf/bin/tool", "conf/lib"]);
     }
 }

@@ -16,20 +16,24 @@ mod confined;
 pub(crate) mod environment;
 pub(crate) mod fate;
 pub(crate) mod groups;
+mod interpreter;
 mod programs;
 mod protocol;
 pub(crate) mod reaper;
 mod starter;
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use self::child::{Child, Confined, Launch};
-pub(crate) use self::programs::{around_of, is_confined, paths_of, places_of, program_of, resolved};
+pub(crate) use self::interpreter::interpreters_of;
+use self::programs::argument_of;
+pub(crate) use self::programs::{
+    arguments_of, around_of, is_confined, paths_of, places_of, program_of, resolved,
+};
 use self::protocol::Protocol;
 use super::Planned;
 use crate::format::RecordFormat;
@@ -113,14 +117,6 @@ pub(crate) fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Pla
         child: None,
     });
     Ok(if protocol == Protocol::Jsonl { plan.sending_anywhere() } else { plan })
-}
-
-/// An argument that begins as a path beside the rule's file does is one: the program is started elsewhere.
-fn argument_of(argument: &str, base_dir: &Path) -> String {
-    let is_beside = ["./", "../"].iter().any(|begin| argument.starts_with(begin));
-    let path = is_beside.then(|| resolved(argument, base_dir));
-    // One that is no text is told apart by what the program says of the argument as it is.
-    path.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| argument.to_owned())
 }
 
 /// `env`: what the program has beside what every program has.

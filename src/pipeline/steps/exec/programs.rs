@@ -35,6 +35,21 @@ pub(crate) fn program_of(step: &StepSpec, base_dir: &Path) -> Option<PathBuf> {
     Some(resolved(program, base_dir))
 }
 
+/// The arguments of a step of this kind that are whole paths, or begin as one beside the rule's file does.
+pub(crate) fn arguments_of(step: &StepSpec, base_dir: &Path) -> Vec<PathBuf> {
+    let command = step.params.get("command").filter(|_| step.step == "exec").and_then(|list| list.as_array());
+    let texts = command.into_iter().flatten().skip(1).filter_map(|text| text.as_str());
+    texts.map(|text| PathBuf::from(argument_of(text, base_dir))).filter(|path| path.is_absolute()).collect()
+}
+
+/// An argument that begins as a path beside the rule's file does is one: the program is started elsewhere.
+pub(super) fn argument_of(argument: &str, base_dir: &Path) -> String {
+    let is_beside = ["./", "../"].iter().any(|begin| argument.starts_with(begin));
+    let path = is_beside.then(|| resolved(argument, base_dir));
+    // One that is no text is told apart by what the program says of the argument as it is.
+    path.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| argument.to_owned())
+}
+
 /// What a step of this kind names under `read` or `write`.
 pub(crate) fn paths_of(step: &StepSpec, key: &str, base_dir: &Path) -> Vec<PathBuf> {
     let list = step.params.get(key).filter(|_| step.step == "exec").and_then(|list| list.as_array());

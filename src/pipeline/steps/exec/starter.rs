@@ -9,7 +9,7 @@
 //! as long as somebody has it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, TrySendError, sync_channel};
@@ -18,6 +18,7 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::confined::Reachable;
+use super::interpreter::interpreters_of;
 use super::programs::places_of;
 use super::{fate, reaper};
 use crate::confinement::CannotAllow;
@@ -29,8 +30,6 @@ const WITHIN: Duration = Duration::from_secs(10);
 const IDLE_MAX: usize = 16;
 /// Children of one program that wait to be started: more than there are workers.
 const ORDERS_MAX: usize = 1024;
-/// Of a program's begin, where a script names its interpreter.
-const HEAD_BYTES: u64 = 256;
 
 /// Which program, and in which folder.
 type Key = (PathBuf, PathBuf);
@@ -187,11 +186,10 @@ fn start_one(order: &mut Order) -> Result<Child, NotStarted> {
 fn ask(program: &Path, folder: &Path) {
     for place in places_of(program) {
         durable_fs::note_place(&place);
-        let Ok(file) = durable_fs::open_named(&place) else { continue };
-        let mut head = Vec::new();
-        if file.take(HEAD_BYTES).read_to_end(&mut head).is_ok()
-            && let Some(interpreter) = interpreter_of(&head)
-        {
+        if durable_fs::open_named(&place).is_err() {
+            continue;
+        }
+        for interpreter in interpreters_of(&place) {
             durable_fs::note_place(&interpreter);
             drop(durable_fs::open_named(&interpreter));
         }
@@ -200,13 +198,6 @@ fn ask(program: &Path, folder: &Path) {
     durable_fs::note_place(folder);
     drop(durable_fs::folder_identity(folder));
     durable_fs::note_place(program);
-}
-
-/// What a script begins with.
-fn interpreter_of(head: &[u8]) -> Option<PathBuf> {
-    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let first = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
-    std::str::from_utf8(first).ok().map(PathBuf::from)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -277,12 +268,5 @@ mod tests {
         assert!(
             matches!(refused, Err(NotStarted::Refused(error)) if error.kind() == io::ErrorKind::NotFound)
         );
-    }
-
-    #[test]
-    fn a_script_names_its_interpreter() {
-        assert_eq!(interpreter_of(b"#! /mnt/sh -e\nexec cat\n"), Some(PathBuf::from("/mnt/sh")));
-        assert_eq!(interpreter_of(b"\x7fELF"), None);
-        assert_eq!(interpreter_of(b"#!\n"), None);
     }
 }
