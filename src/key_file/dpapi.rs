@@ -65,4 +65,31 @@ mod tests {
         let error = unprotected(Secret::new(BEGINNING.to_vec())).expect_err("no DPAPI here");
         assert!(error.to_string().contains("DPAPI"), "{error}");
     }
+
+    /// Of the system's own words, and not by how they begin: those of Wine begin in another way.
+    #[cfg(windows)]
+    #[test]
+    #[allow(unsafe_code, reason = "std has no DPAPI")]
+    fn what_was_protected_for_this_user_is_read_and_what_was_changed_since_is_not() {
+        use std::ptr::{null, null_mut};
+        use windows_sys::Win32::Security::Cryptography::{
+            CRYPT_INTEGER_BLOB, CRYPTPROTECT_UI_FORBIDDEN, CryptProtectData,
+        };
+        let mut clear = b"AGE-SECRET-KEY-1 of a service".to_vec();
+        let given = CRYPT_INTEGER_BLOB { cbData: clear.len() as u32, pbData: clear.as_mut_ptr() };
+        let mut made = CRYPT_INTEGER_BLOB { cbData: 0, pbData: null_mut() };
+        // SAFETY: both live until it is done.
+        let done = unsafe {
+            CryptProtectData(&given, null(), null(), null(), null(), CRYPTPROTECT_UI_FORBIDDEN, &mut made)
+        };
+        assert_ne!(done, 0, "{}", io::Error::last_os_error());
+        // SAFETY: it was made with this length. It goes with the process.
+        let protected = unsafe { std::slice::from_raw_parts(made.pbData, made.cbData as usize) }.to_vec();
+        assert!(!protected.windows(clear.len()).any(|window| window == clear));
+        assert_eq!(unprotect(&protected).expect("is this user's").as_slice(), clear);
+        let mut changed = protected;
+        let last = changed.len() - 1;
+        changed[last] ^= 1;
+        unprotect(&changed).expect_err("it was changed");
+    }
 }
