@@ -281,7 +281,7 @@ fn a_file_that_took_an_outputs_place_is_not_shown_as_that_one_or_only_with_a_war
         assert_eq!(world.landfall(&["output", &first]).done().stderr, "", "it is as it was");
         let second = ingest("two\n");
         let shown = world.landfall(&["output", &first]).ends_with(code);
-        let says = if code == 0 { "was written after the job had ended" } else { "another sha256" };
+        let says = if code == 0 { "was changed after the job had ended" } else { "another sha256" };
         assert!(shown.stderr.contains(says), "{shown:#?}");
         assert!(code == 0 || shown.stdout.is_empty(), "{shown:#?}");
         assert_eq!(world.landfall(&["output", &second]).done().stdout, "two\n");

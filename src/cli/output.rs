@@ -101,7 +101,7 @@ pub(super) fn run(args: &OutputArgs, settings: &Settings) -> anyhow::Result<Exit
         }
         if published::may_be_anothers(&job, output) {
             say_aside!(
-                "warning: {} was written after the job had ended: another file may have taken its place",
+                "warning: {} was changed after the job had ended: another file may have taken its place",
                 output.path
             );
         }

@@ -27,7 +27,7 @@ const FIXED: [(&str, &str); 11] = [
     ("throttle", ONE_PACE),
     ("test", "put the test into the rule itself, with a `path` that this override holds for"),
 ];
-const ONE_PACE: &str = "the limit is one for all files of the rule: put it into the rule itself";
+const ONE_PACE: &str = "the limit is one for all files of the rule: put it into the rule itself, or give these files a rule of their own before it, or the override a `job_workers_max`";
 const ONE_EXPECTED: &str = "what is expected is said once: put it into the rule itself";
 /// Of one name on any file system that is watched.
 const NAME_BYTES_MAX: usize = 255;

@@ -147,7 +147,10 @@ impl Engine {
         }
         let stages = self.stages();
         let taken = stages.map(|shared| &*shared.claims.taken);
-        let refused = retry::why_not(self.store(), taken, &self.rules_now(stages), row.job)?;
+        let rules = self.rules_now(stages);
+        let rules: Vec<_> = rules.iter().map(AsRef::as_ref).collect();
+        let asked = retry::Asked { forgets_decisions: false, same_rule: false, by: "" };
+        let refused = retry::would(self.store(), taken, &rules, row.job, &asked).err()?;
         Some(refused.error.message)
     }
 

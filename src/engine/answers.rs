@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::door::{Act, Answers, Door, Found, JobFilter, Refusal, Sought};
-use super::handle::{Engine, check_retriable};
+use super::handle::Engine;
 use super::read_ahead::{BATCH_ITEMS, Wanted, read_ahead};
 use super::{
-    abandon, audited, find, handed, held_records, order, rerun, retry, rule_book, set, settle, side_by_side,
+    abandon, audited, find, handed, order, rerun, retry, rule_book, set, settle, side_by_side, would,
 };
 use crate::at_rest::KeyRing;
 use crate::model::audit::AuditEnd;
@@ -146,43 +146,7 @@ impl Door for Engine {
     }
 
     fn would(&self, act: &Act) -> Result<(), Refusal> {
-        let (store, by) = (self.store(), "");
-        let done = match act {
-            Act::Retry { job, forgets_decisions: forgets, .. } => retry::known(store, self.id_of(job)?)
-                .and_then(|job| {
-                    check_retriable(&job)?;
-                    held_records::kept_by_retry(store, &job, *forgets).map(|_| ())
-                }),
-            Act::Pause { job } => {
-                retry::known(store, self.id_of(job)?).and_then(|mut job| order::pause_row(&mut job, by))
-            }
-            Act::Resume { job } => {
-                let halts = self.halts_now().map_err(refused)?;
-                let known = retry::known(store, self.id_of(job)?);
-                known.and_then(|mut job| order::resume_row(&mut job, &halts, by))
-            }
-            Act::Abort { job } => {
-                retry::known(store, self.id_of(job)?).and_then(|mut job| order::abort_row(&mut job, by))
-            }
-            Act::Abandon { job, .. } => {
-                retry::known(store, self.id_of(job)?).and_then(|job| abandon::check(&job))
-            }
-            Act::Rerun { job, .. } => rerun::check(store, self.id_of(job)?),
-            Act::DropRecords { job, .. } | Act::RetryRecords { job, .. } => {
-                settle::would(store, self.id_of(job)?)
-            }
-            Act::EditRecord { job, number, .. } => {
-                settle::would_edit(store, &self.rules_now(self.stages()), self.id_of(job)?, *number)
-            }
-            Act::AcceptMissing { .. }
-            | Act::Set { .. }
-            | Act::SetWorkers { .. }
-            | Act::Ingest { .. }
-            | Act::HandOver { .. }
-            | Act::Adopt { .. }
-            | Act::GiveUp { .. } => Ok(()),
-        };
-        done.map_err(|trouble| Refusal::Fault(trouble.error))
+        would::would(self, act)
     }
 
     fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {

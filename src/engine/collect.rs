@@ -406,7 +406,8 @@ pub(super) fn too_many_failed(account: &Account, limit: Limit) -> Trouble {
         "{} of {} records failed, more than `errors.failed_max` = {limit}",
         account.records_failed, account.records_in
     );
-    Trouble::of_records(message, "raise the limit if as many are to be expected")
+    let hint = "`landfall records` says why each did; where as many are to be expected raise `errors.failed_max` of the rule; then `landfall retry`";
+    Trouble::of_records(message, hint)
 }
 
 #[cfg(test)]

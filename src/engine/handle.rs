@@ -19,9 +19,9 @@ use super::taken::TakenFiles;
 use super::trouble::Trouble;
 use super::{claim, deadlines, halts, held_records, hours, missing_outputs, paces, recover, retry};
 use crate::durable_fs;
-use crate::model::fault::{FaultKind, JobError};
+use crate::model::fault::{FaultKind, JobError, WaitsFor};
 use crate::model::halts::Halts;
-use crate::model::job::{HeldRecords, Job};
+use crate::model::job::{HeldRecords, Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
@@ -141,10 +141,10 @@ impl Engine {
             settling::tell(&self.store().settlements(job.id).unwrap_or_default(), &mut job);
             held_records::tell(&mut job);
         }
-        if job.state == JobState::Running
-            && let Some(stages) = self.stages()
-        {
-            tell_progress(stages, &mut job);
+        match (job.state.get(), self.stages()) {
+            (JobState::Running, Some(stages)) => tell_progress(stages, &mut job),
+            (JobState::Queued, Some(stages)) => tell_left_over(stages, &mut job),
+            _ => {}
         }
         deadlines::tell(self.stages().map(AsRef::as_ref), &mut job);
         job
@@ -318,6 +318,16 @@ fn tell_progress(stages: &Shared, job: &mut Job) {
     }
 }
 
+/// A job that was put down, and goes on, waits for those of its slices that were in hand: programs are not stopped amid them.
+fn tell_left_over(stages: &Shared, job: &mut Job) {
+    let (workers, _) = stages.dispatch.at_work(job.id);
+    if workers > 0 && job.waiting.is_none() {
+        let slices = if workers == 1 { "a slice that was" } else { "slices that were" };
+        let detail = format!("the end of {slices} in hand when it was put down");
+        job.waiting = Some(Waiting { behind: None, waits_for: WaitsFor::Throttle, until: None, detail });
+    }
+}
+
 /// What the service keeps is no source: it would be published, and taken away under it. The path is free of links.
 fn check_not_ours(shared: &Shared, file: &Path) -> Result<(), Trouble> {
     let own = &shared.service.data_dir;
@@ -471,12 +481,6 @@ fn forget_wait(shared: &Shared, id: JobId) -> Result<Job, Trouble> {
     Ok(job)
 }
 
-/// Refuses what a retry refuses because of the job's state.
-pub(super) fn check_retriable(job: &Job) -> Result<(), Trouble> {
-    let may = job.is_retriable() || job.may_lack_an_output();
-    if may { Ok(()) } else { Err(retry::not_retriable(job)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -583,16 +587,5 @@ mod tests {
         let id = asking.join().expect("no panic").expect("is taken");
         assert!(world.shared.dispatch.take_up(id, Stage::Load), "it is queued, and in nobody's hands");
         assert!(!engine.run_by(&world.shared), "there are stages already");
-    }
-
-    #[test]
-    fn a_retry_is_objected_to_unless_the_job_ended_badly_or_waits_for_a_word() {
-        let world = World::new();
-        let mut job = world.job();
-        let objection = check_retriable(&job).expect_err("it has not begun").error;
-        assert!(objection.to_string().contains("only a failed, refused or aborted job"), "{objection}");
-        job.fail(Trouble::new(FaultKind::Bug, "out of range", None).error).expect("fails");
-        job.end_failing(crate::clock::now()).expect("ends");
-        assert!(check_retriable(&job).is_ok());
     }
 }

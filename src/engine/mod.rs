@@ -132,6 +132,7 @@ mod watches;
 mod watching;
 mod window_closing;
 mod work;
+mod would;
 
 pub(crate) use answers::NOT_MOUNTED;
 pub(crate) use disk_space::mounts_away;

@@ -132,9 +132,9 @@ fn find(store: &Store, id: JobId) -> Result<Found, Trouble> {
     Ok(Found { first, kept, identity })
 }
 
-/// Whether there is something to be taken again.
-pub(super) fn check(store: &Store, id: JobId) -> Result<(), Trouble> {
-    find(store, id).map(drop)
+/// Refuses what a rerun would refuse.
+pub(super) fn check(store: &Store, rules: &[&Rule], id: JobId) -> Result<(), Trouble> {
+    current_rule(rules.iter().copied(), &find(store, id)?.first).map(drop)
 }
 
 /// Where what a completed job was made from is kept.

@@ -70,8 +70,7 @@ fn from_source(
 ) -> Result<Job, Trouble> {
     let (id, published_as, known) = (job.id, job.clone(), store.ledger(job.id)?);
     let kept = held_records::kept_by_retry(store, &job, asked.forgets_decisions)?;
-    // What was decided is about records as its own rule cuts them.
-    let own = (asked.same_rule || kept.is_some()).then(|| stored(store, &job)).transpose()?;
+    let own = own_rule(store, &job, kept.as_ref(), asked)?;
     let own = own.as_ref().map(|own| vec![own]);
     let (mut job, rule) = prepared(store, taken, own.as_deref().unwrap_or(rules), job)?;
     let quarantined = job.retired_to.clone();
@@ -106,15 +105,33 @@ fn from_source(
     Ok(job) // the loader takes the source out of quarantine, so that a restart takes the same path
 }
 
-/// Why a job that ended badly would not be retried now, as far as that is told without doing it.
-pub(super) fn why_not(
+/// The rule that it went by, where it is to go by that again.
+fn own_rule(
+    store: &Store,
+    job: &Job,
+    kept: Option<&Kept>,
+    asked: &Asked<'_>,
+) -> Result<Option<Rule>, Trouble> {
+    // What was decided is about records as its own rule cuts them.
+    (asked.same_rule || kept.is_some()).then(|| stored(store, job)).transpose()
+}
+
+/// Refuses what a retry would refuse.
+pub(super) fn would(
     store: &Store,
     taken: Option<&TakenFiles>,
-    rules: &[Arc<Rule>],
+    rules: &[&Rule],
     id: JobId,
-) -> Option<Trouble> {
-    let rules: Vec<_> = rules.iter().map(AsRef::as_ref).collect();
-    retriable(store, id).and_then(|job| prepared(store, taken, &rules, job)).err()
+    asked: &Asked<'_>,
+) -> Result<(), Trouble> {
+    let job = retriable(store, id)?;
+    if job.waits_for_delivery() {
+        return Ok(());
+    }
+    let kept = held_records::kept_by_retry(store, &job, asked.forgets_decisions)?;
+    let own = own_rule(store, &job, kept.as_ref(), asked)?;
+    let own = own.as_ref().map(|own| vec![own]);
+    prepared(store, taken, own.as_deref().unwrap_or(rules), job).map(drop)
 }
 
 /// A job as it is retried, and the rule under which it is, where its source is there and nobody else's.
@@ -249,7 +266,7 @@ pub(super) fn current_rule<'r>(
     rules.into_iter().find(|rule| rule.is_for(&job.rule, &job.vars)).ok_or_else(|| {
         refuse(
             format!("no rule is named \"{}\" any more", job.rule),
-            "give the rule its name back in the configuration",
+            "give the rule its name back in the configuration; `landfall retry --same-rule` takes a job that failed by the rule that it went by",
         )
     })
 }
@@ -296,8 +313,10 @@ pub(super) fn not_retriable(job: &Job) -> Trouble {
         );
         return refuse(message, &hint);
     }
-    let message =
-        format!("job {} is {}: only a failed, refused or aborted job can be retried", job.id, job.state);
+    let message = match job.state.get() {
+        JobState::Aborted => format!("job {} is not retried", job.id),
+        state => format!("job {} is {state}: only a failed, refused or aborted job can be retried", job.id),
+    };
     refuse(message, &way_of(job))
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::child;
 use super::handle::InHand;
 use super::retry::{current_rule, known, refuse};
+use super::rule_book::stored;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
@@ -102,17 +103,32 @@ pub(super) fn retry(
     child::begin(store, stages, rules, |rules, ids| new_job(store, rules, ids, id, asked))
 }
 
-/// Whether failed records of a job could be decided on now, as far as that is told without doing it.
-pub(super) fn would(store: &Store, id: JobId) -> Result<(), Trouble> {
-    check(&known(store, id)?)
+/// Refuses what giving these up would refuse.
+pub(super) fn would_drop(store: &Store, id: JobId, numbers: Option<&Numbers>) -> Result<(), Trouble> {
+    check(&known(store, id)?)?;
+    chosen(store, id, &store.settlements(id)?, numbers).map(drop)
+}
+
+/// Refuses what taking these again would refuse.
+pub(super) fn would_retry(
+    store: &Store,
+    rules: &[&Rule],
+    id: JobId,
+    numbers: Option<&Numbers>,
+) -> Result<(), Trouble> {
+    let job = known(store, id)?;
+    check(&job)?;
+    let own = if job.waits_for_records() { Some(stored(store, &job)?) } else { None };
+    let rule = own.as_ref().map_or_else(|| current_rule(rules.iter().copied(), &job), Ok)?;
+    to_take(store, rule, id, &store.settlements(id)?, numbers, None).map(drop)
 }
 
 /// Whether this one could be edited, whatever comes of it.
-pub(super) fn would_edit(store: &Store, rules: &[Arc<Rule>], id: JobId, number: u64) -> Result<(), Trouble> {
+pub(super) fn would_edit(store: &Store, rules: &[&Rule], id: JobId, number: u64) -> Result<(), Trouble> {
     let job = known(store, id)?;
     check(&job)?;
     if !job.waits_for_records() {
-        current_rule(rules.iter().map(AsRef::as_ref), &job)?;
+        current_rule(rules.iter().copied(), &job)?;
     }
     chosen(store, id, &store.settlements(id)?, Some(&Numbers::of([(number, number)])))?;
     let record = store.failed_record(id, number.saturating_sub(1))?;
@@ -123,9 +139,7 @@ pub(super) fn would_edit(store: &Store, rules: &[Arc<Rule>], id: JobId, number: 
 fn take_again(store: &Store, job: &Job, &Asked { numbers, edited, by }: &Asked<'_>) -> Result<(), Trouble> {
     let _deciding = store.settling();
     check(job)?;
-    let rule = store.rule(&job.rule_hash)?;
-    let rule =
-        rule.ok_or_else(|| refuse(format!("the rule of job {} is not known", job.id), "see its log"))?;
+    let rule = stored(store, job)?;
     let acts = store.settlements(job.id)?;
     let records = to_take(store, &rule, job.id, &acts, numbers, edited)?;
     let how = Settled::Again { edited: edited.cloned() };
@@ -192,6 +206,9 @@ fn check(job: &Job) -> Result<(), Trouble> {
         JobState::Completed if job.shadow.is_some() => "a shadow rule touches nothing",
         JobState::Completed => return Ok(()),
         _ if job.waits_for_records() => return Ok(()),
+        JobState::Aborted if !job.outputs.is_empty() => {
+            "it was abandoned with a part of it published, and nothing of it is published any more"
+        }
         JobState::Failed | JobState::Aborted | JobState::Refused => {
             "nothing of it was published: `landfall retry` takes all of its source again"
         }

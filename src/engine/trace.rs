@@ -168,7 +168,11 @@ impl Engine {
 fn lies_at(job: &Job) -> Result<OsText, Trouble> {
     if let (Some(parent), Some(_)) = (job.parent, &job.retries) {
         let message = format!("job {} has failed records of job {parent}, and no source", job.id);
-        return Err(refuse(message, "trace the record in that job: it has the same number there"));
+        let hint = format!(
+            "`landfall trace {parent} --record N` says what became of a record there, `landfall output {}` what was published of those that were taken again",
+            job.id
+        );
+        return Err(refuse(message, &hint));
     }
     let source = match (job.state.get(), &job.retired_to) {
         (JobState::Completed, _) => rerun::kept_at(job)?,

@@ -103,7 +103,7 @@ pub(super) fn write_columns(record: &mut Record<'_>, out: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-/// Takes a row's columns from a JSON object of them.
+/// Takes a row's columns from a JSON object of them; those that it does not name stay as they are.
 pub(super) fn take_columns(data: &[u8], record: &mut Record<'_>) -> Result<(), RecordError> {
     if !data.starts_with(b"{") {
         return Err(RecordError::new("the answer's data is no object of columns"));
@@ -114,9 +114,12 @@ pub(super) fn take_columns(data: &[u8], record: &mut Record<'_>) -> Result<(), R
     let mut values: Vec<Cow<'_, [u8]>> = Vec::new();
     let (mut known, mut is_changed) = (0, false);
     for name in &names {
-        let raw = json::member(data, &members, name);
-        known += usize::from(raw.is_some());
-        let value = match json::value_of(raw) {
+        let Some(raw) = json::member(data, &members, name) else {
+            values.push(Cow::Owned(record.column_named(name)?.bytes().to_vec()));
+            continue;
+        };
+        known += 1;
+        let value = match json::value_of(Some(raw)) {
             Value::Missing => Cow::Borrowed(&b""[..]),
             Value::Text(text) => text,
             Value::Json([b'{' | b'[', ..]) => {

@@ -260,16 +260,16 @@ impl Halts {
         self.pauses.len() < before || stopped
     }
 
-    /// A job of the rule failed, which stops after so many in a row. True: it stops now.
+    /// A job of the rule failed, which stops after so many in a row. True: it stops now. Where it has stopped, a retry that fails is in no row.
     pub fn note_failed(&mut self, rule: &str, job: JobId, stop_after: u32, at: Timestamp) -> bool {
         let new = || FailedInARow { failures: 0, last: job, stopped_at: None };
         let of = self.failed.entry(rule.to_owned()).or_insert_with(new);
-        if of.failures > 0 && of.last == job {
+        if of.stopped_at.is_some() || of.failures > 0 && of.last == job {
             return false;
         }
         of.failures += 1;
         of.last = job;
-        let stops = of.failures >= stop_after && of.stopped_at.is_none();
+        let stops = of.failures >= stop_after;
         if stops {
             of.stopped_at = Some(at);
         }
@@ -359,7 +359,7 @@ mod tests {
         assert!(!fail(&mut halts, 2) && halts.stop_of("payments").is_none());
         assert!(fail(&mut halts, 3) && !fail(&mut halts, 4), "it is told once");
         assert!(!halts.note_completed("payments"), "an operator lets it go on");
-        assert!(halts.stop_of("payments").is_some_and(|why| why.contains("3 failed jobs")));
+        assert!(halts.stop_of("payments").is_some_and(|why| why.contains("2 failed jobs")));
         assert!(halts.resume(&scope(Some("payments"), None)) && halts.stop_of("payments").is_none());
     }
 }

@@ -110,7 +110,7 @@ impl FromStr for Numbers {
         let range = |part: &str| {
             let (one, other) = part.split_once('-').unwrap_or((part, part));
             let (one, other) = (number(one)?, number(other)?);
-            Some((one.min(other), one.max(other)))
+            (one <= other).then_some((one, other))
         };
         text.split(',').map(range).collect::<Option<Vec<_>>>().map(Self::of).ok_or_else(wrong)
     }
@@ -263,7 +263,11 @@ impl Settlement {
         let what = if edited.is_some() { "edited and retried" } else { "retried" };
         let end = match retry {
             Retry::Open => "",
-            Retry::Completed => ", which is completed",
+            Retry::Completed => {
+                return format!(
+                    "{what} by {by}, as job {job}, which is completed: `landfall output {job}` prints what it published, `landfall records {job}` what failed again"
+                );
+            }
             Retry::Abandoned => ", which was abandoned: it says what of it is published",
             Retry::GivenBack => ", which published nothing: they came back",
         };

@@ -28,7 +28,7 @@ pub enum ReadError {
     NoEnds { path: PathBuf },
     #[error("{} has {records} records", escaped_path(path))]
     TooFew { path: PathBuf, records: u64 },
-    #[error("job {job} is {state}: nothing of it is published")]
+    #[error("job {job} is {state}: {} of it is published", if *state == JobState::Publishing { "not all" } else { "nothing" })]
     NotPublished { job: JobId, state: JobState },
     #[error("job {job} has no such output")]
     NoSuchOutput { job: JobId, entry_is_wrong: bool, there: Vec<String> },

@@ -109,11 +109,14 @@ fn check_is_same(file: &mut File, published: &PublishedOutput) -> Result<(), Rea
     if found == *sha256 { Ok(()) } else { Err(ReadError::Replaced { path: path.to_owned() }) }
 }
 
-/// Whether what lies there may be another file, of the same length, where no hash tells: it was written after the job had ended.
+/// Whether what lies there may be another file, of the same length, where no hash tells: it was written, or came there, after the job had
+/// ended.
 pub(crate) fn may_be_anothers(job: &Job, published: &PublishedOutput) -> bool {
     let found = durable_fs::identity_at(published.path.as_path()).ok().flatten();
     let times = job.finished_at.zip(found).filter(|_| published.sha256.is_none());
-    times.is_some_and(|(ended, found)| found.mtime_ns > ended.as_nanosecond() + CLOCKS_DIFFER_NS)
+    times.is_some_and(|(ended, found)| {
+        found.mtime_ns.max(found.ctime_ns) > ended.as_nanosecond() + CLOCKS_DIFFER_NS
+    })
 }
 
 /// Whether `.asc` is the suffix of a message in armor: a text may well be called so.

@@ -190,10 +190,20 @@ for line in sys.stdin:
     elif v == "fail": a = {"fail": "no luck"}
     elif v == "other": a = {"to": "other", "data": d}
     elif v == "odd": a = {"what": 1}
+    elif v == "part": a = {"data": {"w": "9"}}
+    elif v == "null": a = {"data": {"v": None}}
     elif v == "double": d["v"] = "a,b"; a = {"data": d}
     else: a = {"data": d}
     print(json.dumps(a), flush=True)
 "#;
+
+/// Goal: a program that names what it changes empties nothing else.
+#[test]
+fn a_column_that_an_answer_does_not_name_stays_as_it_is() {
+    let rule = asking(csv(), &["python3", "-c", PYTHON], "jsonl");
+    let result = run(&rule, &["v", "w"], &["part,\"2,3\"", "null,4"]);
+    assert_eq!(texts(&rule, &result), map(&[("main", "part,9\n,4\n")]));
+}
 
 #[test]
 fn json_answers_decide_what_becomes_of_a_record() {
