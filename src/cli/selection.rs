@@ -26,7 +26,7 @@ pub(super) struct Selection {
     #[arg(long, value_name = "NAME", add = complete::of_rules())]
     pub rule: Option<String>,
     /// Of this sender: the value of `{sender}` in the rule's pattern, or the folder of the file
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub sender: Option<String>,
     /// In this state
     #[arg(long, value_name = "STATE", value_parser = parse_state)]

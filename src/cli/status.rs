@@ -16,7 +16,10 @@ use crate::model::shown_json;
 
 /// The arguments of `landfall status`.
 #[derive(clap::Args)]
-#[command(after_help = "Exit code 1 where something needs attention, which is printed with what to do.")]
+#[command(
+    after_help = "Exit code 0: nothing needs attention. 1: something does, which is printed with what to do; also where no service runs. \
+                  2: it could not be asked. Failed records that are kept, and pauses, are told and need nobody."
+)]
 pub(super) struct StatusArgs {
     /// Jobs that failed before need no attention: a date or time (UTC), or how long ago, like 2h or 7d
     #[arg(long, value_name = "TIME", value_parser = parse_since)]

@@ -108,7 +108,9 @@ fn print_end(out: &mut dyn Write, traced: &Traced<'_>, line_ends: &LineEnds) -> 
         return Ok(writeln!(out, "           failed record {number} of the job; {settled}")?);
     }
     match &trace.end {
-        TraceEnd::Dropped { step } => writeln!(out, "\ndropped    by {step}")?,
+        TraceEnd::Dropped { step } => {
+            writeln!(out, "\ndropped    by {}", view::printable(step.as_bytes(), usize::MAX))?;
+        }
         TraceEnd::Failed { step, error } => {
             let error = view::printable(error.as_bytes(), usize::MAX);
             writeln!(out, "\nfailed     in {step}: {error}")?;

@@ -155,14 +155,15 @@ fn dismiss(
 ) -> Result<Job, Trouble> {
     let now = clock::now();
     let left_at = job.retired_to.as_ref().unwrap_or_else(|| job.source_path());
-    let left_at = format!("nothing of it was published; its source was left at {left_at}");
+    let left_at =
+        format!("nothing of it was published; its source was left at {left_at}, as far as that is there");
     job.note(now, &left_at);
     job.abandoned = Some(Abandoned { by: by.to_owned(), reason: reason.to_owned() });
     job.outputs.clear();
     let said = format!("abandoned by {by}: {reason}");
     let kind = job.error.as_ref().map_or(FaultKind::Input, |error| error.kind);
     job.take(JobEvent::Abandoned, now, &said)?;
-    let hint = "`landfall show` says why it ended before, and where its source was".to_owned();
+    let hint = "its history says why it ended before, and where its source was".to_owned();
     job.error = Some(JobError { kind, message: said, hint: Some(hint) });
     // The row may know the file as it is now, which the job does not.
     let row = store.ledger(job.id)?.unwrap_or_else(|| LedgerRow::of(&job, LedgerOutcome::Aborted));
@@ -193,7 +194,7 @@ fn take_end(job: &mut Job, by: &str, reason: &str) -> Result<LedgerOutcome, Trou
         return Ok(LedgerOutcome::Completed);
     }
     let message = format!("abandoned by {by}: {reason}");
-    let hint = "`landfall show` says what of it is published, and where its source was".to_owned();
+    let hint = "its history says what of it is published, and where its source was".to_owned();
     job.error = Some(JobError { kind, message, hint: Some(hint) });
     Ok(LedgerOutcome::Aborted)
 }

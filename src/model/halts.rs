@@ -4,6 +4,7 @@
 //! claimed. A rule that stopped claims nothing; its jobs go on.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::Job;
 use super::job_id::JobId;
-use super::os_text::OsText;
+use super::os_text::{OsText, escaped};
 use super::shell;
 
 /// Whose files: of a rule, of a sender, of both, or all.
@@ -68,7 +69,9 @@ impl Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.rule, &self.sender) {
+        // Anybody may say it who may pause, and everybody reads it.
+        let escaped = |name: &Option<String>| name.as_ref().map(|name| escaped(OsStr::new(name)));
+        match (escaped(&self.rule), escaped(&self.sender)) {
             (Some(rule), Some(sender)) => write!(f, "sender \"{sender}\" of rule \"{rule}\""),
             (Some(rule), None) => write!(f, "rule \"{rule}\""),
             (None, Some(sender)) => write!(f, "sender \"{sender}\""),
@@ -347,6 +350,12 @@ mod tests {
         assert!(whole.starts_with("everything was paused") && !whole.contains("; and "), "{whole}");
         assert!(halts.pause_in_words(&rule).is_some());
         assert_eq!(Halts::default().why_held_back_whole(&rule), None);
+    }
+
+    #[test]
+    fn a_scope_is_told_without_what_a_terminal_would_obey() {
+        let told = scope(None, Some("x\x1b[31m\n")).to_string();
+        assert!(!told.contains(['\x1b', '\n']) && told.contains("[31m"), "{told}");
     }
 
     #[test]
