@@ -41,8 +41,8 @@ impl About<'_> {
 
     /// The system says of a script that it is not there, where that is its interpreter.
     fn interpreters(&mut self, position: &str, program: &Path, path: Option<&OsStr>) {
-        let lacks = exec::interpreters_of(program).into_iter();
-        if let Some(lack) = lacks.filter_map(|interpreter| lack_of_program(&interpreter, path)).next() {
+        let mut interpreters = exec::interpreters_of(program).into_iter();
+        if let Some(lack) = interpreters.find_map(|interpreter| lack_of_program(&interpreter, path)) {
             let message = format!("{} cannot be run by its first line (`#!`): {lack}", escaped_path(program));
             let hint = "correct that line, or install what it names; a virtual environment that was moved is to be made anew";
             self.warn(&["pipeline", position, "command"], message, hint);

@@ -231,7 +231,7 @@ impl Service {
             traces.stop(self.stop_timeout.saturating_sub(begun.elapsed()));
         }
         if let Some(trail) = self.trail {
-            note(self.engine.store(), AuditEvent::new(clock::now(), "stopped", SERVICE));
+            note(self.engine.store(), &AuditEvent::new(clock::now(), "stopped", SERVICE));
             trail.stop(self.stop_timeout.saturating_sub(begun.elapsed()).max(TRAIL_TAKES));
         }
         if stopped.is_ok() {
@@ -268,7 +268,7 @@ fn state_of(start: &Start) -> ConfigurationState {
 
 /// What waits to be written down is, also where no trail is kept any more.
 fn begin_trail(store: &Store, data_dir: &Path) -> Option<Trail> {
-    note(store, AuditEvent::new(clock::now(), "started", SERVICE));
+    note(store, &AuditEvent::new(clock::now(), "started", SERVICE));
     // Of what cannot be read the trail's own thread tells: the service goes on.
     if !store.keeps_audit() && store.to_audit().is_ok_and(|waiting| waiting.is_empty()) {
         return None;
@@ -280,8 +280,8 @@ fn begin_trail(store: &Store, data_dir: &Path) -> Option<Trail> {
 }
 
 /// The service itself is what is written down of.
-fn note(store: &Store, event: AuditEvent) {
-    if let Err(error) = store.audit(&event) {
+fn note(store: &Store, event: &AuditEvent) {
+    if let Err(error) = store.audit(event) {
         tracing::warn!(%error, event = event.event, "this is not in the audit trail");
     }
 }

@@ -497,7 +497,7 @@ impl Owner {
         let askers = Vec::from_iter(self.board.askers(asked)).join(", ");
         let by = if askers.is_empty() { SERVICE.to_owned() } else { askers };
         let about = after_restart.map(|keys| format!("after a restart: {}", keys.join(", ")));
-        super::note(&self.store, AuditEvent { about, ..AuditEvent::new(clock::now(), "reloaded", by) });
+        super::note(&self.store, &AuditEvent { about, ..AuditEvent::new(clock::now(), "reloaded", by) });
     }
 
     fn note_judged(&mut self, wanted: Files, stamps: &Stamps, texts: Option<Texts>, now: Instant) {

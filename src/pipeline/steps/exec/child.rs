@@ -173,7 +173,7 @@ impl Child {
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
         let (answered, answers) = sync_channel(BLOCKS_MAX);
         let complaint = Arc::new(Mutex::new(Vec::new()));
-        let (complains, complained) = sync_channel::<()>(0);
+        let (last_word, complained) = sync_channel::<()>(0);
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let child = Self {
             process: Some(process),
@@ -195,7 +195,7 @@ impl Child {
         spawn("exec-answer", move || read_answers(stdout, &answered))?;
         spawn("exec-complain", move || {
             read_complaints(stderr, &complaint, &step);
-            drop(complains);
+            drop(last_word);
         })?;
         Ok(child)
     }

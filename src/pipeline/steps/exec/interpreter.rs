@@ -75,8 +75,7 @@ mod tests {
         };
         assert_eq!(script("#! /mnt/sh -e\nexec cat\n"), [PathBuf::from("/mnt/sh")]);
         assert_eq!(script("#!/usr/bin/env -S A=1 lua9 -x\n"), ["/usr/bin/env", "lua9"].map(PathBuf::from));
-        assert_eq!(script("\x7fELF"), [PathBuf::new(); 0]);
-        assert_eq!(script("#!\n"), [PathBuf::new(); 0]);
+        assert!(script("\x7fELF").is_empty() && script("#!\n").is_empty());
     }
 
     #[test]
