@@ -254,13 +254,15 @@ pub(super) fn abort(args: &AbortArgs, settings: &Settings) -> anyhow::Result<Exi
     let (door, selection) = (door.as_ref(), &args.selection);
     selection.know_rule(settings, door)?;
     let patience = Cell::new(ENDING_TAKES);
-    let told = |job: &Job, id| format!("aborted (was {}); {}", job.state, source_of(door, id, &patience));
+    let told =
+        |job: &Job, id| format!("aborted (was {}); {}", job.state, source_of(door, id, job, &patience));
     let words = ("would be aborted", "aborted");
     Ok(selection.each_chosen(door, can_be_stopped, words, |job| Act::Abort { job }, told))
 }
 
 /// Where the source of an aborted job is, once that is told. What is waited for it is taken off the patience, which is for all jobs together.
-fn source_of(door: &dyn Door, id: JobId, patience: &Cell<Duration>) -> String {
+fn source_of(door: &dyn Door, id: JobId, before: &Job, patience: &Cell<Duration>) -> String {
+    const STAYS: &str = "its source stays where it lies";
     let until = Instant::now() + patience.get();
     while door.is_service() {
         match door.show(&id.to_string()) {
@@ -268,7 +270,7 @@ fn source_of(door: &dyn Door, id: JobId, patience: &Cell<Duration>) -> String {
                 patience.set(until.saturating_duration_since(Instant::now()));
                 return match &job.retired_to {
                     Some(place) => format!("its source is {place}"),
-                    None => "its source stays where it lies".to_owned(),
+                    None => STAYS.to_owned(),
                 };
             }
             Ok(_) if Instant::now() < until => std::thread::sleep(ENDING_PAUSE),
@@ -277,6 +279,10 @@ fn source_of(door: &dyn Door, id: JobId, patience: &Cell<Duration>) -> String {
                 break;
             }
         }
+    }
+    // A queued one may have been claimed by now.
+    if before.source.claimed.is_none() && !door.is_service() {
+        return STAYS.to_owned();
     }
     let when = if door.is_service() { "once nothing holds the job any more" } else { "with the next start" };
     format!("its source goes to quarantine {when}")

@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::handle::InHand;
+use super::held_records;
 use super::retry::{known, refuse};
 use super::sequence;
 use super::shared::Shared;
@@ -27,6 +28,7 @@ use crate::model::job::{Abandoned, Job};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::rule::Rule;
+use crate::model::settling;
 use crate::output::{Became, Intent, remove_partials};
 use crate::store::{LedgerOutcome, LedgerRow, OtherNames, Store};
 use crate::telemetry::events;
@@ -118,7 +120,12 @@ fn end(
     let intent = if is_past_intent { store.intent(id)?.unwrap_or_default() } else { Intent::default() };
     let (found, other_names) = look(store, &job, &intent)?;
     let now = clock::now();
-    let waited_for = job.waiting.as_ref().map(|waiting| waiting.detail.clone());
+    let mut as_told = job.clone();
+    if as_told.waits_for_records() {
+        settling::tell(&store.settlements(id)?, &mut as_told); // its row does not know what was decided since
+        held_records::tell(&mut as_told);
+    }
+    let waited_for = as_told.waiting.map(|waiting| waiting.detail);
     let before = job.clone();
     job.note(now, &format!("abandoned by {by}: {reason}"));
     tell(&mut job, &intent, &found, waited_for.as_deref());

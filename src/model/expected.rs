@@ -1,10 +1,13 @@
 //! `expect_every`: when files came last from whom they are expected.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::os_text::escaped;
 
 /// Names of wildcards' values are not counted beyond this, of one rule.
 const SENDERS_MAX: usize = 10_000;
@@ -58,7 +61,9 @@ impl NothingCame {
     /// In a sentence.
     pub fn told(&self) -> String {
         let Self { rule, sender, since, every } = self;
-        let from = sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
+        // It is the name of a folder of theirs.
+        let from = sender.as_ref().map(|sender| format!(" from {}", escaped(OsStr::new(sender))));
+        let from = from.unwrap_or_default();
         let every = match every.as_secs() {
             seconds if seconds > 0 && seconds % 3600 == 0 => format!("{} h", seconds / 3600),
             _ => format!("{every:?}"),
