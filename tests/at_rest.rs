@@ -93,11 +93,11 @@ fn send(world: &World) {
     support::rename(&staged, &world.path("in/pay.csv.age"));
 }
 
-/// Files of the world in which the mark stands, but for outputs that the operator named, and the log.
+/// Files of the world in which the mark stands, the log among them, but for outputs that the operator named.
 fn in_clear(world: &World) -> Vec<PathBuf> {
     let mut found = Vec::new();
     look(world.folder(), &mut |path, bytes| {
-        let is_theirs = path.starts_with(world.path("out")) || path.ends_with("landfall.log");
+        let is_theirs = path.starts_with(world.path("out"));
         if !is_theirs && memchr::memmem::find(bytes, MARK.as_bytes()).is_some() {
             found.push(path.to_owned());
         }
@@ -215,7 +215,7 @@ fn nothing_lies_in_clear_of_a_job_that_goes_on_from_its_checkpoint() {
 
 /// What a step says of a record may be the job's error, and stands beside a source that goes to quarantine.
 #[test]
-fn nothing_lies_in_clear_of_a_job_that_failed_and_its_error_is_told_to_who_has_the_key() {
+fn nothing_lies_in_clear_of_a_job_that_failed_and_what_its_step_said_is_told_by_a_trace_to_who_has_the_key() {
     let rule = RULE.replace("errors = { failed_max = \"100%\" }", "errors = { on_record_error = \"fail\" }");
     let world = world_under("", &rule);
     send(&world);
@@ -225,8 +225,52 @@ fn nothing_lies_in_clear_of_a_job_that_failed_and_its_error_is_told_to_who_has_t
     let id = job["id"].as_str().expect("an id is text");
     world.landfall(&["abandon", id, "--reason", "it is wrong"]).done();
     assert_nothing_in_clear(&world, "when it was given up");
-    world.landfall(&["show", id]).done().says(&["cannot take s3cr3t-"]);
+    world
+        .landfall(&["show", id])
+        .done()
+        .says(&["a record failed (record 1 on line 2", "(text of the file, left out)"]);
+    world.landfall(&["trace", id, "--record", "1"]).done().says(&["cannot take s3cr3t-"]);
     service.stop();
+}
+
+/// A file that came without its header: its first record is what a hint would quote as the columns that are there.
+#[test]
+fn no_hint_log_or_hook_quotes_a_file_that_came_encrypted_and_those_of_another_one_help_by_it() {
+    let rule = r#"
+        decode = { identities = ["identity.txt"] }
+        records = { format = "csv", columns = ["amount"] }
+    "#;
+    for is_encrypted in [true, false] {
+        let rule = if is_encrypted { rule } else { &rule.replace("identities = [\"identity.txt\"]", "") };
+        let world = World::with_service("", rule);
+        let config = world.text("landfall.toml");
+        let hook = "[[hook]]\nname = \"ops\"\nevents = [\"failed\", \"held\"]\ncommand = [\"sh\", \"-c\", \"cat > told\"]\n";
+        world.write("landfall.toml", format!("{config}\n{hook}"));
+        let recipient = world.age_key_in("identity.txt");
+        let record = format!("first,record,of,{MARK}file\n");
+        if is_encrypted {
+            world.write("record", &record);
+            world.sh(&format!("age -r {recipient} -o pay.csv.age record; rm record"));
+            support::rename(&world.path("pay.csv.age"), &world.path("in/pay.csv.age"));
+        } else {
+            world.write("in/pay.csv", &record);
+        }
+        let mut service = world.start();
+        let job =
+            service.wait_until("it failed", || world.jobs().pop().filter(|job| job["state"] == "failed"));
+        service.wait_until("a hook was told", || world.has("told").then_some(()));
+        let id = job["id"].as_str().expect("an id is text");
+        let shown = world.landfall(&["show", id]).done();
+        if is_encrypted {
+            shown.says(&["the header lacks `amount`", "the header has (text of the file, left out)"]);
+            service.stop();
+            assert_nothing_in_clear(&world, "nor in the log, nor in what the hook was told");
+        } else {
+            shown.says(&["the header has `first`, `record`, `of`, `s3cr3t-file`"]);
+            service.stop();
+            assert!(world.text("landfall.log").contains(MARK) && world.text("told").contains(MARK));
+        }
+    }
 }
 
 /// Goal: the search of the tests above finds what lies in clear.

@@ -4,7 +4,7 @@ use super::fit::ReadRule;
 use super::paths;
 use super::section::{Section, is_plain_name};
 use crate::model::at_rest::{AtRest, Encrypt, KeysFrom};
-use crate::model::rule::{Layer, Rule};
+use crate::model::rule::Rule;
 
 const MEND_KEYS: &str = "write one of `key_file`, `key_command` and `key_credential`";
 
@@ -74,7 +74,7 @@ pub(super) fn settle(at_rest: &mut AtRest, rules: &mut [ReadRule], service: &Sec
         }
         return;
     }
-    if at_rest.encrypt == Encrypt::AsItIs && rules.iter().any(|read| is_wanted_by(&read.rule)) {
+    if at_rest.encrypt == Encrypt::AsItIs && rules.iter().any(|read| read.rule.is_private()) {
         at_rest.encrypt = Encrypt::Yes;
     }
     if at_rest.encrypt == Encrypt::Yes {
@@ -104,16 +104,7 @@ fn seal_outputs(rule: &mut Rule) {
 
 /// With what these rules ask for.
 pub(crate) fn resolved(at_rest: &AtRest, rules: &[Rule]) -> AtRest {
-    let is_wanted = at_rest.encrypt == Encrypt::AsItIs && rules.iter().any(is_wanted_by);
+    let is_wanted = at_rest.encrypt == Encrypt::AsItIs && rules.iter().any(Rule::is_private);
     let encrypt = if is_wanted { Encrypt::Yes } else { at_rest.encrypt };
     AtRest { encrypt, keys: at_rest.keys.clone() }
-}
-
-/// Whether a rule's records may not lie in clear in the data folder unless somebody says so.
-fn is_wanted_by(rule: &Rule) -> bool {
-    let decode = &rule.decode;
-    let has_keys = !decode.identities.is_empty() || !decode.symmetric_encryption.is_empty();
-    let decrypts = decode.require_encrypted || has_keys || decode.passphrase_file.is_some();
-    let is_encryption = |layer: &Layer| matches!(layer, Layer::Age | Layer::Enc | Layer::Pgp);
-    rule.encrypt_at_rest || decrypts || decode.layers.iter().any(is_encryption)
 }

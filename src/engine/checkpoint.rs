@@ -6,7 +6,7 @@ use super::collect::CheckpointOrder;
 use super::dispatch::Seat;
 use super::run::Run;
 use super::shared::Shared;
-use super::trouble::{Trouble, guard};
+use super::trouble::Trouble;
 use crate::model::job::Job;
 use crate::store::{Checkpoint, Store};
 
@@ -14,7 +14,7 @@ use crate::store::{Checkpoint, Store};
 pub(super) fn write_checkpoints(shared: &Arc<Shared>, seat: &mut Seat) {
     let runs = std::iter::from_fn(|| shared.dispatch.next_batch(seat)).flatten();
     for run in runs.filter_map(|id| shared.dispatch.run(id)) {
-        match guard("checkpoint", || write_what_is_due(&shared.store, &run)) {
+        match run.guard("checkpoint", || write_what_is_due(&shared.store, &run)) {
             Ok(true) => shared.footprints.in_hand.clear(run.id), // it got on
             Ok(false) => {}
             Err(trouble) if trouble.is_poisoned() => {

@@ -10,6 +10,7 @@ use super::trouble::{Reaction, Trouble};
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job::{Entry, Job};
 use crate::model::job_id::JobId;
+use crate::model::quoted::Quoted;
 use crate::model::rule::{Limit, OnRecordError, Rule};
 use crate::model::slice::EntryShape;
 use crate::output::{EncodedChunk, OutputPlan, Partials, PendingSync, remove_partials};
@@ -389,7 +390,9 @@ fn check_failed(rule: &ReadyRule, account: &Account, last: Option<&FailedRecord>
     let errors = &rule.rule.errors;
     if errors.on_record_error == OnRecordError::Fail {
         let which = last.map_or_else(String::new, |record| {
-            format!(" (record {} on line {}, {}: {})", record.record, record.line, record.step, record.error)
+            // Of a private rule `landfall trace` alone tells it, to who has the key.
+            let error = Quoted::new(&*record.error);
+            format!(" (record {} on line {}, {}: {error})", record.record, record.line, record.step)
         });
         let hint = "mend the source, or set `errors.on_record_error = \"set_aside\"`";
         return Err(Trouble::of_records(format!("a record failed{which}"), hint));

@@ -251,7 +251,7 @@ fn blame(shared: &Shared, run: &Run, trouble: Trouble) -> Trouble {
     }
     let Some(missing) = run.misspelt() else { return trouble };
     let job = run.row();
-    let mut found = Trouble::from(missing.clone());
+    let mut found = run.quotes().within(|| Trouble::from(missing.clone()));
     found.error.message = format!("{}: {}", found.error.message, trouble.error.message);
     let judged = run.rule.fit.judge(&shared.store, &job, run.rule.rule.sequence, true, found);
     match judged.reaction {

@@ -12,7 +12,7 @@ use super::lookers::Lookers;
 use super::run::{Collecting, Run};
 use super::shared::Shared;
 use super::threads::Threads;
-use super::trouble::{Trouble, guard};
+use super::trouble::Trouble;
 use crate::model::fault::WaitsFor;
 
 /// Between looks while jobs run, which fill a disk soon, while something lacks, and otherwise.
@@ -80,7 +80,7 @@ fn give_way(shared: &Arc<Shared>, group: &str) {
         if !run.begin_checkpoint() {
             return;
         }
-        match guard("checkpoint", || checkpoint_now(shared, run)) {
+        match run.guard("checkpoint", || checkpoint_now(shared, run)) {
             // Its disk takes long, or hangs: the next round is soon.
             Ok(false) => {
                 run.end_checkpoint();

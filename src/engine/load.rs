@@ -222,7 +222,7 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, work_here: WorkHere) {
         Some(records) => read_failed(shared, run, &allowance, records),
         None => read_source(shared, run, &allowance),
     };
-    match guard("load", read) {
+    match run.guard("load", read) {
         Ok(LoadEnd::Complete) => {
             run.queue.end();
             if run.loaded().is_some_and(|loaded| loaded.slices <= FIRST_SLICES) {

@@ -22,6 +22,7 @@ use crate::model::job::{Entry, Job, Slices};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::escaped;
+use crate::model::quoted::{Quoted, Quotes};
 use crate::model::rule::{OnExists, Rule};
 use crate::output::{FinishedOutput, Intent, OutputError, Partials, RolledForward, SignalPartials};
 use crate::telemetry::events;
@@ -216,7 +217,7 @@ fn check_limits(rule: &Rule, account: &Account, is_retry: bool) -> Result<(), Tr
             let message = format!(
                 "{count} of {} records went to {category}, more than `output.{category}.max` = {max}{}",
                 account.records_in,
-                most_frequent_reason(account)
+                most_frequent_reason(Quotes::of(rule), account)
             );
             let hint = "look whether the file is of another kind than the rule expects, or raise the limit";
             return Err(Trouble::of_records(message, hint));
@@ -225,9 +226,13 @@ fn check_limits(rule: &Rule, account: &Account, is_retry: bool) -> Result<(), Tr
     Ok(())
 }
 
-fn most_frequent_reason(account: &Account) -> String {
-    let most = account.reasons.iter().max_by_key(|(_, count)| **count);
-    most.map_or_else(String::new, |(reason, count)| format!(" (most often: {reason}, {count} times)"))
+/// A reason may be one that a step's program gave.
+fn most_frequent_reason(quotes: Quotes, account: &Account) -> String {
+    let Some((reason, count)) = account.reasons.iter().max_by_key(|(_, count)| **count) else {
+        return String::new();
+    };
+    let reason = Quoted::new(reason);
+    quotes.within(|| format!(" (most often: {reason}, {count} times)"))
 }
 
 /// A sender that still has the file open can write into it whatever it is called now: what was read must be all there is.
@@ -369,8 +374,11 @@ mod tests {
     fn the_reason_that_was_met_most_often_is_named() {
         let mut account = account(1, 5, 0);
         account.reasons.insert("id: missing".into(), 1);
-        assert_eq!(most_frequent_reason(&account), " (most often: amount: not a decimal, 5 times)");
-        assert_eq!(most_frequent_reason(&Account::default()), "");
+        assert_eq!(
+            most_frequent_reason(Quotes::Shown, &account),
+            " (most often: amount: not a decimal, 5 times)"
+        );
+        assert_eq!(most_frequent_reason(Quotes::Shown, &Account::default()), "");
     }
 
     #[test]

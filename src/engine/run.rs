@@ -26,7 +26,7 @@ use super::recent_pace::RecentPace;
 use super::rule_book::ReadyRule;
 use super::run_state::{Loaded, RunState};
 use super::schedule::Owner;
-use super::trouble::{Reaction, Trouble, guard};
+use super::trouble::{Reaction, Trouble, guard_text};
 use crate::allowance::Permit;
 use crate::clock;
 use crate::decode::Progress;
@@ -35,6 +35,7 @@ use crate::model::decisions::Decisions;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::quoted::Quotes;
 use crate::model::slice::Slice;
 use crate::pipeline::{MissingColumns, PipelineWorker};
 use crate::store::{MemoryBudget, MemoryLease, SliceQueue, StoreError, Taken};
@@ -183,7 +184,7 @@ impl Run {
     /// Takes the last word from all steps, and ends them with their children. One that breaks breaks the run off, unless it broke off before.
     pub(super) fn end_steps(&self) {
         let steps = self.take_idle_steps();
-        let ended = guard("end its steps", || {
+        let ended = self.guard("end its steps", || {
             let ended = steps.into_iter().map(PipelineWorker::end).fold(Ok(()), Result::and);
             ended.map_err(Trouble::from)
         });
@@ -216,7 +217,9 @@ impl Run {
             return true;
         }
         let begin = |collector: &mut Collector| collector.begin_reached(&self.entries);
-        if let Some(Err(trouble)) = self.with_collector(|collector| guard("collect", || begin(collector))) {
+        if let Some(Err(trouble)) =
+            self.with_collector(|collector| self.guard("collect", || begin(collector)))
+        {
             self.break_off(trouble);
         }
         false
@@ -242,6 +245,20 @@ impl Run {
         let mut state = self.state();
         let is_free = state.trouble().is_none_or(|trouble| trouble.reaction == Reaction::Ordered);
         is_free && state.begin_order(Trouble::ordered)
+    }
+
+    /// Whether messages about this job quote its source.
+    pub(super) fn quotes(&self) -> Quotes {
+        Quotes::of(&self.rule.rule)
+    }
+
+    /// Does a stage's work for this job. See [`guard_text`].
+    pub(super) fn guard<R>(
+        &self,
+        stage: &str,
+        work: impl FnOnce() -> Result<R, Trouble>,
+    ) -> Result<R, Trouble> {
+        guard_text(self.quotes(), stage, work)
     }
 
     /// Records may lack the columns that the rule names: told once, in the log and by `show`.
@@ -276,7 +293,8 @@ impl Run {
 
     /// Brings what is collected into the partials, if a checkpoint is due and nobody collects just now.
     pub(super) fn due_checkpoint(&self) -> Result<Option<CheckpointOrder>, Trouble> {
-        let order = self.try_with_collector(|collector| guard("checkpoint", || collector.checkpoint(false)));
+        let order =
+            self.try_with_collector(|collector| self.guard("checkpoint", || collector.checkpoint(false)));
         order.unwrap_or(None).unwrap_or(Ok(None))
     }
 
@@ -353,7 +371,7 @@ impl Run {
         let mut collector = lock(&self.collector);
         let Some(collector) = collector.as_mut() else { return };
         // Under the collector's lock: no checkpoint comes between the failure and the word on it.
-        if let Err(trouble) = guard("collect", || collector.append(&self.entries, worked)) {
+        if let Err(trouble) = self.guard("collect", || collector.append(&self.entries, worked)) {
             self.break_off(trouble);
         }
         self.note_progress(collector);

@@ -17,7 +17,7 @@ use super::run::Run;
 use super::running::Running;
 use super::shared::Shared;
 use super::threads::spawn;
-use super::trouble::{Trouble, guard};
+use super::trouble::Trouble;
 use super::{EngineError, checkpoint};
 use crate::durable_fs;
 use crate::model::job_state::JobState;
@@ -184,7 +184,7 @@ fn save_runs(shared: &Arc<Shared>, deadline: Instant) -> Result<(), Trouble> {
 }
 
 fn last_checkpoint(shared: &Arc<Shared>, run: &Run) {
-    let written = guard("checkpoint", || {
+    let written = run.guard("checkpoint", || {
         let order = run.with_collector(|collector| collector.checkpoint(true)).transpose()?.flatten();
         order.map_or(Ok(()), |order| checkpoint::write_checkpoint(&shared.store, run, order))
     });
@@ -203,9 +203,9 @@ fn end_steps(shared: &Shared, deadline: Instant) {
     let mut ending = Vec::new();
     for run in shared.dispatch.runs() {
         for steps in run.take_idle_steps().into_iter().filter(PipelineWorker::has_last_word) {
-            let job = run.id;
+            let (job, quotes) = (run.id, run.quotes());
             let end = move || {
-                if let Err(broken) = steps.end() {
+                if let Err(broken) = quotes.within(|| steps.end()) {
                     tracing::warn!(%job, %broken, "a step did not end well at the stop");
                 }
             };

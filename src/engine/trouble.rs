@@ -12,6 +12,7 @@ use crate::model::delivery::Resend;
 use crate::model::fault::{Fault, FaultKind, JobError, WaitsFor};
 use crate::model::job_state::IllegalTransition;
 use crate::model::mistake::Mistake;
+use crate::model::quoted::{Quoted, Quotes};
 use crate::model::rule::Rule;
 use crate::output::OutputError;
 use crate::pipeline::{MissingColumns, StepBroken};
@@ -23,9 +24,26 @@ const REPORT: &str = "this is an error of landfall: report it with the service's
 
 /// Runs a stage's work for one job; a panic in it is this job's trouble and nobody else's.
 pub(super) fn guard<R>(stage: &str, work: impl FnOnce() -> Result<R, Trouble>) -> Result<R, Trouble> {
+    catch(stage, |said| said, work)
+}
+
+/// The same for work that has a source's text in its hands; what it says of that is shown as the rule has it.
+pub(super) fn guard_text<R>(
+    quotes: Quotes,
+    stage: &str,
+    work: impl FnOnce() -> Result<R, Trouble>,
+) -> Result<R, Trouble> {
+    quotes.within(|| catch(stage, |said| Quoted::new(said).to_string(), work))
+}
+
+fn catch<R>(
+    stage: &str,
+    told: fn(String) -> String,
+    work: impl FnOnce() -> Result<R, Trouble>,
+) -> Result<R, Trouble> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<&str>().map(ToString::to_string);
-        let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        let said = told(said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default());
         let hint =
             "report this with the rule and a sample of the source; `landfall retry` tries the job again";
         Err(Trouble::new(

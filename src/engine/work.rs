@@ -10,7 +10,7 @@ use super::dispatch::Seat;
 use super::held_records;
 use super::run::{Run, Take, TakenSlice};
 use super::shared::Shared;
-use super::trouble::{Trouble, guard};
+use super::trouble::Trouble;
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::slice::{EntryShape, Slice};
@@ -71,7 +71,7 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
     let TakenSlice { slice, lease, large } = taken;
     durable_fs::leave_place(); // a step may take long
     let _at_work = METRICS.at_work(&run.rule.rule.name);
-    let worked = guard("work", || {
+    let worked = run.guard("work", || {
         let mut steps = run.take_steps();
         let worked = work(shared, run, &mut steps, &slice);
         note_time(run, &mut steps);

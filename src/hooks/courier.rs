@@ -20,6 +20,7 @@ use super::message::Message;
 use super::{command, lock};
 use crate::clock;
 use crate::model::hook::{Happened, Hook, HookTarget};
+use crate::model::job::Job;
 use crate::posting::Poster;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::METRICS;
@@ -238,6 +239,7 @@ impl Courier {
     fn tell(&mut self, number: u64, happened: &Happened) -> Result<(), String> {
         // One that cannot be read is told of all the same.
         let job = happened.job.and_then(|id| self.store.job(id).ok().flatten());
+        let job = job.map(|job| without_quotes(&self.store, job));
         let message = Message { hook: &self.hook.name, number, happened, job };
         let timeout = self.hook.timeout;
         match &self.hook.target {
@@ -314,6 +316,15 @@ impl Line {
         let since = self.since.entry(number).or_insert(now);
         now.saturating_duration_since(*since) > GIVEN_UP_AFTER
     }
+}
+
+/// Reasons are what steps said of records: of a private rule they stay here.
+fn without_quotes(store: &Store, mut job: Job) -> Job {
+    let rule = store.rule(&job.rule_hash).ok().flatten();
+    if rule.is_none_or(|rule| rule.is_private()) {
+        job.account.reasons.clear();
+    }
+    job
 }
 
 #[cfg(test)]

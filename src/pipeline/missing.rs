@@ -1,6 +1,7 @@
 //! Columns that steps name and records do not have.
 
 use crate::model::fault::{Fault, FaultKind};
+use crate::model::quoted::Quoted;
 
 /// Columns that the pipeline names and an entry does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +25,7 @@ impl MissingColumns {
     pub fn remark(&self) -> String {
         let text = |missing: &MissingColumn| {
             let MissingColumn { step, column, nearest, .. } = missing;
-            let near = nearest.as_ref().map(|near| format!("; the nearest is `{}`", near.escape_debug()));
+            let near = nearest.as_ref().map(|near| format!("; the nearest is {}", quoted(near)));
             format!(
                 "none of the first records has column `{}`, which {step} names{}",
                 column.escape_debug(),
@@ -56,6 +57,10 @@ fn where_of(entry: &str) -> String {
     if entry.is_empty() { String::new() } else { format!("entry {entry}: ") }
 }
 
+fn quoted(column: &str) -> Quoted {
+    Quoted::new(format!("`{}`", column.escape_debug()))
+}
+
 fn list_of(missing: &[MissingColumn]) -> String {
     let texts: Vec<String> = missing
         .iter()
@@ -75,18 +80,21 @@ impl Fault for MissingColumns {
             (crate::record::delimiter_meant(&self.present), self.present.as_slice())
         {
             return Some(format!(
-                "the header has one column, `{only}`: is `records.delimiter = \"{delimiter}\"` meant?"
+                "the header has one column, {}: is `records.delimiter = \"{delimiter}\"` meant?",
+                quoted(only)
             ));
         }
         let near: Vec<String> = self
             .missing
             .iter()
             .take(LISTED_MAX)
-            .filter_map(|missing| Some(format!("`{}` for `{}`", missing.nearest.as_ref()?, missing.column)))
+            .filter_map(|missing| {
+                Some(format!("{} for `{}`", quoted(missing.nearest.as_ref()?), missing.column))
+            })
             .collect();
         if near.is_empty() {
             let present: Vec<&str> = self.present.iter().take(LISTED_MAX).map(String::as_str).collect();
-            return Some(format!("the columns are: {}", present.join(", ")));
+            return Some(format!("the columns are: {}", Quoted::new(present.join(", "))));
         }
         Some(format!("perhaps the rule means {}", near.join(", ")))
     }

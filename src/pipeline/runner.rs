@@ -14,6 +14,7 @@ use super::work::{BEFORE_STEPS_NAME, Scratch, SliceRun, Work, bytes_of, failed_r
 use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job_id::JobId;
+use crate::model::quoted::Quoted;
 use crate::model::slice::{EntryShape, Slice, UnfitReason};
 use crate::model::step::{Broken, BrokenKind, StepInstance, StepStart};
 
@@ -291,7 +292,7 @@ impl PipelineWorker {
         let steps = std::mem::take(&mut self.steps);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(steps))) {
             tracing::debug!(
-                panic = text_of(panic.as_ref()),
+                panic = %text_of(panic.as_ref()),
                 "a broken step panicked again while it was dropped"
             );
         }
@@ -394,10 +395,11 @@ fn add(sum: &mut SliceResult, one: SliceResult) {
     sum.account.add(&one.account);
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
+/// It may say which text it was about.
+fn text_of(panic: &(dyn Any + Send)) -> Quoted {
+    Quoted::new(match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => *text,
+        (_, Some(text)) => text.as_str(),
         _ => "of an unknown kind",
-    }
+    })
 }

@@ -17,6 +17,7 @@ use super::error::CutError;
 use super::limits::SLICE_BYTES_MAX;
 use super::separator::Separator;
 use super::slicer::{Limits, Numbering};
+use crate::model::quoted::Quoted;
 use crate::model::rule::{Decode, OnBadEncoding};
 use crate::model::slice::{Slice, Span};
 
@@ -129,7 +130,7 @@ impl ByLength {
             record: first + index as u64,
             offset: offset + at as u64,
             separator: separator.escape_ascii().to_string(),
-            found: found.escape_ascii().to_string(),
+            found: Quoted::new(found.escape_ascii().to_string()),
         })
     }
 

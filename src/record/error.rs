@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::model::fault::{Fault, FaultKind};
+use crate::model::quoted::Quoted;
 
 /// The text cannot be cut into records.
 #[derive(Debug, thiserror::Error)]
@@ -16,11 +17,11 @@ pub enum CutError {
         line: u64,
         missing: Vec<String>,
         resembles: bool,
-        header: String,
+        header: Quoted,
         delimiter: Option<&'static str>,
     },
-    #[error("line {line}{}: the header names a column twice: {}", within(entry), names.join(", "))]
-    DuplicateColumns { entry: String, line: u64, names: Vec<String> },
+    #[error("line {line}{}: the header names a column twice: {}", within(entry), names)]
+    DuplicateColumns { entry: String, line: u64, names: Quoted },
     #[error(
         "line {line}{}: the header names {columns} columns, more than `records.columns_max` = {columns_max}",
         within(entry)
@@ -45,7 +46,7 @@ pub enum CutError {
         "byte {offset}{}: behind record {record} stands \"{found}\", the separator \"{separator}\" was expected",
         within(entry)
     )]
-    NotSeparated { entry: String, record: u64, offset: u64, separator: String, found: String },
+    NotSeparated { entry: String, record: u64, offset: u64, separator: String, found: Quoted },
     /// The only record has carriage returns that end no line: with the line ends of old Macs the whole text is one record.
     #[error(
         "line {line}{}: carriage returns stand where line feeds should end the records: all of the text would be one record",

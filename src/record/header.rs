@@ -11,6 +11,7 @@ use super::slicer::{FirstRecord, Numbering, take_first_record};
 use crate::format::fields::{count_fields, csv_value, split_csv};
 use crate::format::{Blank, has_line_end, has_lone_return};
 use crate::model::nearest::nearest;
+use crate::model::quoted::Quoted;
 use crate::model::rule::Csv;
 
 const NAMES_SHOWN_MAX: usize = 20;
@@ -94,7 +95,7 @@ fn check(columns: &[String], required: &[String], entry: String, line: u64) -> R
         let mut names: Vec<String> = distinct.into_iter().map(|name| quoted(name)).collect();
         names.sort_unstable();
         names.truncate(NAMES_SHOWN_MAX);
-        return Err(CutError::DuplicateColumns { entry, line, names });
+        return Err(CutError::DuplicateColumns { entry, line, names: Quoted::new(names.join(", ")) });
     }
     let missing: Vec<(&String, Option<&str>)> = required
         .iter()
@@ -131,7 +132,7 @@ fn meant<'a>(name: &str, columns: &'a [String], required: &[String]) -> Option<&
 
 fn with_nearest(name: &str, nearest: Option<&str>) -> String {
     match nearest {
-        Some(nearest) => format!("{} (nearest: {})", quoted(name), quoted(nearest)),
+        Some(nearest) => format!("{} (nearest: {})", quoted(name), Quoted::new(quoted(nearest))),
         None => quoted(name),
     }
 }
@@ -140,8 +141,9 @@ fn quoted(name: &str) -> String {
     format!("`{}`", name.chars().take(100).collect::<String>().escape_debug())
 }
 
-fn listed(columns: &[String]) -> String {
+fn listed(columns: &[String]) -> Quoted {
     let shown: Vec<String> = columns.iter().take(NAMES_SHOWN_MAX).map(|name| quoted(name)).collect();
     let more = columns.len().saturating_sub(NAMES_SHOWN_MAX);
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+    let shown = shown.join(", ");
+    Quoted::new(if more == 0 { shown } else { format!("{shown} and {more} more") })
 }

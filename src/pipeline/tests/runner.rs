@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::quoted::Quotes;
 use crate::model::slice::{Oversized, RecordPlace, UnfitReason};
 use crate::model::step::{CategoryId, Outcome, Reason, Record, RecordError, Step, StepPlan};
 
@@ -56,9 +57,9 @@ fn a_failed_record_tells_where_it_lies_and_the_rest_goes_on() {
 fn a_panic_breaks_the_step_and_record_by_record_only_its_record_fails() {
     let mut worker = obeying(2);
     let slice = slice(&["a", "panic", "other", "nowhere", "drop", "change"]);
-    let broken = worker.run(&slice, &shape(&[])).expect_err("a broken step");
+    let broken = Quotes::Shown.within(|| worker.run(&slice, &shape(&[]))).expect_err("a broken step");
     assert_eq!(broken.to_string(), "step 1, obey broke: panic: as told");
-    let result = worker.run_each(&slice, &shape(&[])).expect("a result");
+    let result = Quotes::Shown.within(|| worker.run_each(&slice, &shape(&[]))).expect("a result");
     assert_eq!(result.account.balance(), Ok(()));
     assert_eq!(result.account.records_failed, 2);
     assert_eq!(result.failed[0].error, "the step broke: panic: as told");

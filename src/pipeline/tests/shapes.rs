@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::fault::Fault as _;
+use crate::model::quoted::Quotes;
 
 fn validate() -> Value {
     json!({ "step": "validate", "columns": { "amount": { "type": "decimal" } } })
@@ -11,7 +12,8 @@ fn all_missing_columns_are_told_at_once_with_the_nearest_names() {
     let rule = rule(csv(), &["invalid", "main"], &[validate(), filter]);
     let error = built(&rule).check_shape(&shape(&["id", "amuont", "x"])).expect_err("missing columns");
     insta::assert_snapshot!(error, @"step 1, validate needs column `amount`, which is not there; step 2, filter needs column `state`, which is not there");
-    assert_eq!(error.hint().as_deref(), Some("perhaps the rule means `amuont` for `amount`"));
+    let hint = Quotes::Shown.within(|| error.hint());
+    assert_eq!(hint.as_deref(), Some("perhaps the rule means `amuont` for `amount`"));
     assert!(built(&rule).check_shape(&shape(&["state", "amount"])).is_ok());
 }
 

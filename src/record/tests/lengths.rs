@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::fault::Fault;
+use crate::model::quoted::Quotes;
 
 fn in_encoding(encoding: &str, on_bad_encoding: OnBadEncoding) -> Decode {
     Decode { encoding: encoding.into(), on_bad_encoding, ..decode() }
@@ -137,7 +138,7 @@ fn a_separator_between_records_of_a_length_is_checked_and_not_counted() {
     }
     let error = try_cut(b"001ab\r\n002cd\r\n", &separated("\n")).expect_err("another one");
     let expected = r#"byte 5 of in.csv: behind record 1 stands "\r", the separator "\n" was expected"#;
-    assert_eq!(error.to_string(), expected);
+    assert_eq!(Quotes::Shown.within(|| error.to_string()), expected);
     let error = try_cut(b"001ab\n002cd\n00\n", &separated("\n")).expect_err("the last is short");
     assert_eq!(error.to_string(), "byte 12 of in.csv: record 3 has only 3 bytes, 5 were expected");
 }

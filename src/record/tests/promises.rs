@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::fault::{Fault, FaultKind};
+use crate::model::quoted::Quotes;
 
 #[test]
 fn each_line_ends_for_itself() {
@@ -101,19 +102,22 @@ fn skipped_lines_are_counted_and_quotes_mean_nothing_in_them() {
 fn all_missing_columns_are_named_at_once_with_the_nearest_names() {
     let format =
         Format::Csv(Csv { columns: vec!["amount".into(), "id".into(), "currency".into()], ..csv(true) });
-    let error = try_cut(b"\nid,Amounts\n", &records(format)).expect_err("columns are missing");
-    assert_eq!(
-        error.to_string(),
-        "line 2 of in.csv: the header lacks `amount` (nearest: `Amounts`), `currency`"
-    );
-    assert_eq!(error.kind(), FaultKind::Input);
-    assert!(error.hint().is_some_and(|hint| hint.contains("`id`, `Amounts`")));
+    Quotes::Shown.within(|| {
+        let error = try_cut(b"\nid,Amounts\n", &records(format)).expect_err("columns are missing");
+        assert_eq!(
+            error.to_string(),
+            "line 2 of in.csv: the header lacks `amount` (nearest: `Amounts`), `currency`"
+        );
+        assert_eq!(error.kind(), FaultKind::Input);
+        assert!(error.hint().is_some_and(|hint| hint.contains("`id`, `Amounts`")));
+    });
 }
 
 #[test]
 fn a_column_named_twice_is_an_input_error() {
     let error = try_cut(b"id,a,id,,\n", &csv_records(true)).expect_err("id stands there twice");
-    assert_eq!(error.to_string(), "line 1 of in.csv: the header names a column twice: `id`");
+    let told = Quotes::Shown.within(|| error.to_string());
+    assert_eq!(told, "line 1 of in.csv: the header names a column twice: `id`");
     assert!(try_cut(b"id,,\n", &csv_records(true)).is_ok(), "empty names may repeat");
 }
 

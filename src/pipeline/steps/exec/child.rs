@@ -20,6 +20,7 @@ use super::starter::{self, NotStarted, Starter};
 use super::{environment, fate, groups, reaper};
 use crate::durable_fs;
 use crate::model::os_text::{escaped_path, said};
+use crate::model::quoted::{Quoted, Quotes};
 use crate::model::step::{Broken, StepStart};
 use crate::pipeline::surroundings::Surroundings;
 
@@ -193,8 +194,9 @@ impl Child {
         let step = of.name.clone();
         spawn("exec-ask", move || write_questions(stdin, &asked))?;
         spawn("exec-answer", move || read_answers(stdout, &answered))?;
+        let quotes = Quotes::here();
         spawn("exec-complain", move || {
-            read_complaints(stderr, &complaint, &step);
+            quotes.within(|| read_complaints(stderr, &complaint, &step));
             drop(last_word);
         })?;
         Ok(child)
@@ -275,7 +277,7 @@ impl Child {
             None if is_refused && durable_fs::is_confined() => SERVICE_IS_CONFINED,
             _ => "",
         };
-        format!("{reason}; it said: {complaint}{hint}")
+        format!("{reason}; it said: {}{hint}", Quoted::new(complaint))
     }
 
     /// How the child ended by itself, if it did within a moment.
@@ -393,7 +395,7 @@ fn read_complaints(mut stderr: std::process::ChildStderr, complaint: &Mutex<Vec<
     while let Some(read) = read_some(&mut stderr, &mut block) {
         if logged < COMPLAINTS_LOGGED_MAX {
             logged += 1;
-            tracing::warn!(step, said = said(read), "the step's child complains");
+            tracing::warn!(step, said = %Quoted::new(said(read)), "the step's child complains");
         }
         let mut kept = complaint.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(read);

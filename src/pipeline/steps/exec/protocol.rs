@@ -5,6 +5,7 @@ use std::io::Write as _;
 use crate::format::{RecordFormat, json};
 use crate::model::category::Category;
 use crate::model::job_id::JobId;
+use crate::model::quoted::Quoted;
 use crate::model::step::{Broken, CategoryId, Outcome, Record, RecordError, Value};
 
 const ANSWERS: &str =
@@ -82,13 +83,15 @@ impl Protocol {
                 let name = json::value_of(Some(to)).to_text().into_owned();
                 let found = categories.iter().position(|category| category.as_str() == name);
                 let found = found.ok_or_else(|| {
-                    Broken::new(format!("an answer sends to `{name}`, which has no output"))
+                    let name = Quoted::new(format!("`{name}`"));
+                    Broken::new(format!("an answer sends to {name}, which has no output"))
                 })?;
                 return Ok(Answer::On { to: Some(CategoryId(found as u16)), data });
             }
             _ => {}
         }
-        let shown = String::from_utf8_lossy(line.get(..200.min(line.len())).unwrap_or_default()).into_owned();
+        let shown = String::from_utf8_lossy(line.get(..200.min(line.len())).unwrap_or_default());
+        let shown = Quoted::new(shown);
         Err(Broken::new(format!("an answer is not understood: {shown}; an answer is {ANSWERS}")))
     }
 }

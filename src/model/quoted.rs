@@ -1,0 +1,95 @@
+//! Text of a source within a message: shown where the rule lets it be, left out where the rule is private.
+//!
+//! A message reaches the log, hooks, traces and whoever looks at a job, and a file that came encrypted may not lie in clear there. So a
+//! message holds what it quotes as [`Quoted`], and never as a plain text. Whether that is shown is decided where work for a job begins
+//! ([`Quotes::within`]), for all messages that come to be in it. Where nobody decided it is left out: what is forgotten costs a hint
+//! some of its use, and gives nothing away.
+//!
+//! Failed records keep their errors as they are: they lie beside the record, encrypted like it (decision 0078). Names of files and of
+//! members of archives are no quotes: outputs and manifests have them too.
+
+use std::cell::Cell;
+use std::fmt;
+
+use super::rule::Rule;
+
+/// What stands in a message in place of a quote.
+pub(crate) const LEFT_OUT: &str = "(text of the file, left out)";
+
+thread_local! {
+    /// For the work that this thread does just now.
+    static QUOTES: Cell<Quotes> = const { Cell::new(Quotes::LeftOut) };
+}
+
+/// Whether messages quote a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quotes {
+    Shown,
+    LeftOut,
+}
+
+impl Quotes {
+    /// In messages about files of this rule.
+    pub(crate) fn of(rule: &Rule) -> Self {
+        if rule.is_private() { Self::LeftOut } else { Self::Shown }
+    }
+
+    /// In the work that this thread does just now: for a thread that it starts.
+    pub(crate) fn here() -> Self {
+        QUOTES.get()
+    }
+
+    /// Does a job's work, whose messages are about its files.
+    pub(crate) fn within<R>(self, work: impl FnOnce() -> R) -> R {
+        let _before = Before(QUOTES.replace(self));
+        work()
+    }
+}
+
+/// What held outside of a work holds again behind it, if it panics too: the thread goes on with another rule's.
+struct Before(Quotes);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        QUOTES.set(self.0);
+    }
+}
+
+/// A part of a message that says what a source says, or what a step said about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quoted(String);
+
+impl Quoted {
+    /// As it is to be shown, escaped.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match Quotes::here() {
+            Quotes::Shown => &self.0,
+            Quotes::LeftOut => LEFT_OUT,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_is_left_out_unless_the_work_that_it_comes_from_shows_it() {
+        let told = || Quoted::new("`name`").to_string();
+        assert_eq!(told(), LEFT_OUT, "nobody decided");
+        Quotes::Shown.within(|| {
+            assert_eq!(told(), "`name`");
+            assert_eq!(Quotes::LeftOut.within(told), LEFT_OUT);
+            assert_eq!(told(), "`name`");
+        });
+        std::panic::catch_unwind(|| Quotes::Shown.within(|| std::panic::panic_any("a step")))
+            .expect_err("it panics");
+        assert_eq!(told(), LEFT_OUT, "the next work of this thread may be a private rule's");
+    }
+}
