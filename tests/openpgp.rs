@@ -185,6 +185,40 @@ fn only_what_one_of_the_signers_signed_is_taken_where_the_rule_asks_for_it() {
     ring.world.refuses("detached.gpg", &["no message"]);
 }
 
+/// Goal: what its signer wants to be understood is not passed over (RFC 9580, 5.2.3.7); what he merely notes is.
+#[test]
+fn a_signature_with_a_critical_notation_that_nobody_knows_counts_for_nobody() {
+    let ring = signed_world();
+    ring.gpg(
+        "gpg -e -s -u sender --sig-notation 'unknown@example.org=x' -r owner -o noted.gpg plain
+        gpg -e -s -u sender --sig-notation '!unknown@example.org=x' -r owner -o critical.gpg plain",
+    );
+    ring.world.ingest(&["noted.gpg"]).done();
+    ring.world.sh("rm out/noted");
+    ring.world.refuses("critical.gpg", &["notation `unknown@example.org`", &ring.id_of("sender")]);
+}
+
+/// Goal: nobody looks for damage where there is none.
+#[test]
+fn a_message_to_a_key_of_a_kind_that_cannot_be_used_says_which_kind_and_what_to_do() {
+    let rule = READS.replace("\"modern.asc\"", "\"elder.asc\", \"brain.asc\"");
+    let ring = Ring::new(&rule);
+    ring.gpg(
+        "part() { gpg --quick-add-key $(gpg --list-keys --with-colons $1 | grep -m1 ^fpr: | cut -d: -f10) $2 encrypt never; }
+        gpg --quick-generate-key elder dsa2048 sign never; part elder elg1024
+        gpg --quick-generate-key brain brainpoolP256r1 sign never; part brain brainpoolP256r1
+        for key in elder brain; do gpg --export-secret-keys --armor $key > $key.asc; gpg -e -r $key -o to-$key.gpg plain; done
+        gpg -e -r elder -r brain -r owner -o to-all.gpg plain; gpg -e -r elder -R brain -r modern -o to-another.gpg plain",
+    );
+    ring.world.ingest(&["to-all.gpg"]).done();
+    ring.world.sh("rm out/to-all");
+    ring.world.refuses("to-elder.gpg", &["encrypted by ElGamal, which is not supported", "X25519"]);
+    ring.world.refuses("to-brain.gpg", &["encrypted by ECDH with a Brainpool curve, which is not supported"]);
+    ring.world.ingest(&["to-another.gpg"]);
+    let job = ring.world.job();
+    assert_eq!((&job["state"], &job["waiting"]["waits_for"]), (&"held".into(), &"key".into()), "{job:#}");
+}
+
 /// Goal: a key that expired waits for its successor, one that was revoked never counts again.
 #[test]
 fn a_key_that_expired_or_was_revoked_does_not_count() {

@@ -78,15 +78,29 @@ impl Derivation {
 }
 
 /// Derives a key that takes so much memory, which is counted as far as it fits into the limit that all share.
-pub(super) fn one_at_a_time<T>(
-    allowance: &Allowance,
-    bytes: u64,
-    derive: impl FnOnce() -> T,
-) -> Result<T, Refusal> {
+fn one_at_a_time<T>(allowance: &Allowance, bytes: u64, derive: impl FnOnce() -> T) -> Result<T, Refusal> {
     let is_counted = bytes <= allowance.bytes_max();
     let _memory = is_counted.then(|| allowance.take("the key derivation", bytes)).transpose()?;
     let _one_at_a_time = allowance.resting(|| DERIVING.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(derive())
+}
+
+/// The same, of a passphrase that may be another than a message was encrypted with: it is not derived from again what did not open.
+/// `header`: of the passphrase and all that it is tried on.
+pub(super) fn once<T>(
+    allowance: &Allowance,
+    bytes: u64,
+    header: [u8; 32],
+    derive: impl FnOnce() -> Option<T>,
+) -> Result<Option<T>, Refusal> {
+    if matches!(remembered(&header), Some(None)) {
+        return Ok(None);
+    }
+    let derived = if bytes == 0 { derive() } else { one_at_a_time(allowance, bytes, derive)? };
+    if derived.is_none() {
+        outcomes().get_or_insert_default().remember(header, None);
+    }
+    Ok(derived)
 }
 
 impl age::Identity for Derivation {
@@ -147,6 +161,24 @@ mod tests {
         recipient.set_work_factor(14); // 16 MiB
         let (stanzas, _) = recipient.wrap_file_key(&FileKey::new(Box::new([7; 16]))).expect("wraps");
         stanzas.into_iter().next().expect("one")
+    }
+
+    /// Somebody may send again and again what takes long to try.
+    #[test]
+    fn a_passphrase_that_does_not_open_a_message_is_not_derived_from_again() {
+        let allowance = Allowance::alone(MIB);
+        let mut derived = 0;
+        let mut open = |header, key: Option<u8>| {
+            let derive = || {
+                derived += 1;
+                key
+            };
+            once(&allowance, 1, header, derive).expect("it fits")
+        };
+        let [wrong, right] = [[251; 32], [252; 32]];
+        assert_eq!((open(wrong, None), open(wrong, None)), (None, None));
+        assert_eq!((open(right, Some(7)), open(right, Some(7))), (Some(7), Some(7)));
+        assert_eq!(derived, 3, "one for the first, and two for the second, whose key is not kept");
     }
 
     /// Each has a window already; beside both windows no key can be derived.

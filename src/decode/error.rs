@@ -81,6 +81,9 @@ pub enum DecodeError {
     NoSymmetricKey { place: String, version: u8 },
     #[error("{place}: it is encrypted to {wanted}, and no key of OpenPGP in `decode.identities` opens it")]
     NoPgpKey { place: String, wanted: String },
+    /// `is_hopeless`: nothing else that could be added opens it.
+    #[error("{place}: it is encrypted by {algorithm}, which is not supported")]
+    Unsupported { place: String, algorithm: String, is_hopeless: bool },
     #[error("{place}: {}, and `decode.require` asks for a signed source", if *is_empty { "the file is empty" } else { "the source is not signed" })]
     NotSigned { place: String, is_empty: bool },
     #[error("{place}: {detail}")]
@@ -96,6 +99,7 @@ impl Fault for DecodeError {
             Self::KeyFile { .. }
             | Self::Key { .. }
             | Self::NoPgpKey { .. }
+            | Self::Unsupported { is_hopeless: false, .. }
             | Self::NoSymmetricKey { .. }
             | Self::Rule { .. } => FaultKind::Config,
             Self::EntryLeft { .. } => FaultKind::Bug,
@@ -163,6 +167,12 @@ impl Fault for DecodeError {
             Self::NoPgpKey { .. } => {
                 "add the secret key's file (`gpg --export-secret-keys --armor KEY`) to `decode.identities`; the job goes on by itself"
             }
+            Self::Unsupported { is_hopeless: true, .. } => {
+                "make a key of another kind (`gpg --quick-generate-key NAME default default`: X25519, NIST curves and RSA can be used), and ask the sender to encrypt to it"
+            }
+            Self::Unsupported { .. } => {
+                "add the secret key of another recipient, or the passphrase, to `decode`, and the job goes on by itself; or ask the sender to encrypt to a key of another kind (X25519, NIST curves and RSA can be used)"
+            }
             Self::NoSymmetricKey { version, .. } => {
                 return Some(format!(
                     "add `{{ version = {version}, key_file = \"…\" }}` to its `keys`; the job goes on by itself"
@@ -179,7 +189,10 @@ impl Fault for DecodeError {
 
     fn waits_for(&self) -> WaitsFor {
         match self {
-            Self::KeyFile { .. } | Self::Key { .. } | Self::NoPgpKey { .. } => WaitsFor::Key,
+            Self::KeyFile { .. }
+            | Self::Key { .. }
+            | Self::NoPgpKey { .. }
+            | Self::Unsupported { is_hopeless: false, .. } => WaitsFor::Key,
             Self::Rule { .. } => WaitsFor::Config,
             Self::Read { source, .. } | Self::Spool { source, .. } => durable_fs::waits_for(source),
             _ => WaitsFor::Retry,

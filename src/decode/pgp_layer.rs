@@ -127,6 +127,7 @@ impl FromRule<'_> {
         let passphrase = keys::passphrase_line(self.context);
         let line = passphrase.as_ref().ok().and_then(Option::as_ref).map(|line| line.as_bytes());
         let mut trouble: Option<DecodeError> = None;
+        let mut unsupported: Option<String> = None;
         for file in &self.context.identities {
             let bytes = match keys::read(file) {
                 Ok(bytes) if openpgp::holds_secret_keys(&bytes) => bytes,
@@ -140,6 +141,7 @@ impl FromRule<'_> {
             match tried {
                 Ok(Tried::Opened(key)) => return Ok(key),
                 Ok(Tried::NotForIt) => {}
+                Ok(Tried::Unsupported(algorithm)) => unsupported = unsupported.or(Some(algorithm)),
                 Ok(Tried::Failed) => {
                     let detail = "its session key is damaged: it is encrypted to a key that is there, which does not open it";
                     return Err(DecodeError::Corrupt {
@@ -158,7 +160,18 @@ impl FromRule<'_> {
                 Err(detail) => trouble = trouble.or(Some(key_file(file, detail))),
             }
         }
-        Err(trouble.unwrap_or_else(|| DecodeError::NoPgpKey { place: place(), wanted: locks.recipients() }))
+        Err(trouble.unwrap_or_else(|| self.no_key(locks, unsupported)))
+    }
+
+    /// No key opens it, and none is there that only has to be mended. `of_ours`: the algorithm of one that it is for.
+    fn no_key(&self, locks: &Locks, of_ours: Option<String>) -> DecodeError {
+        let place = self.place.to_owned();
+        let of_all = locks.unsupported();
+        let is_hopeless = !locks.takes_passphrase() && of_all.is_some() || locks.has_one();
+        match of_ours.or(of_all) {
+            Some(algorithm) => DecodeError::Unsupported { place, algorithm, is_hopeless },
+            None => DecodeError::NoPgpKey { place, wanted: locks.recipients() },
+        }
     }
 
     fn locked(&self) -> &'static str {
@@ -184,13 +197,11 @@ impl FromRule<'_> {
             },
         })?;
         let allowance = &self.context.allowance;
+        let mut header = blake3::Hasher::new();
+        header.update(blake3::hash(line.as_bytes()).as_bytes()).update(&locks.of_passphrases());
         let derive = || openpgp::by_passphrase(locks, line.as_bytes());
-        let key = if bytes == 0 {
-            derive()
-        } else {
-            derivation::one_at_a_time(allowance, bytes, derive)
-                .map_err(|refusal| refused(self.place, refusal))?
-        };
+        let key = derivation::once(allowance, bytes, header.finalize().into(), derive)
+            .map_err(|refusal| refused(self.place, refusal))?;
         key.ok_or_else(|| {
             let file = self.context.passphrase_file.clone().unwrap_or_default();
             key_file(&file, &format!("its passphrase does not open {}", self.place))

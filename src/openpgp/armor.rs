@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::error::Unread;
+use super::source::read_buffered;
 
 /// Lines of 64 to 76 characters are usual.
 const LINE_BYTES_MAX: usize = 1 << 10;
@@ -82,7 +83,8 @@ impl<R: BufRead> Dearmored<R> {
         if !self.line.ends_with(b"\n") && END.starts_with(line) {
             return Err(Unread::EndsEarly.into());
         }
-        // A checksum, which says less than what the packets prove of themselves.
+        // A checksum (CRC-24). It is not compared: nobody may refuse a message for it (RFC 9580, 6.1), anybody could make it fit, and what
+        // was encrypted or signed proves more of itself.
         if self.left.is_empty() && line.len() == 5 && line.starts_with(b"=") {
             self.state = State::Padded;
             return Ok(());
@@ -147,11 +149,7 @@ impl<R: BufRead> BufRead for Dearmored<R> {
 
 impl<R: BufRead> Read for Dearmored<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let filled = self.fill_buf()?;
-        let n = filled.len().min(buf.len());
-        buf[..n].copy_from_slice(&filled[..n]);
-        self.consume(n);
-        Ok(n)
+        read_buffered(self, buf)
     }
 }
 

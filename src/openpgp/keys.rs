@@ -7,8 +7,10 @@ use std::io::BufReader;
 use jiff::Timestamp;
 use pgp::composed::{PublicOrSecret, SignedPublicKey, SignedPublicSubKey, SignedSecretKey};
 use pgp::crypto::public_key::PublicKeyAlgorithm;
-use pgp::packet::{PublicKey, PublicSubkey, Signature, SignatureType, SubpacketData};
-use pgp::types::{DecryptionKey, EskType, KeyDetails, Password, PkeskVersion, Tag};
+use pgp::packet::{PublicKey, PublicSubkey, Signature, SignatureType, SubpacketData, SubpacketType};
+use pgp::types::{
+    DecryptionKey, EcdhPublicParams, EskType, KeyDetails, Password, PkeskVersion, PublicParams, Tag,
+};
 
 use super::unlock::{Locks, SessionKey, Tried, is_plausible};
 
@@ -184,7 +186,7 @@ fn lasts_of(
     }
     // Else somebody could take another's signing key for his own.
     let signs_back = |binding: &Signature| {
-        let back = binding.embedded_signature();
+        let back = binding.embedded_signature().filter(|back| not_understood(back).is_none());
         back.is_some_and(|back| back.verify_primary_key_binding(&sub.key, primary).is_ok())
     };
     if purpose == Purpose::Sign && !signs_back(binding) {
@@ -200,7 +202,7 @@ fn lasts_of(
 /// The last word of a key about itself, or about a part.
 fn newest<'s>(signatures: impl Iterator<Item = &'s Signature>, now: Timestamp) -> Option<&'s Signature> {
     signatures
-        .filter(|own| is_in_force(own, now))
+        .filter(|own| is_in_force(own, now) && not_understood(own).is_none())
         .max_by_key(|own| own.created().map(pgp::types::Timestamp::as_secs))
 }
 
@@ -211,6 +213,23 @@ pub(super) fn is_in_force(signature: &Signature, now: Timestamp) -> bool {
     let lasts = signature.signature_expiration_time().map(|time| u64::from(time.as_secs()));
     let has_expired = lasts.is_some_and(|lasts| lasts > 0 && created + lasts <= now);
     created <= now + AHEAD_SECONDS && !has_expired
+}
+
+/// What a signature says that whoever does not know it must not pass over (RFC 9580, 5.2.3.7): no notation is known here. A revocation is
+/// not asked for it: what could be meant to revoke a key is taken so.
+pub(super) fn not_understood(signature: &Signature) -> Option<String> {
+    let parts = signature.config()?.hashed_subpackets();
+    parts.filter(|part| part.is_critical).find_map(|part| match (&part.data, part.typ()) {
+        (SubpacketData::Notation(notation), _) => {
+            let name = String::from_utf8_lossy(&notation.name);
+            let name: String = name.chars().take(100).collect();
+            Some(format!("notation `{}`", name.escape_debug()))
+        }
+        (_, SubpacketType::Experimental(kind) | SubpacketType::Other(kind)) => {
+            Some(format!("subpacket of type {kind}"))
+        }
+        _ => None,
+    })
 }
 
 /// Whether the flags of a key allow it; old keys have none.
@@ -228,6 +247,30 @@ fn may(own: &Signature, purpose: Purpose, algorithm: PublicKeyAlgorithm, signs_w
         Purpose::Sign => signs_without_flags,
         Purpose::Encrypt if has_flags => flags.encrypt_comms() || flags.encrypt_storage(),
         Purpose::Encrypt => true,
+    }
+}
+
+/// By which algorithm a key is encrypted to that cannot be used here; none: it can.
+fn unsupported(key: &impl KeyDetails) -> Option<String> {
+    match key.public_params() {
+        PublicParams::ECDH(
+            EcdhPublicParams::Brainpool256 { .. }
+            | EcdhPublicParams::Brainpool384 { .. }
+            | EcdhPublicParams::Brainpool512 { .. },
+        ) => Some("ECDH with a Brainpool curve".to_owned()),
+        PublicParams::ECDH(EcdhPublicParams::Unsupported { .. }) => {
+            Some("ECDH with a curve that is not known".to_owned())
+        }
+        _ => unsupported_algorithm(key.algorithm()),
+    }
+}
+
+/// The same, as far as the algorithm's number tells.
+pub(super) fn unsupported_algorithm(algorithm: PublicKeyAlgorithm) -> Option<String> {
+    match algorithm {
+        _ if can_encrypt(algorithm) => None,
+        PublicKeyAlgorithm::Elgamal | PublicKeyAlgorithm::ElgamalEncrypt => Some("ElGamal".to_owned()),
+        other => Some(format!("the algorithm of number {}", u8::from(other))),
     }
 }
 
@@ -270,7 +313,14 @@ impl SecretKeys {
             let Ok(values) = lock.values() else { continue };
             let is_named =
                 lock.id().is_ok_and(|id| !id.is_wildcard()) || matches!(lock.fingerprint(), Ok(Some(_)));
-            let mut attempt = |key: &dyn DecryptionKey, is_locked: bool| {
+            let mut attempt = |key: &dyn DecryptionKey, is_locked: bool, unsupported: Option<String>| {
+                if let Some(algorithm) = unsupported {
+                    // What is known of another key says more: it may be mended.
+                    if matches!(best, Tried::NotForIt) {
+                        best = Tried::Unsupported(algorithm);
+                    }
+                    return None;
+                }
                 tries += 1;
                 if tries > TRIES_MAX {
                     return None;
@@ -295,13 +345,14 @@ impl SecretKeys {
                 let primary = &key.primary_key;
                 if lock.match_identity(primary.public_key())
                     && can_encrypt(primary.algorithm())
-                    && let Some(opened) = attempt(primary, primary.secret_params().is_encrypted())
+                    && let Some(opened) = attempt(primary, primary.secret_params().is_encrypted(), None)
                 {
                     return opened;
                 }
                 for sub in key.secret_subkeys.iter().map(|sub| &sub.key) {
                     if lock.match_identity(sub.public_key())
-                        && let Some(opened) = attempt(sub, sub.secret_params().is_encrypted())
+                        && let Some(opened) =
+                            attempt(sub, sub.secret_params().is_encrypted(), unsupported(sub.public_key()))
                     {
                         return opened;
                     }

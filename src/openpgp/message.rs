@@ -116,17 +116,9 @@ impl<'a> Message<'a> {
             let mut body = match source {
                 Source::Raw(..) => break,
                 Source::Encrypted(inner) => inner.into_inner(),
-                Source::Compressed(mut inner, mut metered) => {
-                    // Some write a byte more than there is to unpack.
-                    while !inner.fill_buf()?.is_empty() {
-                        let length = inner.fill_buf()?.len();
-                        metered.taken += length as u64;
-                        metered.count()?;
-                        inner.consume(length);
-                    }
-                    inner.into_inner()
-                }
+                Source::Compressed(inner, _) => inner.into_inner(),
             };
+            // Some write a byte more than there is to unpack.
             io::copy(&mut body, &mut io::sink())?;
             source = body.into_inner();
         }

@@ -9,7 +9,7 @@ use pgp::types::{KeyDetails, KeyVersion, VerifyingKey};
 use sha2::digest::DynDigest;
 
 use super::error::Unread;
-use super::keys::{Certificate, Lasts, Part, Purpose, is_in_force};
+use super::keys::{Certificate, Lasts, Part, Purpose, is_in_force, not_understood};
 
 /// So many may sign one message.
 pub(super) const SIGNATURES_MAX: usize = 32;
@@ -86,6 +86,9 @@ impl Pending {
         };
         if self.is_another {
             return bad(&format!("its signature {issuer}is another than it announces"));
+        }
+        if let Some(what) = not_understood(signature) {
+            return bad(&format!("its signature {issuer}counts for nobody who does not know its {what}"));
         }
         let digest = hash
             .of(signature)

@@ -93,12 +93,17 @@ impl BufRead for Source<'_> {
     }
 }
 
+/// `Read::read` of whoever has a buffer.
+pub(super) fn read_buffered(from: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
+    let filled = from.fill_buf()?;
+    let n = filled.len().min(buf.len());
+    buf[..n].copy_from_slice(&filled[..n]);
+    from.consume(n);
+    Ok(n)
+}
+
 impl Read for Source<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let filled = self.fill_buf()?;
-        let n = filled.len().min(buf.len());
-        buf[..n].copy_from_slice(&filled[..n]);
-        self.consume(n);
-        Ok(n)
+        read_buffered(self, buf)
     }
 }

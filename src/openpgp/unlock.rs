@@ -2,9 +2,11 @@
 
 use pgp::composed::PlainSessionKey;
 use pgp::packet::{PublicKeyEncryptedSessionKey, SymKeyEncryptedSessionKey};
+use pgp::ser::Serialize as _;
 use pgp::types::{PkeskVersion, SkeskVersion, StringToKey};
 
 use super::error::Unread;
+use super::keys::unsupported_algorithm;
 
 /// So many stand before what they open.
 const LOCKS_MAX: usize = 256;
@@ -26,6 +28,8 @@ pub(crate) enum Tried {
     NotForIt,
     /// It is for this one, which is itself protected by a passphrase that is not known.
     Locked,
+    /// It is for this one, by an algorithm that cannot be used.
+    Unsupported(String),
     /// It is for this one, and does not open all the same.
     Failed,
 }
@@ -73,9 +77,32 @@ impl Locks {
         !self.passphrases.is_empty()
     }
 
+    /// All that a passphrase is tried on, in bytes.
+    pub(crate) fn of_passphrases(&self) -> Vec<u8> {
+        let mut bytes = vec![self.prefix.len() as u8]; // less than two blocks
+        bytes.extend_from_slice(&self.prefix);
+        for lock in &self.passphrases {
+            bytes.push(lock.version().into());
+            lock.to_writer(&mut bytes).ok(); // a vector takes all
+        }
+        bytes
+    }
+
     /// Whether a key may open it.
     pub(crate) fn takes_key(&self) -> bool {
         !self.keys.is_empty()
+    }
+
+    /// Whether one key alone may open it.
+    pub(crate) fn has_one(&self) -> bool {
+        self.keys.len() == 1 && self.passphrases.is_empty()
+    }
+
+    /// The algorithm that all keys which it is encrypted to are of, where it cannot be used.
+    pub(crate) fn unsupported(&self) -> Option<String> {
+        let mut of_each = self.keys.iter().map(|lock| unsupported_algorithm(lock.algorithm().ok()?));
+        let first = of_each.next()??;
+        of_each.all(|other| other.is_some()).then_some(first)
     }
 
     /// The keys that it is encrypted to, as messages name them.
