@@ -41,7 +41,7 @@ impl Fault for KeysError {
             #[cfg(unix)]
             Self::Open { path, .. } => {
                 format!(
-                    "`chmod 600 {}`: it is for the service's user alone, who owns it, or root does (its group may read it)",
+                    "`chmod 600 {}`: it is for the service's user alone, who owns it (`chown`), or root does (its group may read it)",
                     escaped_path(path)
                 )
             }

@@ -19,9 +19,10 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// The keys, which must be there.
 pub(crate) fn load(keys: &KeysFrom, data_dir: &Path) -> Result<KeyRing, KeysError> {
+    let judged = || Rights::Judged { service_user: key_file::service_user(data_dir) };
     match keys {
-        KeysFrom::DataFolder => read(&data_dir.join(OWN_KEY_FILE), Rights::Judged),
-        KeysFrom::File(path) => read(path, Rights::Judged),
+        KeysFrom::DataFolder => read(&data_dir.join(OWN_KEY_FILE), judged()),
+        KeysFrom::File(path) => read(path, judged()),
         KeysFrom::Credential(name) => {
             let folder = std::env::var_os(CREDENTIALS).filter(|folder| !folder.is_empty());
             let folder = folder.ok_or_else(|| KeysError::NoCredentials { name: name.clone() })?;

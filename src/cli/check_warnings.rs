@@ -13,6 +13,7 @@ use super::check_rights::{self, Rights};
 use crate::clock;
 use crate::config::Places;
 use crate::durable_fs::{self, Need};
+use crate::key_file;
 use crate::listing::keys;
 use crate::model::api::Listen;
 use crate::model::os_text::escaped_path;
@@ -314,17 +315,21 @@ impl<'a> About<'a> {
     fn key_files(&mut self) {
         let decode = &self.rule.decode;
         for (position, text) in decode.identities.iter().enumerate() {
-            self.key_file(&["decode", "identities", &position.to_string()], &known_part(text));
+            let place = ["decode", "identities", &position.to_string()];
+            self.key_file(&place, &known_part(text));
+            self.exposed_keys(&place, &keys::files_of(text));
         }
         for (position, text) in decode.signers.iter().enumerate() {
             self.key_file(&["decode", "signers", &position.to_string()], &known_part(text));
         }
         if let Some(text) = &decode.passphrase_file {
             self.key_file(&["decode", "passphrase_file"], &known_part(text));
+            self.exposed_keys(&["decode", "passphrase_file"], &keys::files_of(text));
         }
         for (position, key) in decode.symmetric_encryption.iter().enumerate() {
             let place = ["decode", "symmetric_encryption", "keys", &position.to_string(), "key_file"];
             self.key_file(&place, &key.key_file);
+            self.exposed_keys(&place, std::slice::from_ref(&key.key_file));
         }
         for (category, output) in &self.rule.outputs {
             if let Some(file) = &output.recipients_file {
@@ -345,6 +350,20 @@ impl<'a> About<'a> {
         let is_us = check_rights::are_the_services(&self.settings.service.data_dir);
         if let Some((message, hint)) = lack_of_file(fixed, is_us) {
             self.warn(key, message, &hint);
+        }
+    }
+
+    /// What they open has been sent by then, so that none is refused.
+    fn exposed_keys(&mut self, key: &[&str], files: &[PathBuf]) {
+        let service_user = key_file::service_user(&self.settings.service.data_dir);
+        for file in files {
+            if let Some(exposed) = key_file::exposed(file, service_user) {
+                let path = escaped_path(file);
+                let hint = format!(
+                    "`chmod 600 {path}`: it is for the service's user alone, who owns it (`chown`), or root does (its group may read it)"
+                );
+                self.warn(key, format!("the key file {path} {exposed}"), &hint);
+            }
         }
     }
 

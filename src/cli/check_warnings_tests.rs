@@ -71,6 +71,30 @@ fn a_watched_folder_that_is_not_there_is_a_warning_and_a_folder_named_as_a_file_
     "#);
 }
 
+/// As of a key of `service.at_rest`, which is refused.
+#[cfg(unix)]
+#[test]
+fn a_key_file_of_a_rule_that_others_may_read_or_change_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let more = "[rule.decode]
+identities = ['keys/{name}.key']
+passphrase_file = 'pass'
+symmetric_encryption = { keys = [{ version = 1, key_file = 'enc.key' }] }
+[rule.source]";
+    let world = World::with("[rule.source]", more);
+    fs::create_dir(world.folder.path().join("keys")).expect("makes the folder");
+    for (name, mode) in [("keys/a.key", 0o644), ("keys/b.key", 0o640), ("pass", 0o660), ("enc.key", 0o604)] {
+        let path = world.folder.path().join(name);
+        fs::write(&path, "").expect("writes");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("sets the mode");
+    }
+    insta::assert_snapshot!(world.told().join("\n"), @r#"
+    Warning 10 rule "payments": decode.identities[1]: the key file DIR/keys/a.key may be read or changed by every user (mode 644)
+    Warning 11 rule "payments": decode.passphrase_file: the key file DIR/pass may be changed by its group (mode 660)
+    Warning 12 rule "payments": decode.symmetric_encryption.keys[1].key_file: the key file DIR/enc.key may be read or changed by every user (mode 604)
+    "#);
+}
+
 #[test]
 fn key_files_and_programs_that_are_not_there_are_warnings() {
     let more = "[rule.decode]
@@ -88,7 +112,8 @@ command = ['sh']
 [rule.source]";
     let world = World::with("[rule.source]", more);
     fs::create_dir(world.folder.path().join("keys")).expect("makes the folder");
-    fs::write(world.folder.path().join("keys/b.key"), "").expect("writes");
+    let key = world.folder.path().join("keys/b.key");
+    crate::durable_fs::write_secret(&key, b"").expect("writes");
     insta::assert_snapshot!(world.told().join("\n"), @r#"
     Warning 10 rule "payments": decode.identities[1]: DIR/keys/a.key does not exist
     Warning 11 rule "payments": decode.passphrase_file: DIR/pass does not exist

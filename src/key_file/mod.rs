@@ -5,7 +5,7 @@
 mod dpapi;
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -28,8 +28,9 @@ static HANGING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// Whether others than the service's user may come by a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rights {
-    /// A file that they may read or change is refused.
-    Judged,
+    /// A file that they may read or change is refused. `service_user`: the one who owns the data folder, where it is there. Root takes a
+    /// key of his, since a command may be root's while the service is not.
+    Judged { service_user: Option<u32> },
     /// They are the operator's business.
     AsTheyAre,
 }
@@ -124,22 +125,40 @@ fn read_within(timeout: Duration, path: &Path, bytes_max: usize, rights: Rights)
 
 fn read_file(path: &Path, bytes_max: usize, rights: Rights) -> Result<Secret, Unusable> {
     let file = durable_fs::open_named(path)?;
-    if rights == Rights::Judged {
-        check_rights(&file)?;
+    if let Rights::Judged { service_user } = rights {
+        check_rights(&file.metadata()?, service_user)?;
     }
     Ok(dpapi::unprotected(bytes_of(file, bytes_max)?)?)
 }
 
+/// Who owns the data folder, and so is the service's user.
+pub(crate) fn service_user(data_dir: &Path) -> Option<u32> {
+    #[cfg(unix)]
+    return std::fs::metadata(data_dir).ok().map(|found| std::os::unix::fs::MetadataExt::uid(&found));
+    #[cfg(not(unix))]
+    return None;
+}
+
+/// Who may come by a key in a file that is not refused for it, besides the service's user; in words.
+pub(crate) fn exposed(path: &Path, service_user: Option<u32>) -> Option<String> {
+    let found = std::fs::metadata(path).ok()?;
+    match check_rights(&found, service_user) {
+        #[cfg(unix)]
+        Err(Unusable::Open { by, mode }) => Some(format!("may be {by} (mode {mode:o})")),
+        Ok(()) | Err(Unusable::Read(_)) => None,
+    }
+}
+
 #[cfg(unix)]
-fn check_rights(file: &File) -> Result<(), Unusable> {
+fn check_rights(found: &Metadata, service_user: Option<u32>) -> Result<(), Unusable> {
     use std::os::unix::fs::MetadataExt as _;
-    let found = file.metadata()?;
     let (mode, us) = (found.mode() & 0o7777, rustix::process::geteuid().as_raw());
+    // Root may look at what a service has; and what root has, root alone changes.
+    let service_user = if us == 0 { service_user.unwrap_or(us) } else { us };
     // A shell's pipe (`/dev/fd/63`) is whose process it is.
     let by = match mode {
         _ if !found.is_file() => return Ok(()),
-        // Root may look at what a service has; and what root has, root alone changes.
-        _ if us != 0 && ![0, us].contains(&found.uid()) => "changed by its owner, who is another user",
+        _ if ![0, service_user].contains(&found.uid()) => "changed by its owner, who is another user",
         mode if mode & 0o007 != 0 => "read or changed by every user",
         mode if mode & 0o020 != 0 => "changed by its group",
         _ => return Ok(()),
@@ -149,7 +168,7 @@ fn check_rights(file: &File) -> Result<(), Unusable> {
 
 /// Who may read it there is in its list of rights, which is not looked at.
 #[cfg(not(unix))]
-fn check_rights(_: &File) -> Result<(), Unusable> {
+fn check_rights(_: &Metadata, _: Option<u32>) -> Result<(), Unusable> {
     Ok(())
 }
 
@@ -164,7 +183,7 @@ mod tests {
         use std::os::fd::AsRawFd as _;
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let path = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
-        let kind = |timeout| match read_within(timeout, &path, 100, Rights::Judged) {
+        let kind = |timeout| match read_within(timeout, &path, 100, Rights::Judged { service_user: None }) {
             Err(Unusable::Read(error)) => Some(error.kind()),
             Err(Unusable::Open { .. }) | Ok(_) => None,
         };
@@ -176,6 +195,24 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(bytes(&path, 100).expect("it ends").is_empty());
+    }
+
+    /// Root alone may give a file to somebody else.
+    #[cfg(unix)]
+    #[test]
+    fn a_key_of_another_user_is_refused_also_by_root_unless_he_is_the_services() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys");
+        durable_fs::write_secret(&path, b"key").expect("writes");
+        let is_taken = |service_user| read(&path, 100, Rights::Judged { service_user }).is_ok();
+        assert!(is_taken(None) && is_taken(Some(4711)) && exposed(&path, None).is_none(), "it is root's");
+        std::os::unix::fs::chown(&path, Some(4711), None).expect("root may");
+        assert_eq!([None, Some(0), Some(4712), Some(4711)].map(is_taken), [false, false, false, true]);
+        let said = exposed(&path, Some(4712)).expect("is told");
+        assert!(said.contains("its owner, who is another user"), "{said}");
     }
 
     #[test]

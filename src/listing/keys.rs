@@ -168,7 +168,7 @@ fn hint(whose: Whose, certificate: &Certificate) -> String {
 }
 
 /// The files that a template may mean, whatever its variables are.
-fn files_of(template: &str) -> Vec<PathBuf> {
+pub(crate) fn files_of(template: &str) -> Vec<PathBuf> {
     /// In place of a variable; no path has it.
     const ANY: &str = "\0";
     let Ok(outline) = Outline::parse(template) else { return Vec::new() };
