@@ -4,62 +4,94 @@ use crate::model::identity::FileIdentity;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 
-pub(super) const JOB: u8 = b'j';
-pub(super) const UNFINISHED: u8 = b'u';
-pub(super) const LEDGER: u8 = b'l';
-pub(super) const KEPT: u8 = b'w';
-pub(super) const KEPT_AT: u8 = b'K';
-pub(super) const OTHER_NAMES: u8 = b'n';
-pub(super) const MARKED: u8 = b'M';
-pub(super) const CHECKPOINT: u8 = b'p';
-pub(super) const INTENT: u8 = b'i';
-pub(super) const FAILED: u8 = b'f';
-pub(super) const SETTLED: u8 = b's';
-pub(super) const SHAPE: u8 = b'e';
-pub(super) const RULE: u8 = b'r';
-const CONTENT: u8 = b'h';
-const DELIVERY: u8 = b'd';
-const ARCHIVED: u8 = b'a';
-pub(super) const HOOK: u8 = b'g';
-pub(super) const AUDIT: u8 = b't';
-pub(super) const DESTROY: u8 = b'x';
+/// Rows of which the store has one each: what a key is called, its bytes, and the place that it stands for. There is no other way to
+/// name one, so that none is without a place.
+macro_rules! single_rows {
+    ($($(#[$doc:meta])* $name:ident = $key:literal => $place:ident;)*) => {
+        $($(#[$doc])* pub(super) const $name: &[u8] = $key;)*
+
+        fn single_row(key: &[u8]) -> Option<Place<'_>> {
+            match key {
+                $($key => Some(Place::$place),)*
+                _ => None,
+            }
+        }
+
+        #[cfg(test)]
+        const SINGLE_ROWS: &[(&[u8], Place<'_>)] = &[$(($key, Place::$place)),*];
+    };
+}
+
+/// Rows of which there are many: the byte that their keys begin with, how many follow, and the place of such a key. The same holds.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal, $bytes:expr => $place:expr;)*) => {
+        $($(#[$doc])* pub(super) const $name: u8 = $prefix;)*
+
+        fn row_of_kind(key: &[u8]) -> Option<Place<'_>> {
+            let (prefix, rest) = key.split_first()?;
+            match *prefix {
+                $($prefix if rest.len() == $bytes => {
+                    let place: fn(&[u8]) -> Option<Place<'_>> = $place;
+                    place(key)
+                })*
+                _ => None,
+            }
+        }
+    };
+}
+
+single_rows! {
+    /// The store's own format mark.
+    FORMAT = b"mformat" => Format;
+    /// By which keys the store is encrypted, where it is.
+    SEALS = b"mseals" => Seals;
+    /// Which store it is, and how often it was started.
+    MARK = b"mmark" => Mark;
+    /// The configuration that a service went by last.
+    CONFIGURATION = b"mconfiguration" => Configuration;
+    /// What does not go on until an operator says so.
+    HALTS = b"mhalts" => Halts;
+    /// What an operator set of how fast rules may work.
+    PACES = b"mpaces" => Paces;
+    /// When files came last of whom they are expected.
+    EXPECTED = b"mexpected" => Expected;
+    /// Where the wall clock stepped.
+    CLOCK_STEPS = b"mclock" => ClockSteps;
+    /// Whether an audit trail is kept.
+    AUDITING = b"mauditing" => Auditing;
+    /// Where it ends.
+    AUDIT_HEAD = b"maudit" => AuditHead;
+    /// Where the data folder lay, and lies.
+    HOMES = b"mhomes" => Homes;
+    /// On which mounts the folders of rules lay.
+    PLACES = b"mplaces" => Places;
+}
+
+kinds! {
+    JOB = b'j', JOB_ID_BYTES => |key| job_of(key).map(Place::Job);
+    UNFINISHED = b'u', JOB_ID_BYTES => |key| job_of(key).map(Place::Unfinished);
+    LEDGER = b'l', JOB_ID_BYTES => |key| job_of(key).map(Place::Ledger);
+    KEPT = b'w', KEPT_BYTES => |_| Some(Place::Kept);
+    KEPT_AT = b'K', KEPT_AT_BYTES => |_| Some(Place::KeptAt);
+    OTHER_NAMES = b'n', OTHER_NAMES_BYTES => |_| Some(Place::OtherNames);
+    MARKED = b'M', MARKED_BYTES => |_| Some(Place::Marked);
+    CHECKPOINT = b'p', JOB_ID_BYTES => |key| job_of(key).map(Place::Checkpoint);
+    INTENT = b'i', JOB_ID_BYTES => |key| job_of(key).map(Place::Intent);
+    FAILED = b'f', JOB_ID_BYTES + 8 => |key| job_of(key).map(Place::Failed);
+    SETTLED = b's', JOB_ID_BYTES + 8 => |key| job_of(key).map(Place::Settled);
+    SHAPE = b'e', JOB_ID_BYTES + 4 => |key| job_of(key).map(Place::Shape);
+    RULE = b'r', blake3::OUT_LEN => |_| Some(Place::Rule);
+    CONTENT = b'h', blake3::OUT_LEN + JOB_ID_BYTES => |key| content_job_of(key).map(Place::Content);
+    DELIVERY = b'd', NUMBERED_BYTES => |key| Some(Place::Delivery(revision_and_job_of(key)?.1));
+    /// A time stands where a delivery has its revision.
+    ARCHIVED = b'a', NUMBERED_BYTES => |key| Some(Place::Archived(revision_and_job_of(key)?.1));
+    HOOK = b'g', EVENT_BYTES => |_| Some(Place::Event);
+    AUDIT = b't', 8 => |_| Some(Place::Audited);
+    DESTROY = b'x', JOB_ID_BYTES => |key| job_of(key).map(Place::Destroy);
+}
+
 /// Chunks of long values lie apart, so that walking over rows does not step over them.
 const CONTINUED: u8 = b'c';
-
-/// The store's own format mark.
-pub(super) const FORMAT: &[u8] = b"mformat";
-
-/// By which keys the store is encrypted, where it is.
-pub(super) const SEALS: &[u8] = b"mseals";
-
-/// Which store it is, and how often it was started.
-pub(super) const MARK: &[u8] = b"mmark";
-
-/// The configuration that a service went by last.
-pub(super) const CONFIGURATION: &[u8] = b"mconfiguration";
-
-/// What does not go on until an operator says so.
-pub(super) const HALTS: &[u8] = b"mhalts";
-
-/// What an operator set of how fast rules may work.
-pub(super) const PACES: &[u8] = b"mpaces";
-
-/// When files came last of whom they are expected.
-pub(super) const EXPECTED: &[u8] = b"mexpected";
-/// Where the wall clock stepped.
-pub(super) const CLOCK_STEPS: &[u8] = b"mclock";
-
-/// Whether an audit trail is kept.
-pub(super) const AUDITING: &[u8] = b"mauditing";
-
-/// Where it ends.
-pub(super) const AUDIT_HEAD: &[u8] = b"maudit";
-
-/// Where the data folder lay, and lies.
-pub(super) const HOMES: &[u8] = b"mhomes";
-
-/// On which mounts the folders of rules lay.
-pub(super) const PLACES: &[u8] = b"mplaces";
 
 const JOB_ID_BYTES: usize = 16;
 /// Inode, size, mtime, ctime, device.
@@ -244,7 +276,7 @@ pub(super) fn position_of(key: &[u8]) -> Option<u64> {
 }
 
 /// What a key of the table `meta` stands for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place<'a> {
     Format,
     Seals,
@@ -282,77 +314,12 @@ pub(super) enum Place<'a> {
 
 /// The kind of a key, if it is one that this version writes.
 pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
-    if key == FORMAT {
-        return Some(Place::Format);
-    }
-    if key == SEALS {
-        return Some(Place::Seals);
-    }
-    if key == MARK {
-        return Some(Place::Mark);
-    }
-    if key == CONFIGURATION {
-        return Some(Place::Configuration);
-    }
-    if key == HALTS {
-        return Some(Place::Halts);
-    }
-    if key == PACES {
-        return Some(Place::Paces);
-    }
-    if key == EXPECTED {
-        return Some(Place::Expected);
-    }
-    if key == AUDITING {
-        return Some(Place::Auditing);
-    }
-    if key == AUDIT_HEAD {
-        return Some(Place::AuditHead);
-    }
-    if key == CLOCK_STEPS {
-        return Some(Place::ClockSteps);
-    }
-    if key == PLACES {
-        return Some(Place::Places);
-    }
-    if key == HOMES {
-        return Some(Place::Homes);
-    }
-    let (prefix, rest) = key.split_first()?;
-    let id = || job_of(key).filter(|_| rest.len() == JOB_ID_BYTES);
-    match *prefix {
-        JOB => id().map(Place::Job),
-        UNFINISHED => id().map(Place::Unfinished),
-        DESTROY => id().map(Place::Destroy),
-        LEDGER => id().map(Place::Ledger),
-        CHECKPOINT => id().map(Place::Checkpoint),
-        INTENT => id().map(Place::Intent),
-        KEPT => (rest.len() == KEPT_BYTES).then_some(Place::Kept),
-        KEPT_AT => (rest.len() == KEPT_AT_BYTES).then_some(Place::KeptAt),
-        OTHER_NAMES => (rest.len() == OTHER_NAMES_BYTES).then_some(Place::OtherNames),
-        MARKED => (rest.len() == MARKED_BYTES).then_some(Place::Marked),
-        FAILED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Failed),
-        SETTLED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Settled),
-        SHAPE => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 4).map(Place::Shape),
-        RULE => (rest.len() == blake3::OUT_LEN).then_some(Place::Rule),
-        CONTENT if rest.len() == blake3::OUT_LEN + JOB_ID_BYTES => content_job_of(key).map(Place::Content),
-        DELIVERY if rest.len() == NUMBERED_BYTES => {
-            revision_and_job_of(key).map(|(_, job)| Place::Delivery(job))
-        }
-        HOOK => (rest.len() == EVENT_BYTES).then_some(Place::Event),
-        AUDIT => (rest.len() == 8).then_some(Place::Audited),
-        // A time stands where a delivery has its revision.
-        ARCHIVED if rest.len() == NUMBERED_BYTES => {
-            revision_and_job_of(key).map(|(_, job)| Place::Archived(job))
-        }
-        CONTINUED => {
-            let (head, index) = rest.split_last_chunk::<4>()?;
-            // What goes on must itself be a row.
-            place_of(head)?;
-            Some(Place::Continued { head, index: u32::from_be_bytes(*index) })
-        }
-        _ => None,
-    }
+    single_row(key).or_else(|| row_of_kind(key)).or_else(|| {
+        let (head, index) = key.strip_prefix(&[CONTINUED])?.split_last_chunk::<4>()?;
+        // What goes on must itself be a row.
+        place_of(head)?;
+        Some(Place::Continued { head, index: u32::from_be_bytes(*index) })
+    })
 }
 
 /// What lies under a key, in a word.
@@ -378,19 +345,8 @@ mod tests {
         let id = JobId::from_parts(1, 2);
         let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: -4, ctime_ns: 5 };
         let job = of_job(JOB, id);
-        for (key, place) in [
-            (FORMAT.to_vec(), Place::Format),
-            (SEALS.to_vec(), Place::Seals),
-            (MARK.to_vec(), Place::Mark),
-            (CONFIGURATION.to_vec(), Place::Configuration),
-            (HALTS.to_vec(), Place::Halts),
-            (PACES.to_vec(), Place::Paces),
-            (EXPECTED.to_vec(), Place::Expected),
-            (CLOCK_STEPS.to_vec(), Place::ClockSteps),
-            (PLACES.to_vec(), Place::Places),
-            (HOMES.to_vec(), Place::Homes),
-            (AUDITING.to_vec(), Place::Auditing),
-            (AUDIT_HEAD.to_vec(), Place::AuditHead),
+        let single = SINGLE_ROWS.iter().map(|(key, place)| (key.to_vec(), *place));
+        let of_kinds = [
             (job.clone(), Place::Job(id)),
             (of_job(UNFINISHED, id), Place::Unfinished(id)),
             (of_job(DESTROY, id), Place::Destroy(id)),
@@ -411,7 +367,8 @@ mod tests {
             (other_names(&identity), Place::OtherNames),
             (marked(&OsText::from("/in/a"), &identity), Place::Marked),
             (continued(&job, 3), Place::Continued { head: &job, index: 3 }),
-        ] {
+        ];
+        for (key, place) in single.chain(of_kinds) {
             assert_eq!(place_of(&key), Some(place));
             assert_eq!(place_of(&key[..key.len() - 1]), None, "cut: {key:?}");
             assert_eq!(place_of(&[&key[..], &[0]].concat()), None, "longer: {key:?}");
