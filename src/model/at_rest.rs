@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::rule::{Layer, Rule};
-
 /// In the data folder: the key that is made where none is named.
 pub(crate) const OWN_KEY_FILE: &str = "at_rest.key";
 
@@ -45,16 +43,4 @@ pub enum KeysFrom {
     },
     /// `key_credential`: a file of this name in `$CREDENTIALS_DIRECTORY`.
     Credential(String),
-}
-
-impl Rule {
-    /// It decrypts its sources, or says that its records may not lie in clear: they are encrypted in the data folder unless somebody says
-    /// otherwise, and messages about them quote nothing.
-    pub(crate) fn is_private(&self) -> bool {
-        let decode = &self.decode;
-        let has_keys = !decode.identities.is_empty() || !decode.symmetric_encryption.is_empty();
-        let decrypts = decode.require_encrypted || has_keys || decode.passphrase_file.is_some();
-        let is_encryption = |layer: &Layer| matches!(layer, Layer::Age | Layer::Enc | Layer::Pgp);
-        self.encrypt_at_rest || decrypts || decode.layers.iter().any(is_encryption)
-    }
 }

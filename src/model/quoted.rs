@@ -11,7 +11,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use super::rule::Rule;
+use super::rule::{Layer, Rule};
 
 /// What stands in a message in place of a quote.
 pub(crate) const LEFT_OUT: &str = "(text of the file, left out)";
@@ -43,6 +43,18 @@ impl Quotes {
     pub(crate) fn within<R>(self, work: impl FnOnce() -> R) -> R {
         let _before = Before(QUOTES.replace(self));
         work()
+    }
+}
+
+impl Rule {
+    /// It decrypts its sources, or says that its records may not lie in clear: they are encrypted in the data folder unless somebody says
+    /// otherwise, and messages about them quote nothing.
+    pub(crate) fn is_private(&self) -> bool {
+        let decode = &self.decode;
+        let has_keys = !decode.identities.is_empty() || !decode.symmetric_encryption.is_empty();
+        let decrypts = decode.require_encrypted || has_keys || decode.passphrase_file.is_some();
+        let is_encryption = |layer: &Layer| matches!(layer, Layer::Age | Layer::Enc | Layer::Pgp);
+        self.encrypt_at_rest || decrypts || decode.layers.iter().any(is_encryption)
     }
 }
 

@@ -8,10 +8,9 @@ use jiff::Timestamp;
 use pgp::composed::{PublicOrSecret, SignedPublicKey, SignedPublicSubKey, SignedSecretKey};
 use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{PublicKey, PublicSubkey, Signature, SignatureType, SubpacketData, SubpacketType};
-use pgp::types::{
-    DecryptionKey, EcdhPublicParams, EskType, KeyDetails, Password, PkeskVersion, PublicParams, Tag,
-};
+use pgp::types::{DecryptionKey, EskType, KeyDetails, Password, PkeskVersion, Tag};
 
+use super::algorithms::{can_encrypt, unsupported};
 use super::unlock::{Locks, SessionKey, Tried, is_plausible};
 
 const ARMOR: &[u8] = b"-----BEGIN PGP ";
@@ -248,36 +247,6 @@ fn may(own: &Signature, purpose: Purpose, algorithm: PublicKeyAlgorithm, signs_w
         Purpose::Encrypt if has_flags => flags.encrypt_comms() || flags.encrypt_storage(),
         Purpose::Encrypt => true,
     }
-}
-
-/// By which algorithm a key is encrypted to that cannot be used here; none: it can.
-fn unsupported(key: &impl KeyDetails) -> Option<String> {
-    match key.public_params() {
-        PublicParams::ECDH(
-            EcdhPublicParams::Brainpool256 { .. }
-            | EcdhPublicParams::Brainpool384 { .. }
-            | EcdhPublicParams::Brainpool512 { .. },
-        ) => Some("ECDH with a Brainpool curve".to_owned()),
-        PublicParams::ECDH(EcdhPublicParams::Unsupported { .. }) => {
-            Some("ECDH with a curve that is not known".to_owned())
-        }
-        _ => unsupported_algorithm(key.algorithm()),
-    }
-}
-
-/// The same, as far as the algorithm's number tells.
-pub(super) fn unsupported_algorithm(algorithm: PublicKeyAlgorithm) -> Option<String> {
-    match algorithm {
-        _ if can_encrypt(algorithm) => None,
-        PublicKeyAlgorithm::Elgamal | PublicKeyAlgorithm::ElgamalEncrypt => Some("ElGamal".to_owned()),
-        other => Some(format!("the algorithm of number {}", u8::from(other))),
-    }
-}
-
-fn can_encrypt(algorithm: PublicKeyAlgorithm) -> bool {
-    use PublicKeyAlgorithm::{ECDH, RSA, RSAEncrypt, X448, X25519};
-    // What ElGamal is encrypted to nobody writes any more.
-    matches!(algorithm, RSA | RSAEncrypt | ECDH | X25519 | X448)
 }
 
 /// Secret keys of one file.

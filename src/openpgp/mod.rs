@@ -9,6 +9,7 @@
 //! - After an error nothing more is given.
 //! - No key is in a message of an error, or in what `Debug` shows.
 
+mod algorithms;
 mod armor;
 mod error;
 mod keys;

@@ -5,8 +5,8 @@ use pgp::packet::{PublicKeyEncryptedSessionKey, SymKeyEncryptedSessionKey};
 use pgp::ser::Serialize as _;
 use pgp::types::{PkeskVersion, SkeskVersion, StringToKey};
 
+use super::algorithms::unsupported_algorithm;
 use super::error::Unread;
-use super::keys::unsupported_algorithm;
 
 /// So many stand before what they open.
 const LOCKS_MAX: usize = 256;
