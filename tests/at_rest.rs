@@ -223,12 +223,12 @@ fn nothing_lies_in_clear_of_a_job_that_failed_and_what_its_step_said_is_told_by_
     let job = service.wait_until("it failed", || world.jobs().pop().filter(|job| job["state"] == "failed"));
     assert_nothing_in_clear(&world, "when it failed");
     let id = job["id"].as_str().expect("an id is text");
-    world.landfall(&["abandon", id, "--reason", "it is wrong"]).done();
-    assert_nothing_in_clear(&world, "when it was given up");
     world
         .landfall(&["show", id])
         .done()
         .says(&["a record failed (record 1 on line 2", "(text of the file, left out)"]);
+    world.landfall(&["abandon", id, "--reason", "it is wrong"]).done();
+    assert_nothing_in_clear(&world, "when it was given up");
     world.landfall(&["trace", id, "--record", "1"]).done().says(&["cannot take s3cr3t-"]);
     service.stop();
 }

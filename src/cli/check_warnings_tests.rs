@@ -77,7 +77,7 @@ fn a_watched_folder_that_is_not_there_is_a_warning_and_a_folder_named_as_a_file_
 fn a_key_file_of_a_rule_that_others_may_read_or_change_is_a_warning() {
     use std::os::unix::fs::PermissionsExt as _;
     let more = "[rule.decode]
-identities = ['keys/{name}.key']
+identities = ['keys/a.key', 'keys/b.key']
 passphrase_file = 'pass'
 symmetric_encryption = { keys = [{ version = 1, key_file = 'enc.key' }] }
 [rule.source]";

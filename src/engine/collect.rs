@@ -431,7 +431,8 @@ mod tests {
         let world = World::with(FAILS);
         let run = world.run();
         append(&run, worked(&run, 0, "a")).expect("is right");
-        let trouble = append(&run, failed(&run, 1, "too long")).expect_err("it failed");
+        let append = || append(&run, failed(&run, 1, "too long"));
+        let trouble = run.guard("collect", append).expect_err("it failed");
         assert_eq!(trouble.reaction, Reaction::JudgeRecords);
         assert!(trouble.error.message.contains("record 2 on line 2, records: too long"), "{}", trouble.error);
     }
