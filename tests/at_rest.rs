@@ -348,6 +348,26 @@ fn keys_are_exchanged_and_the_service_writes_all_anew() {
     assert_nothing_in_clear(&world, "after the exchange");
 }
 
+/// Goal: who names a key for the first time is told before the start is refused, and which words mend it.
+#[test]
+fn a_key_that_is_named_in_place_of_the_one_that_was_made_is_told_by_check_and_the_words_it_gives_help() {
+    let world = world("");
+    let mut service = start(&world);
+    service.wait_until_it_watches();
+    service.stop();
+    configure(&world, KEY_FILE, RULE);
+    key(&world, "at.key");
+    let told = world.landfall(&["check"]).done();
+    told.says(&["at_rest.key encrypted does not open by", "cat "]);
+    world.landfall(&["run"]).ends_with(1).says(&["lies in `at_rest.key` of the data folder"]);
+    let words = told.stderr.split_once("`cat ").expect("it says how").1.split_once('`').expect("it ends").0;
+    world.sh(&format!("cat {words}"));
+    assert!(!world.landfall(&["check"]).done().stderr.contains("does not open by"));
+    let mut service = start(&world);
+    service.wait_for_log("the store was written anew");
+    service.stop();
+}
+
 /// Goal: a key that the command does not name any more can be taken out.
 #[test]
 fn the_store_of_shadow_rules_is_written_anew_too() {

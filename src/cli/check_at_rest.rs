@@ -32,10 +32,24 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Option<Finding> {
             let hint = "name a key that lies elsewhere: `at_rest = { key_file = \"…\" }`, `key_command` or `key_credential`";
             found(Level::Note, message, hint)
         }
-        (Encrypt::Yes, KeysFrom::File(_)) => {
-            let error = at_rest::load(keys, &settings.service.data_dir).err()?;
-            let JobError { message, hint, .. } = JobError::from_fault(&error);
-            found(Level::Warning, message, hint.as_deref().unwrap_or_default())
+        (Encrypt::Yes, KeysFrom::File(file)) => {
+            let ring = match at_rest::load(keys, &settings.service.data_dir) {
+                Ok(ring) => ring,
+                Err(error) => {
+                    let JobError { message, hint, .. } = JobError::from_fault(&error);
+                    return found(Level::Warning, message, hint.as_deref().unwrap_or_default());
+                }
+            };
+            // One that was made before a file was named.
+            let made = at_rest::load(&KeysFrom::DataFolder, &settings.service.data_dir).ok()?;
+            let made_in = escaped_path(&settings.service.data_dir.join(OWN_KEY_FILE));
+            let (file, is_there) = (escaped_path(file), ring.has(made.recipient()));
+            let message =
+                format!("what {made_in} encrypted does not open by {file}: it does not hold that key");
+            let hint = format!(
+                "append it, behind the key that is to encrypt: `cat {made_in} >> {file}`; or remove it, once the log said that it is needed no more"
+            );
+            (!is_there).then(|| found(Level::Warning, message, &hint)).flatten()
         }
     }
 }

@@ -160,7 +160,7 @@ impl Fault for StoreError {
             Self::Silent { pid, has_address, .. } => return Some(about_silent(*pid, *has_address)),
             Self::Keys { hint, .. } => return Some(hint.clone()),
             Self::NoKey { .. } => {
-                "put that key back behind the first one (`service.at_rest`); `landfall rekey` has the store written anew before a key is taken \
+                "put that key back behind the first one (`service.at_rest`; one that was made for the store lies in `at_rest.key` of the data folder); `landfall rekey` has the store written anew before a key is taken \
                  away. Nothing was changed, and nothing is lost while it is away"
             }
             Self::Clock { .. } => {
