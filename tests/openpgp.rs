@@ -216,7 +216,7 @@ fn a_message_to_a_key_of_a_kind_that_cannot_be_used_says_which_kind_and_what_to_
     ring.world.refuses("to-brain.gpg", &["encrypted by ECDH with a Brainpool curve, which is not supported"]);
     ring.world.ingest(&["to-another.gpg"]);
     let job = ring.world.job();
-    assert_eq!((&job["state"], &job["waiting"]["waits_for"]), (&"held".into(), &"key".into()), "{job:#}");
+    assert_eq!((&job["state"], &job["waiting"]["for"]), (&"held".into(), &"key".into()), "{job:#}");
 }
 
 /// Goal: a key that expired waits for its successor, one that was revoked never counts again.
