@@ -328,10 +328,11 @@ fn what_is_edited_to_no_record_or_not_at_all_changes_nothing_and_its_text_is_not
     assert!(done && said.contains("not changed"), "{said}");
     let (done, said) = edit(&world, &[&id, "edit", "1"], "exit 3");
     assert!(!done && said.contains("ended with an error"), "{said}");
+    let (done, said) = edit(&world, &[&id, "edit", "1"], "echo > $1");
+    assert!(!done && said.contains("nothing was done: failed record 1 would be empty"), "{said}");
     for (script, why) in [
         ("echo 3,odd >> $1", "more than one record"),
         ("echo 2,\\\"odd > $1", "never closed"),
-        ("echo > $1", "blank"),
         ("head -c 40000 /dev/zero | tr \\\\0 x > $1", "32768 bytes"),
     ] {
         let (done, said) = edit(&world, &[&id, "edit", "1"], script);

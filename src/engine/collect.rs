@@ -409,7 +409,7 @@ pub(super) fn too_many_failed(account: &Account, limit: Limit) -> Trouble {
         "{} of {} records failed, more than `errors.failed_max` = {limit}",
         account.records_failed, account.records_in
     );
-    let hint = "`landfall records` says why each did; where as many are to be expected raise `errors.failed_max` of the rule; then `landfall retry`";
+    let hint = "raise the limit (`errors.failed_max` of the rule) if as many are to be expected; then `landfall retry` takes the job again";
     Trouble::of_records(message, hint)
 }
 
