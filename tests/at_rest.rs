@@ -226,7 +226,7 @@ fn nothing_lies_in_clear_of_a_job_that_failed_and_what_its_step_said_is_told_by_
     world
         .landfall(&["show", id])
         .done()
-        .says(&["a record failed (record 1 on line 2", "(text of the file, left out)"]);
+        .says(&["a record failed (record 3 on line 4", "(text of the file, left out)"]);
     world.landfall(&["abandon", id, "--reason", "it is wrong"]).done();
     assert_nothing_in_clear(&world, "when it was given up");
     world.landfall(&["trace", id, "--record", "1"]).done().says(&["cannot take s3cr3t-"]);
@@ -357,12 +357,11 @@ fn a_key_that_is_named_in_place_of_the_one_that_was_made_is_told_by_check_and_th
     service.stop();
     configure(&world, KEY_FILE, RULE);
     key(&world, "at.key");
-    let told = world.landfall(&["check"]).done();
-    told.says(&["at_rest.key encrypted does not open by", "cat "]);
+    let told = world.landfall(&["check"]).done().says(&["at_rest.key encrypted does not open by", "cat "]);
     world.landfall(&["run"]).ends_with(1).says(&["lies in `at_rest.key` of the data folder"]);
-    let words = told.stderr.split_once("`cat ").expect("it says how").1.split_once('`').expect("it ends").0;
+    let words = told.stdout.split_once("`cat ").expect("it says how").1.split_once('`').expect("it ends").0;
     world.sh(&format!("cat {words}"));
-    assert!(!world.landfall(&["check"]).done().stderr.contains("does not open by"));
+    assert!(!world.landfall(&["check"]).done().stdout.contains("does not open by"));
     let mut service = start(&world);
     service.wait_for_log("the store was written anew");
     service.stop();

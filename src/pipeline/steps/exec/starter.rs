@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_mins(1);
-    const SHORT: Duration = Duration::from_millis(20);
+    const SHORT: Duration = Duration::from_millis(100);
 
     fn cat() -> Command {
         let mut command = Command::new("cat");
@@ -238,7 +238,7 @@ mod tests {
             Err(NotStarted::Hangs(place)) => place,
             other => panic!("{other:?}"),
         };
-        assert_eq!(place(started(&starter, SHORT)), Path::new("/mnt/tools/cat"));
+        assert_eq!(place(started(&starter, 2 * SHORT)), Path::new("/mnt/tools/cat"));
         let begun = Instant::now();
         assert_eq!(place(started(&starter, SHORT)), Path::new("/mnt/tools/cat"));
         assert!(begun.elapsed() < SHORT, "it hangs as it did");
