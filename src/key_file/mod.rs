@@ -132,11 +132,15 @@ fn read_file(path: &Path, bytes_max: usize, rights: Rights) -> Result<Secret, Un
 }
 
 /// Who owns the data folder, and so is the service's user.
+#[cfg(unix)]
 pub(crate) fn service_user(data_dir: &Path) -> Option<u32> {
-    #[cfg(unix)]
-    return std::fs::metadata(data_dir).ok().map(|found| std::os::unix::fs::MetadataExt::uid(&found));
-    #[cfg(not(unix))]
-    return None;
+    std::fs::metadata(data_dir).ok().map(|found| std::os::unix::fs::MetadataExt::uid(&found))
+}
+
+/// Windows keeps rights in another way.
+#[cfg(not(unix))]
+pub(crate) fn service_user(_: &Path) -> Option<u32> {
+    None
 }
 
 /// Who may come by a key in a file that is not refused for it, besides the service's user; in words.
