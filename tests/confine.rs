@@ -29,6 +29,7 @@ def tried(what, path):
         asking = socket.socket(socket.AF_UNIX); asking.connect(path)
         asking.sendall(b'GET /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
         return asking.recv(12).decode()
+    if what == 'open': return ' '.join(fd for fd in os.listdir('/proc/self/fd') if fd not in '012' and os.path.exists('/proc/self/fd/' + fd) and os.readlink('/proc/self/fd/' + fd) == path)
     if what == 'memory': return str(len(bytearray(int(path))))
     if what == 'core':
         import resource
@@ -484,4 +485,21 @@ fn a_confined_service_whose_configuration_is_wrong_starts_confined_by_the_last_g
     world.move_in("in/pay.txt", "1\n");
     service.wait_for(&world, "archive/pay.txt");
     service.stop();
+}
+
+/// A shell, a supervisor or cron may start the service with files open that it does not know of.
+#[test]
+fn what_the_service_was_started_with_is_not_passed_on_to_a_program() {
+    for is_confined in [true, false] {
+        if is_confined && !has_landlock() {
+            continue;
+        }
+        let world = probing(if is_confined { "" } else { ", confine = false" });
+        let secret = world.path("beside").display().to_string();
+        world.write("ask.txt", format!("open {secret}\nread /proc/self/fd/9\n"));
+        let landfall = env!("CARGO_BIN_EXE_landfall");
+        world.sh(&format!("{landfall} ingest --rule {} ask.txt 9< beside", support::RULE));
+        let found = world.text("out/ask.main");
+        assert!(found.starts_with('\n') && found.contains("No such file"), "{found}");
+    }
 }

@@ -12,7 +12,7 @@ use super::retire::is_same_time;
 use super::retry::refuse;
 use super::rule_book::ReadyRule;
 use super::source::{ask_folder, folder_of, out_of_reach};
-use super::trouble::{Trouble, guard_text};
+use super::trouble::{Trouble, guard};
 use super::{held_records, rerun};
 use crate::allowance::Allowance;
 use crate::decode::{DecodeError, DecodeRequest, Decoder};
@@ -23,7 +23,7 @@ use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::os_text::{OsText, escaped};
-use crate::model::quoted::Quotes;
+use crate::model::quoted::shown_beside_the_record;
 use crate::model::rule::{Decode, Records, Rule};
 use crate::model::settling::Settlement;
 use crate::model::slice::{EntryShape, Slice};
@@ -132,11 +132,12 @@ pub(crate) fn trace(
     is_wanted: &dyn Fn() -> bool,
 ) -> Result<Trace, Refusal> {
     check_entry(job, asked)?;
-    let traced = guard_text(Quotes::of(&rule), "be traced", || {
+    let read = || {
         let source = lies_at(job)?;
         let ready = ReadyRule::build(&Arc::new(rule), registry)?;
         Reading::new(&ready, job, asked, decided, is_wanted).read(&source, registry, memory_max)
-    });
+    };
+    let traced = shown_beside_the_record(|| guard("be traced", read));
     match traced {
         Ok((Some(trace), _)) => Ok(trace),
         Ok((None, records)) => {

@@ -17,8 +17,14 @@ use super::rule::{Layer, Rule};
 pub(crate) const LEFT_OUT: &str = "(text of the file, left out)";
 
 thread_local! {
-    /// For the work that this thread does just now.
-    static QUOTES: Cell<Quotes> = const { Cell::new(Quotes::LeftOut) };
+    /// For the work that this thread does just now: in what it says, and in what others log for it.
+    static QUOTES: Cell<(Quotes, Quotes)> = const { Cell::new((Quotes::LeftOut, Quotes::LeftOut)) };
+}
+
+/// Does work whose words stay beside the record that they are about, or go to who is shown the record itself. The log stays as it was.
+pub(crate) fn shown_beside_the_record<R>(work: impl FnOnce() -> R) -> R {
+    let _before = Before(QUOTES.replace((Quotes::Shown, Quotes::of_log())));
+    work()
 }
 
 /// Whether messages quote a source.
@@ -34,14 +40,19 @@ impl Quotes {
         if rule.is_private() { Self::LeftOut } else { Self::Shown }
     }
 
-    /// In the work that this thread does just now: for a thread that it starts.
-    pub(crate) fn here() -> Self {
-        QUOTES.get()
+    /// In the work that this thread does just now.
+    fn here() -> Self {
+        QUOTES.get().0
+    }
+
+    /// For a thread that this one starts, and that logs what it hears.
+    pub(crate) fn of_log() -> Self {
+        QUOTES.get().1
     }
 
     /// Does a job's work, whose messages are about its files.
     pub(crate) fn within<R>(self, work: impl FnOnce() -> R) -> R {
-        let _before = Before(QUOTES.replace(self));
+        let _before = Before(QUOTES.replace((self, self)));
         work()
     }
 }
@@ -59,7 +70,7 @@ impl Rule {
 }
 
 /// What held outside of a work holds again behind it, if it panics too: the thread goes on with another rule's.
-struct Before(Quotes);
+struct Before((Quotes, Quotes));
 
 impl Drop for Before {
     fn drop(&mut self) {
@@ -99,6 +110,11 @@ mod tests {
             assert_eq!(told(), "`name`");
             assert_eq!(Quotes::LeftOut.within(told), LEFT_OUT);
             assert_eq!(told(), "`name`");
+        });
+        Quotes::LeftOut.within(|| {
+            let beside = || (told(), Quotes::of_log());
+            assert_eq!(shown_beside_the_record(beside), ("`name`".to_owned(), Quotes::LeftOut));
+            assert_eq!(told(), LEFT_OUT);
         });
         std::panic::catch_unwind(|| Quotes::Shown.within(|| std::panic::panic_any("a step")))
             .expect_err("it panics");

@@ -14,7 +14,7 @@ use super::work::{BEFORE_STEPS_NAME, Scratch, SliceRun, Work, bytes_of, failed_r
 use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job_id::JobId;
-use crate::model::quoted::Quoted;
+use crate::model::quoted::{Quoted, shown_beside_the_record};
 use crate::model::slice::{EntryShape, Slice, UnfitReason};
 use crate::model::step::{Broken, BrokenKind, StepInstance, StepStart};
 
@@ -156,12 +156,16 @@ impl PipelineWorker {
                 self.add_failed(&mut sum, slice, index, shape, silence.name.clone(), silence.error());
                 continue;
             }
-            match self.run(&alone(slice, index), shape) {
+            // What a step says of a record by itself is kept with that.
+            match shown_beside_the_record(|| self.run(&alone(slice, index), shape)) {
                 Ok(result) => {
                     silence = silence.filter(|silence| !self.answered.contains(&silence.step));
                     add(&mut sum, result);
                 }
-                Err(broken) if broken.holds_job() => return Err(broken),
+                Err(broken) if broken.cannot_start() => return Err(broken),
+                Err(StepBroken { step, kind, reason }) if matches!(kind, BrokenKind::Untrusted { .. }) => {
+                    return Err(StepBroken { step, kind, reason: Quoted::new(reason).to_string() });
+                }
                 Err(broken) => {
                     silence = self.silence_after(&broken, silence);
                     add(&mut sum, self.failed_by(broken, slice, index, shape));

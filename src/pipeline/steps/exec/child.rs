@@ -194,7 +194,7 @@ impl Child {
         let step = of.name.clone();
         spawn("exec-ask", move || write_questions(stdin, &asked))?;
         spawn("exec-answer", move || read_answers(stdout, &answered))?;
-        let quotes = Quotes::here();
+        let quotes = Quotes::of_log(); // it may be started amid a single record
         spawn("exec-complain", move || {
             quotes.within(|| read_complaints(stderr, &complaint, &step));
             drop(last_word);
