@@ -58,6 +58,8 @@ fn without_texts(job: &Job) -> Job {
     job.waiting = None;
     job.account.reasons.clear();
     job.account.dropped_by.clear();
+    job.entries.clear(); // names of members
+    job.content_hash = None; // of the text: who guesses that has it confirmed
     for moment in &mut job.timeline {
         moment.detail.clear();
     }
