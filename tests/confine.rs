@@ -494,7 +494,7 @@ fn what_the_service_was_started_with_is_not_passed_on_to_a_program() {
         if is_confined && !has_landlock() {
             continue;
         }
-        let world = probing(if is_confined { "" } else { ", confine = false" });
+        let world = probing(if is_confined { "]" } else { "], confine = false" });
         let secret = world.path("beside").display().to_string();
         world.write("ask.txt", format!("open {secret}\nread /proc/self/fd/9\n"));
         let landfall = env!("CARGO_BIN_EXE_landfall");
