@@ -222,11 +222,17 @@ fn corrupt(place: &str, detail: impl Into<String>) -> DecodeError {
     DecodeError::Corrupt { place: place.to_owned(), layer: LAYER, offset: 0, detail: detail.into() }
 }
 
-/// Whether a head is that of such a file: its version and flags are no text.
+/// Whether a head is that of such a file: its version and flags are no text; or they could be one, and then a length follows, whose upper byte
+/// is none.
 pub(super) fn is_header(head: &[u8]) -> bool {
+    const UPPER_BYTE_MAX: u8 = 3; // of lengths up to 1 KiB
     let is_text = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     match head.strip_prefix(MAGIC) {
-        Some([version, flags, ..]) => !(is_text(*version) && is_text(*flags)) && flags & !KNOWN == 0,
+        Some([_, flags, ..]) if flags & !KNOWN != 0 => false,
+        Some([version, flags, rest @ ..]) if is_text(*version) && is_text(*flags) => {
+            matches!(rest, [_, upper, ..] if *upper <= UPPER_BYTE_MAX)
+        }
+        Some([_, _, ..]) => true,
         Some(_) | None => false,
     }
 }
@@ -412,6 +418,22 @@ impl<R> Explained<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a key of any number opens its files; a text that begins alike stays one.
+    #[test]
+    fn a_header_is_known_whatever_its_version_and_a_text_that_begins_alike_is_none() {
+        let iv = [16, 0];
+        for version in 0..=u8::MAX {
+            for flags in [0x40, 0x40 | 0x20, 0x20, 0x40 | 0x10 | 0x08, 0x40 | 0x10 | 0x04, 0x80, 0x80 | 0x40]
+            {
+                let head = [MAGIC, &[version, flags], &iv, &[0; 16]].concat();
+                assert!(is_header(&head), "version {version}, flags {flags:#x}");
+            }
+        }
+        for text in ["@EnCoding: none\n", "@EnC\n\nof text", "@EnC@@", "@EnC"] {
+            assert!(!is_header(text.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn a_key_is_read_in_each_form_and_one_that_may_be_two_is_asked_for_which() {
