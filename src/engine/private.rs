@@ -62,8 +62,14 @@ impl Kept {
 
 fn of_service(service: &Service) -> Vec<Kept> {
     let mut kept = vec![Kept::secret("service.data_dir", service.data_dir.clone())];
-    if let KeysFrom::File(file) = &service.at_rest.keys {
-        kept.push(Kept::secret("service.at_rest", file.clone()));
+    match &service.at_rest.keys {
+        KeysFrom::File(file) => kept.push(Kept::secret("service.at_rest", file.clone())),
+        KeysFrom::Command { command, folder } => {
+            // What is no file by that name is no loss.
+            let files = command.iter().skip(1).filter(|argument| !argument.starts_with('-'));
+            kept.extend(files.map(|argument| Kept::secret("service.at_rest", folder.join(argument))));
+        }
+        KeysFrom::DataFolder | KeysFrom::Credential(_) => {}
     }
     kept.extend(service.api.tls.iter().map(|tls| Kept::secret("service.tls", tls.key.clone())));
     let bearer = service.traces.iter().filter_map(|collector| collector.bearer_file.clone());
@@ -119,6 +125,10 @@ mod tests {
         for path in ["data", "in", "out", "archive", "one.key", "keys", "words", "at_rest.keys"] {
             assert!(paths.contains(&world.path(path)), "{path}: {paths:#?}");
         }
+        let command = ["age", "-d", "-i", "/keys/main", "at_rest.age"].map(str::to_owned).to_vec();
+        service.at_rest.keys = KeysFrom::Command { command, folder: world.path("conf") };
+        let paths = paths_of(&service, &[]);
+        assert!(paths.contains(&"/keys/main".into()) && paths.contains(&world.path("conf/at_rest.age")));
         rule.outputs.values_mut().for_each(|output| output.path = "/{sender}/{stem}".into());
         rule.compare = Some(world.path("theirs"));
         let paths = paths_of(&service, std::slice::from_ref(&rule));
