@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -24,6 +26,10 @@ def tried(what, path):
         return tempfile.mkstemp()[1]
     if what == 'signal': os.kill(os.getppid(), 0); return 'done'
     if what == 'arguments': return json.dumps(sys.argv[1:])
+    if what == 'abstract':
+        import socket
+        socket.socket(socket.AF_UNIX).connect('\0' + path)
+        return 'connected'
     if what == 'api':
         import socket
         asking = socket.socket(socket.AF_UNIX); asking.connect(path)
@@ -144,6 +150,9 @@ fn a_program_reaches_its_own_folder_and_the_systems_and_nothing_of_the_services(
     }
     let world = probing("]");
     let other = std::process::id();
+    let name = format!("landfall-confine-test-{other}");
+    let address = SocketAddr::from_abstract_name(&name).expect("is a name");
+    let _listens = UnixListener::bind_addr(&address).expect("listens");
     let (dir, denied) = (|name| at(&world, "list", name), "Permission denied");
     let cases = [
         (at(&world, "read", "tool/table"), "12"),
@@ -162,6 +171,7 @@ fn a_program_reaches_its_own_folder_and_the_systems_and_nothing_of_the_services(
         // What tells of its memory and environment, but to a root that may look at all (CAP_PERFMON).
         (format!("link /proc/{other}/exe"), denied),
         ("signal".to_owned(), "Operation not permitted"),
+        (format!("abstract {name}"), "Operation not permitted"),
     ];
     let answered = answers(&world, &cases.each_ref().map(|(question, _)| question.clone()));
     for ((question, expected), answer) in cases.iter().zip(&answered) {

@@ -65,7 +65,11 @@ impl Fence {
 fn none_yet(signals_others: bool) -> Result<RulesetCreated, RulesetError> {
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
     let ruleset = ruleset.handle_access(AccessFs::from_all(KNOWN))?;
-    if signals_others { ruleset.create() } else { ruleset.scope(Scope::Signal)?.create() }
+    if signals_others {
+        return ruleset.create();
+    }
+    // Session buses and agents listen on sockets without a file.
+    ruleset.scope(Scope::Signal | Scope::AbstractUnixSocket)?.create()
 }
 
 /// It is noted before: it may hang.
