@@ -11,6 +11,7 @@
 //! failed ones, or decided. A job that takes records again and publishes nothing gives them back with its last row. The account of the first job
 //! is moved when it is shown ([`settling::tell`]): nobody who writes its row can undo an act.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::child;
@@ -176,7 +177,7 @@ fn new_job(
     let _deciding = store.settling();
     let first = known(store, id)?;
     check(&first)?;
-    let rule = current_rule(rules.iter().copied(), &first)?;
+    let rule = &kept_private(current_rule(rules.iter().copied(), &first)?, store.rule(&first.rule_hash)?);
     let acts = store.settlements(id)?;
     let records = to_take(store, rule, id, &acts, numbers, edited)?;
     let act = acts.len() as u64;
@@ -198,6 +199,16 @@ fn new_job(
     store.sync()?;
     events::records_retried(&first, &settlement.records, job.id, by);
     Ok(job)
+}
+
+/// The rule for records that came encrypted says so, whatever its files are like by now: its messages quote nothing.
+fn kept_private(rule: &Rule, own: Option<Rule>) -> Cow<'_, Rule> {
+    let came_so = own.is_some_and(|own| own.is_private());
+    if came_so && !rule.is_private() {
+        Cow::Owned(Rule { encrypt_at_rest: true, ..rule.clone() })
+    } else {
+        Cow::Borrowed(rule)
+    }
 }
 
 /// Failed records are decided on once all others of their job are published, or wait for them.
@@ -412,6 +423,31 @@ mod tests {
         let acts = world.shared.store.settlements(job.id).expect("reads");
         let records: Vec<_> = acts.into_iter().map(|act| act.records).collect();
         assert_eq!(records, [of(1), of(2)]);
+    }
+
+    #[test]
+    fn records_that_came_encrypted_are_private_also_under_a_rule_that_decrypts_nothing_any_more() {
+        let world = World::new();
+        let mut job = completed(&world);
+        let now = Rule::clone(&world.rule());
+        let then = Rule { encrypt_at_rest: true, ..now.clone() };
+        job.rule_hash = then.hash();
+        let store = &world.shared.store;
+        let entry = FailedEntry { name: "".into(), shape: EntryShape::default() };
+        let records =
+            [1, 2].map(|number| FailedRecord { step: "step 1, exec".into(), ..failed_record(number, "no") });
+        let mut changes = store.change();
+        changes
+            .rule(&then)
+            .job(&job)
+            .failed_entry(job.id, 0, &entry)
+            .failed_records(job.id, 0, &records)
+            .apply()
+            .expect("writes");
+        let asked = Asked { numbers: None, edited: None, by: "root" };
+        let id = retry(store, None, std::slice::from_ref(&now), job.id, &asked).expect("is taken again");
+        let child = store.job(id).expect("reads").expect("is there");
+        assert!(stored(store, &child).expect("is there").is_private() && !now.is_private());
     }
 
     #[test]
