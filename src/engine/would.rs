@@ -11,20 +11,20 @@ pub(super) fn would(engine: &Engine, act: &Act) -> Result<(), Refusal> {
     let (store, stages, by) = (engine.store(), engine.stages(), "");
     let now = engine.rules_now(stages);
     let rules: Vec<&Rule> = now.iter().map(AsRef::as_ref).collect();
-    let known = |job: &str| Ok::<_, Refusal>((engine.id_of(job)?, retry::known(store, engine.id_of(job)?)));
+    let known = |job: &str| engine.id_of(job).map(|id| retry::known(store, id));
     let done: Result<(), Trouble> = match act {
         Act::Retry { job, forgets_decisions, same_rule } => {
             let asked = retry::Asked { forgets_decisions: *forgets_decisions, same_rule: *same_rule, by };
             let taken = stages.map(|shared| &*shared.claims.taken);
             retry::would(store, taken, &rules, engine.id_of(job)?, &asked)
         }
-        Act::Pause { job } => known(job)?.1.and_then(|mut job| order::pause_row(&mut job, by)),
+        Act::Pause { job } => known(job)?.and_then(|mut job| order::pause_row(&mut job, by)),
         Act::Resume { job } => {
             let halts = engine.halts_now().map_err(|error| Refusal::from_fault(&error))?;
-            known(job)?.1.and_then(|mut job| order::resume_row(&mut job, &halts, by))
+            known(job)?.and_then(|mut job| order::resume_row(&mut job, &halts, by))
         }
-        Act::Abort { job } => known(job)?.1.and_then(|mut job| order::abort_row(&mut job, by)),
-        Act::Abandon { job, .. } => known(job)?.1.and_then(|job| abandon::check(&job)),
+        Act::Abort { job } => known(job)?.and_then(|mut job| order::abort_row(&mut job, by)),
+        Act::Abandon { job, .. } => known(job)?.and_then(|job| abandon::check(&job)),
         Act::Rerun { job, .. } => rerun::check(store, &rules, engine.id_of(job)?),
         Act::DropRecords { job, records, .. } => {
             settle::would_drop(store, engine.id_of(job)?, records.numbers())
