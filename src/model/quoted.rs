@@ -2,7 +2,7 @@
 //!
 //! A message reaches the log, hooks, traces and whoever looks at a job, and a file that came encrypted may not lie in clear there. So a
 //! message holds what it quotes as [`Quoted`], and never as a plain text. Whether that is shown is decided where work for a job begins
-//! ([`Quotes::within`]), for all messages that come to be in it. Where nobody decided it is left out: what is forgotten costs a hint
+//! (`Quotes::within`), for all messages that come to be in it. Where nobody decided it is left out: what is forgotten costs a hint
 //! some of its use, and gives nothing away.
 //!
 //! Failed records keep their errors as they are: they lie beside the record, encrypted like it (decision 0078). Names of files and of
