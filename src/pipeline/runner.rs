@@ -14,7 +14,7 @@ use super::work::{BEFORE_STEPS_NAME, Scratch, SliceRun, Work, bytes_of, failed_r
 use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job_id::JobId;
-use crate::model::quoted::{Quoted, shown_beside_the_record};
+use crate::model::quoted::{Quoted, Quotes, shown_beside_the_record};
 use crate::model::slice::{EntryShape, Slice, UnfitReason};
 use crate::model::step::{Broken, BrokenKind, StepInstance, StepStart};
 
@@ -295,10 +295,11 @@ impl PipelineWorker {
     fn forget_steps(&mut self) {
         let steps = std::mem::take(&mut self.steps);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(steps))) {
-            tracing::debug!(
-                panic = %text_of(panic.as_ref()),
-                "a broken step panicked again while it was dropped"
-            );
+            let panic = text_of(panic.as_ref());
+            // It may have been at work on a single record, whose words are shown.
+            Quotes::of_log().within(|| {
+                tracing::debug!(%panic, "a broken step panicked again while it was dropped");
+            });
         }
     }
 
