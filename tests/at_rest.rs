@@ -357,7 +357,8 @@ fn a_key_that_is_named_in_place_of_the_one_that_was_made_is_told_by_check_and_th
     service.stop();
     configure(&world, KEY_FILE, RULE);
     key(&world, "at.key");
-    let told = world.landfall(&["check"]).done().says(&["at_rest.key encrypted does not open by", "cat "]);
+    let told =
+        world.landfall(&["check"]).ends_with(2).says(&["at_rest.key encrypted does not open by", "cat "]);
     world.landfall(&["run"]).ends_with(1).says(&["lies in `at_rest.key` of the data folder"]);
     let words = told.stdout.split_once("`cat ").expect("it says how").1.split_once('`').expect("it ends").0;
     world.sh(&format!("cat {words}"));
@@ -365,6 +366,59 @@ fn a_key_that_is_named_in_place_of_the_one_that_was_made_is_told_by_check_and_th
     let mut service = start(&world);
     service.wait_for_log("the store was written anew");
     service.stop();
+}
+
+/// Goal: nobody finds out by the start that fails. Method: each way to break the keys of a store, against `check` and against `run`; put right
+/// again, both are content.
+#[test]
+fn whatever_a_start_refuses_of_keys_check_tells_before_and_what_check_calls_ok_starts() {
+    let world = world(KEY_FILE);
+    let public = key(&world, "at.key");
+    key(&world, "other.key");
+    let mut service = start(&world);
+    service.wait_until_it_watches();
+    // The running service has the store, and says which keys it needs.
+    world.landfall(&["check"]).done();
+    world.write("copy.toml", world.text("landfall.toml").replace("\"at.key\"", "\"other.key\""));
+    let told = world.landfall(&["check", "--config", "copy.toml"]).ends_with(2);
+    told.says(&["is encrypted by the key of", &public, "other.key"]);
+    service.stop();
+    let by_command = |script: &str| format!("at_rest = {{ key_command = [\"sh\", \"-c\", \"{script}\"] }}");
+    let file = |file: &str| format!("at_rest = {{ key_file = \"{file}\" }}");
+    world.sh(
+        "mkdir folder; : > empty.key; echo nonsense > wrong.key; cp at.key open.key; age-keygen -y at.key > public.key
+        chmod 600 *.key; chmod 644 open.key",
+    );
+    for (service, words) in [
+        (file("gone.key"), &["gone.key", "cannot be read"][..]),
+        (file("folder"), &["folder", "cannot be read"]),
+        (file("empty.key"), &["empty.key holds no key"]),
+        (file("wrong.key"), &["line 1 of", "wrong.key is no age identity"]),
+        (file("public.key"), &["line 1 of", "public.key is no age identity"]),
+        (file("open.key"), &["open.key", "may be read or changed by every user", "chmod 600"]),
+        (file("other.key"), &["is encrypted by the key of", &public, "other.key"]),
+        (String::new(), &["at_rest.key", "cannot be read"]),
+        ("at_rest = { encrypt = false, key_file = \"gone.key\" }".to_owned(), &["gone.key", "cannot be read"]),
+        (by_command("cat other.key"), &["is encrypted by the key of", &public, "key_command"]),
+        (by_command("echo the vault is sealed >&2; exit 3"), &["gives no key", "the vault is sealed"]),
+        (by_command("true"), &["`service.at_rest.key_command` prints holds no key"]),
+        ("at_rest = { key_command = [\"no-such-vault\"] }".to_owned(), &["no-such-vault cannot be started"]),
+    ] {
+        configure(&world, &service, RULE);
+        world.landfall(&["check"]).ends_with(2).says(words);
+        world.landfall(&["run"]).ends_with(1).says(words);
+    }
+    // In the unit there may be one.
+    configure(&world, "at_rest = { key_credential = \"landfall.key\" }", RULE);
+    let words = &["warning: ", "$CREDENTIALS_DIRECTORY", "LoadCredentialEncrypted="];
+    world.landfall(&["check"]).done().says(words);
+    for service in [file("at.key"), by_command("cat other.key at.key")] {
+        configure(&world, &service, RULE);
+        world.landfall(&["check"]).done();
+        let mut service = start(&world);
+        service.wait_until_it_watches();
+        service.stop();
+    }
 }
 
 /// Goal: a key that the command does not name any more can be taken out.

@@ -38,15 +38,26 @@ pub(crate) fn load(keys: &KeysFrom, data_dir: &Path) -> Result<KeyRing, KeysErro
 
 /// The keys of a store that has none yet: where none are named, one is made in the data folder.
 pub(crate) fn load_or_make(keys: &KeysFrom, data_dir: &Path) -> Result<KeyRing, KeysError> {
+    match load_if_made(keys, data_dir)? {
+        Some(ring) => Ok(ring),
+        None => {
+            make(&data_dir.join(OWN_KEY_FILE))?;
+            load(keys, data_dir)
+        }
+    }
+}
+
+/// The same, without making one; none: one would be made.
+pub(crate) fn load_if_made(keys: &KeysFrom, data_dir: &Path) -> Result<Option<KeyRing>, KeysError> {
     if *keys == KeysFrom::DataFolder {
         let path = data_dir.join(OWN_KEY_FILE);
         match durable_fs::kind_at(&path) {
             Ok(Some(_)) => {}
-            Ok(None) => make(&path)?,
+            Ok(None) => return Ok(None),
             Err(source) => return Err(KeysError::Read { path, source }),
         }
     }
-    load(keys, data_dir)
+    load(keys, data_dir).map(Some)
 }
 
 /// Durable before anything is sealed by it.

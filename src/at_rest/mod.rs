@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 use crate::durable_fs;
 
 pub(crate) use error::{KeysError, Unopened};
-pub(crate) use keys::{load, load_or_make};
+pub(crate) use keys::{load, load_if_made, load_or_make};
 
 /// The first byte of a sealed value; others have other versions.
 const VERSION: u8 = 2;

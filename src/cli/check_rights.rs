@@ -44,6 +44,17 @@ pub(super) fn are_the_services(_: &Path) -> bool {
     true
 }
 
+/// Whether what this process may read and change tells what the service may: root reads all, and rights are judged for the service's user.
+#[cfg(unix)]
+pub(super) fn tell_of_keys(data_dir: &Path) -> bool {
+    are_the_services(data_dir) || rustix::process::geteuid().is_root()
+}
+
+#[cfg(not(unix))]
+pub(super) fn tell_of_keys(_: &Path) -> bool {
+    true
+}
+
 /// What keeps this user from the data folder, and what to do.
 pub(super) fn lack_of_data_dir(data_dir: &Path) -> Option<(String, String)> {
     match fs::metadata(data_dir) {

@@ -315,6 +315,10 @@ impl Door for Client {
     fn audit_end(&self) -> Result<AuditEnd, Refusal> {
         self.one(Command::AuditEnd)
     }
+
+    fn keys_needed(&self) -> Result<Vec<String>, Refusal> {
+        self.one(Command::KeysNeeded)
+    }
 }
 
 /// The lines of an answer, up to its end: one that breaks off is an error, never a shorter list.

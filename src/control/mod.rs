@@ -18,7 +18,7 @@ mod server;
 
 pub(crate) use client::Client;
 pub(crate) use protocol::new_secret;
-pub(crate) use reach::{Reached, check_owner, open, open_existing, open_or_make, reach_service};
+pub(crate) use reach::{Reached, check_owner, keys_needed, open, open_existing, open_or_make, reach_service};
 pub(crate) use reading::{Reading, Readings};
 pub(crate) use server::{ControlError, Server};
 

@@ -127,6 +127,7 @@ pub(super) enum Command {
     Overdue,
     KeptConfiguration,
     AuditEnd,
+    KeysNeeded,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -42,6 +42,14 @@ pub(crate) fn reach_service(settings: &Settings) -> Result<Option<Client>, Store
     }
 }
 
+/// Public keys that a start of the service needs for its store: a running one says which, else the store. None: neither can be asked.
+pub(crate) fn keys_needed(service: &Service) -> Option<Vec<String>> {
+    match Client::connect(&service.data_dir) {
+        Some(client) => client.keys_needed().ok(),
+        None => Store::keys_needed_in(&service.data_dir).ok(),
+    }
+}
+
 /// Refuses a data folder of another user, before anything is done beside it.
 pub(crate) fn check_owner(settings: &Settings) -> Result<(), StoreError> {
     Store::check_owner(&settings.service.data_dir)

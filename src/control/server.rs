@@ -223,6 +223,7 @@ impl Desk {
             Command::WatchCounts => reply.one(self.door.watch_counts()),
             Command::KeptConfiguration => reply.one(self.door.kept_configuration()),
             Command::AuditEnd => reply.one(self.door.audit_end()),
+            Command::KeysNeeded => reply.one(self.door.keys_needed()),
         }
     }
 

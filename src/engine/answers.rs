@@ -307,6 +307,10 @@ impl Door for Engine {
     fn audit_end(&self) -> Result<AuditEnd, Refusal> {
         self.store().audit_end().map_err(refused)
     }
+
+    fn keys_needed(&self) -> Result<Vec<String>, Refusal> {
+        self.store().keys_needed().map_err(refused)
+    }
 }
 
 /// The rows that may pass the filter, in its order.

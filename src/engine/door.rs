@@ -395,6 +395,8 @@ pub(crate) trait Door: Send + Sync {
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal>;
     /// Where the audit trail ends, as the store knows it.
     fn audit_end(&self) -> Result<AuditEnd, Refusal>;
+    /// Public keys, one for each by which something in the store may be encrypted.
+    fn keys_needed(&self) -> Result<Vec<String>, Refusal>;
 }
 
 /// Who reads the configuration of a service.

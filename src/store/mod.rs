@@ -119,7 +119,7 @@ pub(crate) use rows::OtherNames;
 pub(crate) use rows::{JobMatch, KeptFile};
 pub use rows::{LedgerOutcome, LedgerRow};
 pub(crate) use sealed::Renewed;
-pub(crate) use sealing::Due;
+pub(crate) use sealing::{Due, judge_keys};
 pub(crate) use settled::FailedEntry;
 pub use slices::{SliceQueue, Taken};
 pub(crate) use verify::Verified;
@@ -279,6 +279,21 @@ impl Store {
             Err(StoreError::NoStore { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Public keys by which something in the store of a data folder may be encrypted, where no process has it: nobody need have its keys for
+    /// that.
+    pub(crate) fn keys_needed_in(data_dir: &Path) -> Result<Vec<String>, StoreError> {
+        check_clock(crate::clock::now())?;
+        folder::check_owner(data_dir)?;
+        match self::sled::is_there(data_dir) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Vec::new()),
+            Err(error) => return Err(folder::failed("look at", data_dir, error)),
+        }
+        let _held = folder::hold(data_dir)?;
+        let rows = Sealed::new(Box::new(Sled::open(data_dir)?));
+        Ok(rows.said()?.unwrap_or_default().keys)
     }
 
     /// Refuses to go on where what was opened is no longer there: everything since would be forgotten.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::Store;
 use super::error::StoreError;
 use super::sealed::{Lie, Renewed, Sealed, Seals};
-use crate::at_rest::{self, KeyRing};
-use crate::model::at_rest::{AtRest, Encrypt};
+use crate::at_rest::{self, KeyRing, KeysError};
+use crate::model::at_rest::{AtRest, Encrypt, KeysFrom};
 use crate::model::fault::Fault as _;
 use crate::model::os_text::escaped_path;
 
@@ -23,22 +23,8 @@ pub(super) fn begin(
     let _nobody_else = rows.hold_list();
     let said = rows.said()?;
     let known = said.clone().unwrap_or_default();
-    if known.keys.is_empty() && at_rest.encrypt != Encrypt::Yes {
-        return Ok(());
-    }
-    let ring = if known.keys.is_empty() {
-        at_rest::load_or_make(&at_rest.keys, data_dir)
-    } else {
-        at_rest::load(&at_rest.keys, data_dir)
-    };
-    let ring = ring.map_err(|error| no_keys(error, &known))?;
-    if let Some(key) = known.keys.iter().find(|key| !ring.has(key)) {
-        return Err(StoreError::NoKey {
-            data_dir: data_dir.to_owned(),
-            key: key.clone(),
-            from: ring.from().to_owned(),
-        });
-    }
+    let first = |keys: &KeysFrom, data_dir: &Path| at_rest::load_or_make(keys, data_dir).map(Some);
+    let Some(ring) = keys_for(&known.keys, at_rest, data_dir, first)? else { return Ok(()) };
     let seals = match at_rest.encrypt {
         Encrypt::Yes => true,
         Encrypt::No => false,
@@ -64,9 +50,37 @@ pub(super) fn begin(
     Ok(())
 }
 
-fn no_keys(error: at_rest::KeysError, known: &Seals) -> StoreError {
-    let (hint, sealed_by) = (error.hint().unwrap_or_default(), known.keys.first().cloned());
-    StoreError::Keys { hint, sealed_by, source: Box::new(error) }
+/// The keys that a store is read by, each of those that it needs among them; none: it is in clear, and stays so. `first` has those of a store
+/// that is encrypted from now on.
+fn keys_for(
+    needed: &[String],
+    at_rest: &AtRest,
+    data_dir: &Path,
+    first: impl Fn(&KeysFrom, &Path) -> Result<Option<KeyRing>, KeysError>,
+) -> Result<Option<KeyRing>, StoreError> {
+    let ring = match at_rest.encrypt {
+        Encrypt::Yes if needed.is_empty() => first(&at_rest.keys, data_dir),
+        Encrypt::No | Encrypt::AsItIs if needed.is_empty() => Ok(None),
+        _ => at_rest::load(&at_rest.keys, data_dir).map(Some),
+    };
+    let no_keys = |error: KeysError| {
+        let (hint, sealed_by) = (error.hint().unwrap_or_default(), needed.first().cloned());
+        StoreError::Keys { hint, sealed_by, source: Box::new(error) }
+    };
+    let Some(ring) = ring.map_err(no_keys)? else { return Ok(None) };
+    match needed.iter().find(|key| !ring.has(key)) {
+        None => Ok(Some(ring)),
+        Some(key) => Err(StoreError::NoKey {
+            data_dir: data_dir.to_owned(),
+            key: key.clone(),
+            from: ring.from().to_owned(),
+        }),
+    }
+}
+
+/// What opening a store that needs these keys would refuse. Nothing is written, and no key is made.
+pub(crate) fn judge_keys(needed: &[String], at_rest: &AtRest, data_dir: &Path) -> Result<(), StoreError> {
+    keys_for(needed, at_rest, data_dir, at_rest::load_if_made).map(drop)
 }
 
 /// What is not yet as it would be written now.
@@ -92,6 +106,11 @@ impl Store {
         self.inner.spool.seal()?;
         tracing::info!(data_dir = escaped_path(data_dir), "what is kept is encrypted from now on");
         Ok(())
+    }
+
+    /// Public keys, one for each by which something in the store may be encrypted.
+    pub(crate) fn keys_needed(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.inner.rows.said()?.unwrap_or_default().keys)
     }
 
     /// Whether what is written now is encrypted.
