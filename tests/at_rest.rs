@@ -398,7 +398,10 @@ fn whatever_a_start_refuses_of_keys_check_tells_before_and_what_check_calls_ok_s
         (file("open.key"), &["open.key", "may be read or changed by every user", "chmod 600"]),
         (file("other.key"), &["is encrypted by the key of", &public, "other.key"]),
         (String::new(), &["at_rest.key", "cannot be read"]),
-        ("at_rest = { encrypt = false, key_file = \"gone.key\" }".to_owned(), &["gone.key", "cannot be read"]),
+        (
+            "at_rest = { encrypt = false, key_file = \"gone.key\" }".to_owned(),
+            &["gone.key", "cannot be read"],
+        ),
         (by_command("cat other.key"), &["is encrypted by the key of", &public, "key_command"]),
         (by_command("echo the vault is sealed >&2; exit 3"), &["gives no key", "the vault is sealed"]),
         (by_command("true"), &["`service.at_rest.key_command` prints holds no key"]),

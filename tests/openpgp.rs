@@ -177,7 +177,7 @@ fn only_what_one_of_the_signers_signed_is_taken_where_the_rule_asks_for_it() {
         ring.world.sh(&format!("rm out/{name}"));
     }
     let stranger = ring.id_of("stranger");
-    ring.world.refuses("stranger.gpg", &["none of `decode.signers`", &stranger]);
+    ring.world.refuses("stranger.gpg", &["none of `decode.signers`", &stranger, "that you trust goes into"]);
     ring.world.refuses("mixed.gpg", &["none of `decode.signers`", &stranger]);
     ring.world.refuses("none.gpg", &["not signed", "gpg --sign"]);
     ring.world.refuses("plain", &["not signed"]);
@@ -195,7 +195,71 @@ fn a_signature_with_a_critical_notation_that_nobody_knows_counts_for_nobody() {
     );
     ring.world.ingest(&["noted.gpg"]).done();
     ring.world.sh("rm out/noted");
-    ring.world.refuses("critical.gpg", &["notation `unknown@example.org`", &ring.id_of("sender")]);
+    let hint = "without marking that as critical";
+    ring.world.refuses("critical.gpg", &["notation `unknown@example.org`", &ring.id_of("sender"), hint]);
+}
+
+/// Goal: who reads a hint does what helps: a key that is trusted already need not be named.
+#[test]
+fn a_signature_that_is_refused_says_why_and_what_helps_against_that() {
+    let rule = SIGNED.replace("signers/{name}.asc", "all.asc");
+    let ring = Ring::new(&rule);
+    ring.gpg(
+        "gpg --quick-generate-key elder dsa2048 sign never; gpg --quick-generate-key brain brainpoolP256r1 sign never
+        gpg --export --armor sender elder brain stranger > all.asc
+        gpg -s -u elder --digest-algo SHA256 -o dsa.gpg plain
+        gpg -s -u stranger --digest-algo SHA1 -o weak.gpg plain; gpg -s -u brain -o brain.gpg plain
+        gpg -s -u sender -z0 -o changed.gpg plain; sed -i 's/line 300 /line 301 /' changed.gpg",
+    );
+    ring.world.ingest(&["dsa.gpg"]).done();
+    ring.world.sh("rm out/dsa");
+    ring.world.refuses("weak.gpg", &["by a hash, that proves nothing", "SHA-256"]);
+    ring.world.refuses("brain.gpg", &["brainpoolP256r1, which is not supported", "Ed25519"]);
+    ring.world.refuses("changed.gpg", &["does not fit its content", "ask the sender for the file again"]);
+    for file in ["weak.gpg", "brain.gpg", "changed.gpg"] {
+        let job = ring.world.refuses(file, &[]);
+        assert!(!job["error"]["hint"].to_string().contains("goes into `decode.signers`"), "{job:#}");
+    }
+    ring.world.landfall(&["check"]).says(&["brainpoolP256r1, which is not supported", "of another kind"]);
+}
+
+/// Goal: a secret key is neither published to nor taken for a public one, and one that is locked is told before the first file.
+#[test]
+fn secret_keys_that_lie_in_the_wrong_file_or_are_locked_are_told_by_check() {
+    let rule = r#"
+decode = { identities = ["own.asc"] }
+output.main = { path = "out/{stem}.pgp", recipients_file = "to.asc" }
+"#;
+    let ring = Ring::new(rule);
+    ring.gpg(
+        "export PASS=locked; gpg --quick-generate-key locked rsa2048 encrypt never; gpg --export-secret-keys --armor locked > locked.asc
+        gpg --export-secret-keys owner > secret.gpg; gpg --export --armor owner > owner.pub.asc; gpg --export owner > public.gpg
+        cat public.gpg secret.gpg > both.gpg; gpg --export-secret-subkeys --armor owner > parts.asc",
+    );
+    let told = |own: &str, to: &str, code: i32, words: &[&str]| {
+        ring.world.sh(&format!("cp {own} own.asc; cp {to} to.asc; chmod 600 *.asc"));
+        ring.world.landfall(&["check"]).ends_with(code).says(words);
+    };
+    told("owner.asc", "owner.pub.asc", 0, &["ok"]);
+    told("parts.asc", "public.gpg", 0, &["ok"]);
+    for secret in ["owner.asc", "secret.gpg", "both.gpg"] {
+        told("owner.asc", secret, 2, &["output.main.recipients_file", "holds a secret key"]);
+        assert_ne!(ring.world.ingest(&["plain"]).code, Some(0), "{secret}");
+    }
+    told("owner.pub.asc", "owner.pub.asc", 2, &["decode.identities[1]", "public keys alone"]);
+    told(
+        "locked.asc",
+        "owner.pub.asc",
+        2,
+        &["protected by a passphrase, and `decode.passphrase_file` is not"],
+    );
+    let rule = rule.replace("[\"own.asc\"]", "[\"own.asc\"], passphrase_file = \"pass\"");
+    ring.world.configure("", &[&rule]);
+    ring.world.sh("umask 077; echo other > pass");
+    told("locked.asc", "owner.pub.asc", 2, &["another than that in `decode.passphrase_file`"]);
+    ring.world.sh("echo locked > pass");
+    told("locked.asc", "owner.pub.asc", 0, &["ok"]);
+    assert_eq!(ring.world.files("out"), [""; 0]);
 }
 
 /// Goal: nobody looks for damage where there is none.
@@ -214,6 +278,12 @@ fn a_message_to_a_key_of_a_kind_that_cannot_be_used_says_which_kind_and_what_to_
     ring.world.sh("rm out/to-all");
     ring.world.refuses("to-elder.gpg", &["encrypted by ElGamal, which is not supported", "X25519"]);
     ring.world.refuses("to-brain.gpg", &["encrypted by ECDH with a Brainpool curve, which is not supported"]);
+    // Of neither is a key here, and of the curve the message says nothing.
+    ring.world.sh("mv elder.asc elder; mv brain.asc brain; cp owner.asc elder.asc; cp owner.asc brain.asc");
+    ring.world.refuses("to-brain.gpg", &["ECDH with a Brainpool curve", "not supported", "X25519"]);
+    ring.world.sh("mv elder elder.asc; mv brain brain.asc");
+    let told = ring.world.landfall(&["check"]).ends_with(2);
+    told.says(&["elder.asc", "its keys are of ElGamal, which is not supported", "brain.asc", "Brainpool"]);
     ring.world.ingest(&["to-another.gpg"]);
     let job = ring.world.job();
     assert_eq!((&job["state"], &job["waiting"]["for"]), (&"held".into(), &"key".into()), "{job:#}");
@@ -232,7 +302,7 @@ fn a_key_that_expired_or_was_revoked_does_not_count() {
         sed 's/^:---/---/' $GNUPGHOME/openpgp-revocs.d/{sender}.rev > revocation; gpg --import revocation
         gpg --export --armor {sender} > sender.pub.asc"
     ));
-    ring.world.refuses("revoked.gpg", &["revoked", &sender]);
+    ring.world.refuses("revoked.gpg", &["revoked", &sender, "never counts again"]);
     // Of the key that is expected nothing is there: its sender is a stranger now.
     ring.world.refuses("late.gpg", &["none of `decode.signers`", &expiring]);
     ring.world.ingest(&["old.gpg"]);

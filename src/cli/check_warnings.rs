@@ -44,6 +44,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
             about.shadow();
             about.seen_by_shadow();
             about.targets(&[]);
+            about.keys_that_open_nothing();
             findings.append(&mut about.findings);
             continue;
         }
@@ -52,7 +53,9 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         about.outputs();
         about.targets(&landing);
         about.key_files();
-        about.keys_that_expire();
+        about.keys_that_open_nothing();
+        let refused = about.recipients_refused();
+        about.keys_that_expire(&refused);
         about.programs();
         about.wide();
         about.backslashes();
@@ -338,9 +341,10 @@ impl<'a> About<'a> {
         }
     }
 
-    /// While its owner can still renew it.
-    fn keys_that_expire(&mut self) {
-        for expiring in keys::expiring_of(self.rule, clock::now()) {
+    /// While its owner can still renew it. What is refused already is told as that.
+    fn keys_that_expire(&mut self, refused: &BTreeSet<Vec<String>>) {
+        let expiring = keys::expiring_of(self.rule, clock::now()).into_iter();
+        for expiring in expiring.filter(|expiring| !refused.contains(&expiring.place)) {
             let place: Vec<&str> = expiring.place.iter().map(String::as_str).collect();
             self.warn(&place, expiring.message, &expiring.hint);
         }

@@ -22,6 +22,9 @@ on_success = 'archive'
 archive_dir = 'archive'
 ";
 
+/// Of nobody.
+const IDENTITY: &str = "AGE-SECRET-KEY-19L5JR0EPDN08938Q9N8CKKAG2RSPLHJZ42V0SH2DU8QUWKA9495STQ0GW0";
+
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -85,7 +88,8 @@ symmetric_encryption = { keys = [{ version = 1, key_file = 'enc.key' }] }
     fs::create_dir(world.folder.path().join("keys")).expect("makes the folder");
     for (name, mode) in [("keys/a.key", 0o644), ("keys/b.key", 0o640), ("pass", 0o660), ("enc.key", 0o604)] {
         let path = world.folder.path().join(name);
-        fs::write(&path, "").expect("writes");
+        // An identity, or as well 16 bytes.
+        fs::write(&path, if name == "enc.key" { "0123456789abcdeg" } else { IDENTITY }).expect("writes");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("sets the mode");
     }
     insta::assert_snapshot!(world.told().join("\n"), @r#"
@@ -113,7 +117,7 @@ command = ['sh']
     let world = World::with("[rule.source]", more);
     fs::create_dir(world.folder.path().join("keys")).expect("makes the folder");
     let key = world.folder.path().join("keys/b.key");
-    crate::durable_fs::write_secret(&key, b"").expect("writes");
+    crate::durable_fs::write_secret(&key, IDENTITY.as_bytes()).expect("writes");
     insta::assert_snapshot!(world.told().join("\n"), @r#"
     Warning 10 rule "payments": decode.identities[1]: DIR/keys/a.key does not exist
     Warning 11 rule "payments": decode.passphrase_file: DIR/pass does not exist

@@ -11,6 +11,7 @@ mod check_at_rest;
 mod check_exec;
 mod check_folders;
 mod check_hooks;
+mod check_keys;
 mod check_leases;
 mod check_rights;
 #[cfg(unix)]

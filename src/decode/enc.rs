@@ -60,6 +60,9 @@ enum BadHeader {
     Read(#[from] io::Error),
     #[error("{0}")]
     Wrong(String),
+    /// Another version of the format, or another format.
+    #[error("its header has flags that are not known ({0:#04x})")]
+    Unknown(u8),
 }
 
 fn wrong(what: impl Into<String>) -> BadHeader {
@@ -75,7 +78,7 @@ impl Header {
         let version = bytes.byte()?;
         let flags = bytes.byte()?;
         if flags & !KNOWN != 0 {
-            return Err(wrong(format!("its header has flags that are not known ({flags:#04x})")));
+            return Err(BadHeader::Unknown(flags));
         }
         let mut header = Self { version, is_compressed: flags & COMPRESSED != 0, ..Self::default() };
         if flags & IV != 0 {
@@ -223,12 +226,14 @@ fn corrupt(place: &str, detail: impl Into<String>) -> DecodeError {
 }
 
 /// Whether a head is that of such a file: its version and flags are no text; or they could be one, and then a length follows, whose upper byte
-/// is none.
+/// is none. Where the flags are not known, or not there, its version is one that no text has.
 pub(super) fn is_header(head: &[u8]) -> bool {
     const UPPER_BYTE_MAX: u8 = 3; // of lengths up to 1 KiB
     let is_text = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    let is_control = |byte: u8| byte.is_ascii_control() && !byte.is_ascii_whitespace() && byte != 0x0b;
     match head.strip_prefix(MAGIC) {
-        Some([_, flags, ..]) if flags & !KNOWN != 0 => false,
+        Some([version]) => is_control(*version),
+        Some([version, flags, ..]) if flags & !KNOWN != 0 => is_control(*version),
         Some([version, flags, rest @ ..]) if is_text(*version) && is_text(*flags) => {
             matches!(rest, [_, upper, ..] if *upper <= UPPER_BYTE_MAX)
         }
@@ -237,9 +242,24 @@ pub(super) fn is_header(head: &[u8]) -> bool {
     }
 }
 
+/// Whether a rule that decrypts takes this for such a file, damaged, cut or of a kind that is not known. `Err`: it is neither one, nor may a
+/// text begin so there.
+pub(super) fn claims_to_be_one(head: &[u8], place: &str) -> Result<bool, DecodeError> {
+    match head.strip_prefix(MAGIC) {
+        None => Ok(false),
+        Some([] | [_]) => Ok(true),
+        Some([_, flags, ..]) if flags & !KNOWN != 0 => Ok(true),
+        Some(_) => {
+            let detail = "what follows is no header of one".to_owned();
+            Err(DecodeError::NoEncHeader { place: place.to_owned(), detail })
+        }
+    }
+}
+
 /// Whether what follows is proved by a tag.
 pub(super) fn is_proved(head: &[u8]) -> bool {
-    is_header(head) && head.get(MAGIC.len() + 1).is_some_and(|flags| flags & (TAG | FRAMES) != 0)
+    let is_of_known = |flags: &u8| flags & !KNOWN == 0 && flags & (TAG | FRAMES) != 0;
+    is_header(head) && head.get(MAGIC.len() + 1).is_some_and(is_of_known)
 }
 
 impl BadHeader {
@@ -251,6 +271,7 @@ impl BadHeader {
             }
             Self::Read(error) => unwrap(error).unwrap_or_else(|error| corrupt(&place, error.to_string())),
             Self::Wrong(detail) => corrupt(&place, detail),
+            unknown @ Self::Unknown(_) => DecodeError::NoEncHeader { place, detail: unknown.to_string() },
         }
     }
 
@@ -258,7 +279,7 @@ impl BadHeader {
     fn told_within(self, place: &str) -> DecodeError {
         match self {
             Self::Read(error) => corrupt(place, format!("the key in its header: {error}")),
-            wrong @ Self::Wrong(_) => wrong.told(place),
+            wrong @ (Self::Wrong(_) | Self::Unknown(_)) => wrong.told(place),
         }
     }
 }
@@ -352,7 +373,7 @@ fn is_key(bytes: &[u8]) -> bool {
 }
 
 /// A key as bytes, or as text in hexadecimal digits or Base64; what may be two of these says by a word in front which it is.
-fn read_key(file: &Path) -> Result<Key, DecodeError> {
+pub(super) fn read_key(file: &Path) -> Result<Key, DecodeError> {
     let unusable = |detail: String| DecodeError::KeyFile { file: file.to_owned(), detail };
     let bytes = key_file::bytes(file, KEY_FILE_BYTES_MAX).map_err(|error| unusable(error.to_string()))?;
     key_of(&bytes).map_err(|detail| unusable(detail.to_owned()))

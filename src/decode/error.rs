@@ -79,6 +79,9 @@ pub enum DecodeError {
         "{place}: it is encrypted with key version {version}, which `decode.symmetric_encryption` does not have"
     )]
     NoSymmetricKey { place: String, version: u8 },
+    /// A file that begins as an `.enc` file does, and is none that can be read.
+    #[error("{place}: it begins with @EnC, as an encrypted `.enc` file does, and {detail}")]
+    NoEncHeader { place: String, detail: String },
     #[error("{place}: it is encrypted to {wanted}, and no key of OpenPGP in `decode.identities` opens it")]
     NoPgpKey { place: String, wanted: String },
     /// `is_hopeless`: nothing else that could be added opens it.
@@ -87,7 +90,7 @@ pub enum DecodeError {
     #[error("{place}: {}, and `decode.require` asks for a signed source", if *is_empty { "the file is empty" } else { "the source is not signed" })]
     NotSigned { place: String, is_empty: bool },
     #[error("{place}: {detail}")]
-    Signature { place: String, detail: String },
+    Signature { place: String, detail: String, hint: &'static str },
     #[error("{place}: an entry was left before its end")]
     EntryLeft { place: String },
 }
@@ -122,9 +125,7 @@ impl Fault for DecodeError {
             Self::Refused { what, .. } => return Some(refusal_hint(what)),
             Self::NotEncrypted { .. } => "ask the sender to encrypt with age, or OpenPGP, to your recipient",
             Self::NotSigned { .. } => "ask the sender to sign it: `gpg --sign --encrypt -r RECIPIENT FILE`",
-            Self::Signature { .. } => {
-                "ask the sender who signed it, and for the file again; a key that you trust goes into `decode.signers`"
-            }
+            Self::Signature { hint, .. } => hint,
             Self::NoEntry { members: 0, .. } => "ask the sender for an archive with files in it",
             Self::NoEntry { members, skipped, .. } if members == skipped => {
                 "ask the sender for files; hidden ones are taken where `decode.entries` spells them out"
@@ -163,6 +164,9 @@ impl Fault for DecodeError {
             }
             Self::Key { .. } => {
                 "add the key's file to `decode.identities` (or set `decode.passphrase_file`); the job goes on by itself"
+            }
+            Self::NoEncHeader { .. } => {
+                "ask the sender for the file again, and by which program it was encrypted; a text that begins so is for a rule that has neither keys of `decode.symmetric_encryption` nor `require = [\"encrypted\"]`"
             }
             Self::NoPgpKey { .. } => {
                 "add the secret key's file (`gpg --export-secret-keys --armor KEY`) to `decode.identities`; the job goes on by itself"

@@ -8,9 +8,10 @@ use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::derivation::Derivation;
+use super::enc;
 use super::error::DecodeError;
 use crate::key_file::{self, Secret};
-use crate::openpgp;
+use crate::openpgp::{self, Certificate, SecretKeys, Unlocks};
 
 const KEY_FILE_BYTES_MAX: usize = 1 << 20;
 
@@ -58,13 +59,93 @@ pub(super) fn no_passphrase(place: &str) -> DecodeError {
 
 /// What is in `decode.passphrase_file`, without the end of its line; none where it is not set.
 pub(super) fn passphrase_line(context: &Context) -> Result<Option<Zeroizing<String>>, DecodeError> {
-    let Some(file) = &context.passphrase_file else { return Ok(None) };
+    context.passphrase_file.as_deref().map(line_of).transpose()
+}
+
+fn line_of(file: &Path) -> Result<Zeroizing<String>, DecodeError> {
     let text = key_file::text(file, KEY_FILE_BYTES_MAX).map_err(|error| unusable(file, &error))?;
     let line = text.trim_end_matches(['\r', '\n']);
     if line.is_empty() {
-        return Err(DecodeError::KeyFile { file: file.clone(), detail: "it is empty".to_owned() });
+        return Err(wrong(file, "it is empty"));
     }
-    Ok(Some(Zeroizing::new(line.to_owned())))
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// What a key file is named for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KeyUse<'a> {
+    /// `decode.identities`, with the passphrase file where that is one and the same for each of them.
+    Identity(SecretKeyPassphrase<'a>),
+    /// `decode.passphrase_file`.
+    Passphrase,
+    /// `decode.signers`.
+    Signer,
+    /// `decode.symmetric_encryption`.
+    Symmetric,
+}
+
+/// What unlocks secret keys of `OpenPGP` that are protected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SecretKeyPassphrase<'a> {
+    NotSet,
+    File(&'a Path),
+    /// It goes by the source.
+    Varies,
+}
+
+/// What a source that needs this file would be told of it.
+pub(crate) fn judge(file: &Path, key_use: KeyUse<'_>) -> Result<(), DecodeError> {
+    match key_use {
+        KeyUse::Identity(passphrase) => judge_identities(file, passphrase),
+        KeyUse::Passphrase => line_of(file).map(drop),
+        KeyUse::Signer => certificates(file).map(drop),
+        KeyUse::Symmetric => enc::read_key(file).map(drop),
+    }
+}
+
+fn judge_identities(file: &Path, passphrase: SecretKeyPassphrase<'_>) -> Result<(), DecodeError> {
+    let bytes = read(file)?;
+    if !openpgp::holds_keys(&bytes) {
+        return read_identities(file).map(drop);
+    }
+    if !openpgp::holds_secret_keys(&bytes) {
+        return Err(wrong(
+            file,
+            "it holds public keys alone, and what is encrypted to them opens by the secret ones",
+        ));
+    }
+    let keys = SecretKeys::read(&bytes).map_err(|detail| wrong(file, detail))?;
+    let line = match passphrase {
+        SecretKeyPassphrase::Varies => return Ok(()),
+        SecretKeyPassphrase::NotSet => None,
+        // What is wrong with that one is told of it.
+        SecretKeyPassphrase::File(file) => line_of(file).ok(),
+    };
+    match keys.unlocks(line.as_ref().map(|line| line.as_bytes())) {
+        Unlocks::Some => Ok(()),
+        Unlocks::None => Err(wrong(file, locked(!matches!(passphrase, SecretKeyPassphrase::NotSet)))),
+        Unlocks::Unsupported(algorithm) => {
+            Err(wrong(file, &format!("its keys are of {algorithm}, which is not supported")))
+        }
+    }
+}
+
+/// Of a key that is itself protected.
+pub(super) fn locked(has_passphrase: bool) -> &'static str {
+    if has_passphrase {
+        "its key is protected by a passphrase, which is another than that in `decode.passphrase_file`"
+    } else {
+        "its key is protected by a passphrase, and `decode.passphrase_file` is not set"
+    }
+}
+
+/// Whose signatures count, by a file of `decode.signers`.
+pub(super) fn certificates(file: &Path) -> Result<Vec<Certificate>, DecodeError> {
+    openpgp::certificates(&read(file)?).map_err(|detail| wrong(file, detail))
+}
+
+fn wrong(file: &Path, detail: &str) -> DecodeError {
+    DecodeError::KeyFile { file: file.to_owned(), detail: detail.to_owned() }
 }
 
 /// All of a key file, whatever it holds.
@@ -83,7 +164,7 @@ fn read_identities(file: &Path) -> Result<Identities, DecodeError> {
         return Ok(Vec::new());
     }
     let text = key_file::text_of(&bytes).map_err(|error| unusable(file, &error))?;
-    let wrong = |detail: &str| DecodeError::KeyFile { file: file.to_owned(), detail: detail.to_owned() };
+    let wrong = |detail: &str| wrong(file, detail);
     if key_file::is_encrypted(&text) {
         return Err(wrong(
             "it is itself encrypted with a passphrase; a service needs it in clear, readable for it alone",

@@ -102,7 +102,7 @@ pub(super) fn peel<'a>(
             input = Input::Stream(stream);
         }
         let is_empty = head.is_empty();
-        let Some(layer) = decide(head, context, position.depth, &place)? else {
+        let Some(layer) = decide(head, context, position, &place)? else {
             if context.decode.require_encrypted && !position.encrypted {
                 return Err(DecodeError::NotEncrypted { place: place.to_string(), is_empty });
             }
@@ -191,7 +191,17 @@ fn is_named_tar(place: &str) -> bool {
     [".tar", ".tgz", ".tbz", ".txz", ".tzst"].iter().any(|suffix| name.contains(suffix))
 }
 
-fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Option<Layer>, DecodeError> {
+/// Whether a rule is there for `.enc` files, or for encrypted ones alone: in it nothing that looks like one is published as it is.
+fn decrypts(context: &Context) -> bool {
+    context.decode.require_encrypted || !context.decode.symmetric_encryption.is_empty()
+}
+
+fn decide(
+    head: &[u8],
+    context: &Context,
+    position: &Position,
+    place: &str,
+) -> Result<Option<Layer>, DecodeError> {
     let sniffed = sniff::sniff(head);
     let layers = &context.decode.layers;
     if layers.is_empty() {
@@ -210,10 +220,14 @@ fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Opt
             Sniffed::Layer(Layer::Pgp) if context.binary && !head.starts_with(b"-") => Ok(None),
             Sniffed::Layer(layer) => Ok(Some(layer)),
             Sniffed::Refused(what) => Err(DecodeError::Refused { place: place.to_owned(), what }),
+            // What was decrypted is what its sender encrypted, whatever it begins with.
+            Sniffed::Plain if decrypts(context) && !position.encrypted => {
+                Ok(enc::claims_to_be_one(head, place)?.then_some(Layer::Enc))
+            }
             Sniffed::Plain => Ok(None),
         };
     }
-    let Some(expected) = layers.get(depth as usize).copied() else { return Ok(None) };
+    let Some(expected) = layers.get(position.depth as usize).copied() else { return Ok(None) };
     // An old tar has no magic, only its checksum; an office document is a zip if the rule says so.
     let is_it = sniffed == Sniffed::Layer(expected)
         || (expected == Layer::Tar && checksum_is_right(head))

@@ -45,6 +45,7 @@ mod tests;
 pub(crate) use self::decoder::{Decoded, Skipped};
 pub use self::decoder::{Decoder, EntryReader};
 pub use self::error::DecodeError;
+pub(crate) use self::keys::{KeyUse, SecretKeyPassphrase, judge as judge_key_file};
 pub(crate) use self::request::of_output;
 pub use self::request::{DecodeRequest, Progress};
 pub(crate) use self::sniff::{looks_packed, proves_its_end};

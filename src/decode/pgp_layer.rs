@@ -78,9 +78,7 @@ impl Reading for FromRule<'_> {
         }
         let mut signers = Vec::new();
         for file in files {
-            let bytes = keys::read(file).map_err(said)?;
-            let certificates =
-                openpgp::certificates(&bytes).map_err(|detail| said(key_file(file, detail)))?;
+            let certificates = keys::certificates(file).map_err(said)?;
             let of_file = |certificate| Signer { certificate, file: file.clone() };
             signers.extend(certificates.into_iter().map(of_file));
         }
@@ -154,7 +152,7 @@ impl FromRule<'_> {
                 Ok(Tried::Locked) => {
                     trouble = Some(match &passphrase {
                         Err(DecodeError::KeyFile { file, detail }) => key_file(file, detail),
-                        _ => key_file(file, self.locked()),
+                        _ => key_file(file, keys::locked(self.context.passphrase_file.is_some())),
                     });
                 }
                 Err(detail) => trouble = trouble.or(Some(key_file(file, detail))),
@@ -171,14 +169,6 @@ impl FromRule<'_> {
         match of_ours.or(of_all) {
             Some(algorithm) => DecodeError::Unsupported { place, algorithm, is_hopeless },
             None => DecodeError::NoPgpKey { place, wanted: locks.recipients() },
-        }
-    }
-
-    fn locked(&self) -> &'static str {
-        if self.context.passphrase_file.is_some() {
-            "its key is protected by a passphrase, which is another than that in `decode.passphrase_file`"
-        } else {
-            "its key is protected by a passphrase, and `decode.passphrase_file` is not set"
         }
     }
 
@@ -238,7 +228,7 @@ impl Told {
             Unread::WorkFactor { factor } => {
                 DecodeError::WorkFactor { place, factor, limit: self.context.decode.work_factor_max }
             }
-            Unread::Signature(detail) => DecodeError::Signature { place, detail },
+            Unread::Signature { detail, hint } => DecodeError::Signature { place, detail, hint },
             Unread::SignerLapsed { file, detail } => DecodeError::KeyFile { file, detail },
             Unread::Passphrase => {
                 let file = self.context.passphrase_file.clone().unwrap_or_default();

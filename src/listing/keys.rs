@@ -20,7 +20,7 @@ const AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// Files that one template of a path may stand for.
-const FILES_MAX: usize = 1000;
+pub(crate) const FILES_MAX: usize = 1000;
 
 /// A key that expires, or has expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,10 +121,18 @@ fn of(named: &Named, now: Timestamp) -> Vec<Expiring> {
         let Ok(bytes) = key_file::bytes(&file, FILE_BYTES_MAX) else { continue };
         let purpose = if named.whose == Whose::Signer { Purpose::Sign } else { Purpose::Encrypt };
         for certificate in certificates(named.whose, &bytes) {
-            let Some(end) = said(certificate.lasts(purpose, now), now) else { continue };
+            let lasts = certificate.lasts(purpose, now);
+            let unsupported = certificate.unsupported(purpose).filter(|_| lasts == Lasts::Unfit);
+            let unsupported =
+                unsupported.map(|algorithm| format!("is of {algorithm}, which is not supported"));
+            let hint = match &unsupported {
+                Some(_) => hint_of_kind(named.whose),
+                None => hint(named.whose, &certificate),
+            };
+            let Some(end) = unsupported.or_else(|| said(lasts, now)) else { continue };
             let message = format!("the key {} in {} {end}", certificate.name(), escaped_path(&file));
             let (rule, place) = (named.rule.clone(), named.place.clone());
-            found.push(Expiring { rule, place, message, hint: hint(named.whose, &certificate) });
+            found.push(Expiring { rule, place, message, hint: hint });
         }
     }
     found
@@ -148,6 +156,17 @@ fn said(lasts: Lasts, now: Timestamp) -> Option<String> {
         Lasts::Revoked => Some("is revoked".to_owned()),
         Lasts::Unfit => Some("has no part for what it is named for".to_owned()),
     }
+}
+
+/// Of a key whose algorithm cannot be used.
+fn hint_of_kind(whose: Whose) -> String {
+    let who = match whose {
+        Whose::Own => "make a key of another kind, give the senders its public one",
+        Whose::Signer | Whose::Recipient => "ask its owner for a key of another kind",
+    };
+    format!(
+        "{who}, and put it into that file: Curve25519, NIST curves and RSA can be used (`gpg --quick-generate-key NAME default default`)"
+    )
 }
 
 fn hint(whose: Whose, certificate: &Certificate) -> String {

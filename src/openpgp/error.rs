@@ -31,8 +31,9 @@ pub(crate) enum Unread {
     /// What its passphrase is derived by takes 2^n KiB of memory.
     #[error("its passphrase has a work factor of {factor}")]
     WorkFactor { factor: u8 },
-    #[error("{0}")]
-    Signature(String),
+    /// `hint`: what the sender, or who names the signers, can do.
+    #[error("{detail}")]
+    Signature { detail: String, hint: &'static str },
     /// Signed by one of the signers, whose key does not count any more: somebody is to see to that file.
     #[error("{detail}")]
     SignerLapsed { file: PathBuf, detail: String },

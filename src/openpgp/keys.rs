@@ -6,11 +6,10 @@ use std::io::BufReader;
 
 use jiff::Timestamp;
 use pgp::composed::{PublicOrSecret, SignedPublicKey, SignedPublicSubKey, SignedSecretKey};
-use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{PublicKey, PublicSubkey, Signature, SignatureType, SubpacketData, SubpacketType};
 use pgp::types::{DecryptionKey, EskType, KeyDetails, Password, PkeskVersion, Tag};
 
-use super::algorithms::{can_encrypt, unsupported};
+use super::algorithms::{can_encrypt, unsupported, unverifiable};
 use super::unlock::{Locks, SessionKey, Tried, is_plausible};
 
 const ARMOR: &[u8] = b"-----BEGIN PGP ";
@@ -119,6 +118,22 @@ impl Certificate {
         self.parts(purpose, now).into_iter().fold(Lasts::Unfit, |lasts, (_, of_part)| lasts.or(of_part))
     }
 
+    /// By which algorithm it, or the part that it would be used by, is that cannot be used here; none: that is not why it is unfit.
+    pub(crate) fn unsupported(&self, purpose: Purpose) -> Option<String> {
+        let mut subs = self.0.public_subkeys.iter().map(|sub| &sub.key);
+        // What a key says of its parts is signed by it.
+        unverifiable(&self.0.primary_key).or_else(|| match purpose {
+            Purpose::Sign => subs.find_map(unverifiable),
+            Purpose::Encrypt => subs.filter(|sub| !sub.algorithm().can_sign()).find_map(unsupported),
+        })
+    }
+
+    /// All its parts, whatever they are for.
+    pub(super) fn all_parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let subs = self.0.public_subkeys.iter().map(|sub| Part::Sub(&sub.key));
+        std::iter::once(Part::Primary(&self.0.primary_key)).chain(subs)
+    }
+
     /// Its parts for this, with how long each lasts.
     pub(super) fn parts(&self, purpose: Purpose, now: Timestamp) -> Vec<(Part<'_>, Lasts)> {
         let primary = &self.0.primary_key;
@@ -138,7 +153,7 @@ impl Certificate {
             whole = Lasts::Revoked;
         }
         let mut parts = Vec::new();
-        if may(own, purpose, primary.algorithm(), purpose == Purpose::Sign) {
+        if may(own, purpose, primary, purpose == Purpose::Sign) {
             parts.push((Part::Primary(primary), whole));
         }
         for sub in &self.0.public_subkeys {
@@ -180,7 +195,7 @@ fn lasts_of(
         })
     };
     let binding = newest(of_type(SignatureType::SubkeyBinding), now)?;
-    if !may(binding, purpose, sub.key.algorithm(), false) {
+    if !may(binding, purpose, &sub.key, false) {
         return None;
     }
     // Else somebody could take another's signing key for his own.
@@ -232,10 +247,10 @@ pub(super) fn not_understood(signature: &Signature) -> Option<String> {
 }
 
 /// Whether the flags of a key allow it; old keys have none.
-fn may(own: &Signature, purpose: Purpose, algorithm: PublicKeyAlgorithm, signs_without_flags: bool) -> bool {
+fn may(own: &Signature, purpose: Purpose, key: &impl KeyDetails, signs_without_flags: bool) -> bool {
     let able = match purpose {
-        Purpose::Sign => algorithm.can_sign(),
-        Purpose::Encrypt => can_encrypt(algorithm),
+        Purpose::Sign => key.algorithm().can_sign() && unverifiable(key).is_none(),
+        Purpose::Encrypt => unsupported(key).is_none(),
     };
     let has_flags = own.config().is_some_and(|config| {
         config.hashed_subpackets().any(|part| matches!(part.data, SubpacketData::KeyFlags(_)))
@@ -247,6 +262,17 @@ fn may(own: &Signature, purpose: Purpose, algorithm: PublicKeyAlgorithm, signs_w
         Purpose::Encrypt if has_flags => flags.encrypt_comms() || flags.encrypt_storage(),
         Purpose::Encrypt => true,
     }
+}
+
+/// What secret keys are good for here.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unlocks {
+    /// One of them at least can open messages.
+    Some,
+    /// Those that could are protected by another passphrase, or their secret parts are elsewhere.
+    None,
+    /// All that would are of an algorithm that cannot be used.
+    Unsupported(String),
 }
 
 /// Secret keys of one file.
@@ -266,6 +292,34 @@ impl SecretKeys {
     /// What they are to others.
     pub(crate) fn certificates(&self) -> Vec<Certificate> {
         self.0.iter().map(|key| Certificate(key.to_public_key())).collect()
+    }
+
+    /// Whether any part that could open a message is in clear, or by this passphrase.
+    pub(crate) fn unlocks(&self, passphrase: Option<&[u8]>) -> Unlocks {
+        let passphrase = passphrase.map_or_else(Password::empty, Password::from);
+        let mut best = Unlocks::Unsupported("an algorithm that only signs".to_owned());
+        for key in &self.0 {
+            let primary = &key.primary_key;
+            if can_encrypt(primary.algorithm()) {
+                if primary.unlock(&passphrase, |_, _| Ok(())).is_ok() {
+                    return Unlocks::Some;
+                }
+                best = Unlocks::None;
+            }
+            for sub in key.secret_subkeys.iter().map(|sub| &sub.key) {
+                match unsupported(sub.public_key()) {
+                    Some(_) if sub.algorithm().can_sign() => {}
+                    Some(algorithm) => {
+                        if matches!(best, Unlocks::Unsupported(_)) {
+                            best = Unlocks::Unsupported(algorithm);
+                        }
+                    }
+                    None if sub.unlock(&passphrase, |_, _| Ok(())).is_ok() => return Unlocks::Some,
+                    None => best = Unlocks::None,
+                }
+            }
+        }
+        best
     }
 
     /// Tries them on a message, whatever their flags say and however old they are: what was written to them is to be read.
@@ -330,6 +384,13 @@ impl SecretKeys {
         }
         best
     }
+}
+
+/// Whether there is any secret key in a file, whatever else is.
+pub(crate) fn has_secret_key(bytes: &[u8]) -> bool {
+    let is_secret = |key: &PublicOrSecret| matches!(key, PublicOrSecret::Secret(_));
+    holds_secret_keys(bytes)
+        || holds_keys(bytes) && all_keys(bytes).is_ok_and(|keys| keys.iter().any(is_secret))
 }
 
 /// All keys of a file, as others have them.

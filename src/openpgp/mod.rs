@@ -22,7 +22,10 @@ mod unlock;
 
 pub(crate) use armor::Dearmored;
 pub(crate) use error::Unread;
-pub(crate) use keys::{Certificate, Lasts, Purpose, SecretKeys, certificates, holds_keys, holds_secret_keys};
+pub(crate) use keys::{
+    Certificate, Lasts, Purpose, SecretKeys, Unlocks, certificates, has_secret_key, holds_keys,
+    holds_secret_keys,
+};
 pub(crate) use message::{Expanding, Message, NO_MESSAGE, Reading, UNPROTECTED};
 pub(crate) use seal::Sealer;
 pub(crate) use signatures::Signer;

@@ -78,21 +78,19 @@ impl Pending {
 
     /// Whether it is good, and by one of the signers.
     pub(super) fn judge(self, signers: &[Signer], now: Timestamp) -> Result<(), Unread> {
-        let bad = |what: &str| Err(Unread::Signature(what.to_owned()));
         let Announced::Whole(signature) = &self.announced else { return Err(Unread::EndsEarly) };
         let issuer = issuer(signature);
+        let bad = |what: &str, hint| Err(bad(format!("its signature {issuer}{what}"), hint));
         let Some(hash) = self.hash else {
-            return bad(&format!("its signature {issuer}is of a kind, or by a hash, that proves nothing"));
+            return bad("is of a kind, or by a hash, that proves nothing", SIGN_STRONGER);
         };
         if self.is_another {
-            return bad(&format!("its signature {issuer}is another than it announces"));
+            return bad("is another than it announces", SEND_AGAIN);
         }
         if let Some(what) = not_understood(signature) {
-            return bad(&format!("its signature {issuer}counts for nobody who does not know its {what}"));
+            return bad(&format!("counts for nobody who does not know its {what}"), SIGN_PLAINLY);
         }
-        let digest = hash
-            .of(signature)
-            .ok_or_else(|| Unread::Signature(format!("its signature {issuer}is damaged")))?;
+        let Some(digest) = hash.of(signature) else { return bad("is damaged", SEND_AGAIN) };
         let (mut is_known, mut counts_no_more) = (false, None);
         for signer in signers {
             for (part, lasts) in signer.certificate.parts(Purpose::Sign, now) {
@@ -105,9 +103,7 @@ impl Pending {
                 }
                 if !is_in_force(signature, now) || signature.created().is_none_or(|made| made < created(part))
                 {
-                    return bad(&format!(
-                        "its signature {issuer}has expired, or is of another time than its key"
-                    ));
+                    return bad("has expired, or is of another time than its key", SIGN_ANEW);
                 }
                 // Another file may have the same key, renewed.
                 match lapsed(lasts, &signer.certificate, &signer.file) {
@@ -120,10 +116,36 @@ impl Pending {
             return Err(lapsed);
         }
         if is_known {
-            return bad(&format!("its signature {issuer}does not fit its content: it was changed"));
+            return bad("does not fit its content: it was changed", SEND_AGAIN);
         }
-        bad(&format!("its signature {issuer}is by none of `decode.signers`"))
+        match signers.iter().find_map(|signer| unfit(signature, signer)) {
+            Some((why, hint)) => bad(&why, hint),
+            None => bad("is by none of `decode.signers`", NAME_SIGNER),
+        }
     }
+}
+
+const SIGN_STRONGER: &str = "ask the sender to sign the content, by SHA-256 or SHA-512 (`gpg --digest-algo SHA256 --sign`); an old DSA key cannot, one of Ed25519 or RSA can";
+const SIGN_PLAINLY: &str = "ask the sender to sign without marking that as critical (`gpg --sig-notation` without `!` before the name)";
+const SIGN_ANEW: &str = "ask the sender to sign it anew, on a machine whose clock is right";
+const SIGN_BY_ANOTHER: &str = "ask the sender to sign by a key of another kind: Ed25519, ECDSA with a NIST curve, and RSA can be verified";
+const SEND_AGAIN: &str = "ask the sender for the file again, as it was signed";
+const NAME_SIGNER: &str = "ask the sender who signed it; a key that you trust goes into `decode.signers`";
+const NAME_SUCCESSOR: &str = "a key that was revoked never counts again: ask its owner for the one in its place, put that into `decode.signers`, and ask for the file signed by it";
+const RENEW_SIGNER: &str = "ask its owner for the whole public key, as it is now (`gpg --export --armor KEY`), and put it into its file";
+
+fn bad(detail: String, hint: &'static str) -> Unread {
+    Unread::Signature { detail, hint }
+}
+
+/// Why a key that made this signature, and is in a signer's file, does not count; none: it is not in it.
+fn unfit(signature: &Signature, signer: &Signer) -> Option<(String, &'static str)> {
+    let names_any = !signature.issuer_fingerprint().is_empty() || !signature.issuer_key_id().is_empty();
+    let is_in_it = names_any && signer.certificate.all_parts().any(|part| is_by(signature, part));
+    is_in_it.then(|| match signer.certificate.unsupported(Purpose::Sign) {
+        Some(algorithm) => (format!("is by {algorithm}, which is not supported"), SIGN_BY_ANOTHER),
+        None => ("is by a key of `decode.signers` that does not say it may sign".to_owned(), RENEW_SIGNER),
+    })
 }
 
 /// A good signature by a key that counts no more: revoked for good, or until somebody renews the file.
@@ -137,7 +159,7 @@ fn lapsed(lasts: Lasts, certificate: &Certificate, file: &Path) -> Result<(), Un
             Err(Unread::SignerLapsed { file: file.to_owned(), detail })
         }
         Lasts::Revoked | Lasts::Unfit => {
-            Err(Unread::Signature(format!("it is signed by the key {name}, which is revoked")))
+            Err(bad(format!("it is signed by the key {name}, which is revoked"), NAME_SUCCESSOR))
         }
     }
 }

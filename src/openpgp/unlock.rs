@@ -5,7 +5,7 @@ use pgp::packet::{PublicKeyEncryptedSessionKey, SymKeyEncryptedSessionKey};
 use pgp::ser::Serialize as _;
 use pgp::types::{PkeskVersion, SkeskVersion, StringToKey};
 
-use super::algorithms::unsupported_algorithm;
+use super::algorithms::unsupported_lock;
 use super::error::Unread;
 
 /// So many stand before what they open.
@@ -100,7 +100,7 @@ impl Locks {
 
     /// The algorithm that all keys which it is encrypted to are of, where it cannot be used.
     pub(crate) fn unsupported(&self) -> Option<String> {
-        let mut of_each = self.keys.iter().map(|lock| unsupported_algorithm(lock.algorithm().ok()?));
+        let mut of_each = self.keys.iter().map(unsupported_lock);
         let first = of_each.next()??;
         of_each.all(|other| other.is_some()).then_some(first)
     }

@@ -34,6 +34,9 @@ pub enum OutputError {
     /// A key of `OpenPGP` that nothing can be encrypted to.
     #[error("cannot encrypt to the recipients in {}: {detail}", escaped_path(path))]
     RecipientKey { path: PathBuf, detail: String },
+    /// A file of recipients in which a secret key lies.
+    #[error("the recipients file {} holds a secret key", escaped_path(path))]
+    SecretRecipient { path: PathBuf },
     /// The compressor or age refused to go on.
     #[error("cannot encode {}", escaped_path(path))]
     Encode { path: PathBuf, source: io::Error },
@@ -123,6 +126,7 @@ impl Fault for OutputError {
             | Self::BadRecipient { .. }
             | Self::RecipientsFile { .. }
             | Self::RecipientKey { .. }
+            | Self::SecretRecipient { .. }
             | Self::OutputsMeet { .. } => FaultKind::Config,
             Self::HeaderDiffers { .. }
             | Self::EntriesMeet { .. }
@@ -148,7 +152,10 @@ impl Fault for OutputError {
                 "add a `recipients_file` with keys of OpenPGP, or take the suffix off the path"
             }
             Self::RecipientKey { .. } => {
-                "ask the recipient for the renewed key (`gpg --export --armor KEY`), and put it into that file; the job goes on by itself"
+                "ask the recipient for the renewed key, or one of another kind (`gpg --export --armor KEY`), and put it into that file; the job goes on by itself"
+            }
+            Self::SecretRecipient { .. } => {
+                "put the public key there in its place (`age-keygen -y KEYFILE` shows it; `gpg --export --armor KEY`), and make a new pair if others could read this one; the job goes on by itself"
             }
             Self::NoOwnKey { .. } => {
                 "name the key again (`service.at_rest`) and restart the service: the job goes on by itself"
@@ -191,9 +198,13 @@ impl Fault for OutputError {
     fn waits_for(&self) -> WaitsFor {
         match (self, self.kind()) {
             (Self::Fs(error), _) => error.waits_for(),
-            (Self::RecipientsFile { .. } | Self::RecipientKey { .. } | Self::BadRecipient { .. }, _) => {
-                WaitsFor::Key
-            }
+            (
+                Self::RecipientsFile { .. }
+                | Self::RecipientKey { .. }
+                | Self::SecretRecipient { .. }
+                | Self::BadRecipient { .. },
+                _,
+            ) => WaitsFor::Key,
             (Self::NotMounted { .. }, _) => WaitsFor::Mount,
             (Self::PartialRemoved { .. }, _) => WaitsFor::Settling,
             (_, FaultKind::Storage) => WaitsFor::Disk,

@@ -46,9 +46,12 @@ impl OpenPgp {
                 Some(format!("the key {} in it expired on {}", key.name(), end.strftime("%F")))
             }
             Lasts::Revoked => Some(format!("the key {} in it is revoked", key.name())),
-            Lasts::Unfit => {
-                Some(format!("the key {} in it has no part that can be encrypted to", key.name()))
-            }
+            Lasts::Unfit => Some(match key.unsupported(Purpose::Encrypt) {
+                Some(algorithm) => {
+                    format!("the key {} in it is of {algorithm}, which is not supported", key.name())
+                }
+                None => format!("the key {} in it has no part that can be encrypted to", key.name()),
+            }),
         };
         let Some(detail) = self.keys.iter().find_map(lack) else { return Ok(()) };
         Err(OutputError::RecipientKey { path: self.file.clone(), detail })
@@ -98,16 +101,28 @@ pub(super) fn of<'e>(
 fn keys_of(file: &Path) -> Result<Vec<Certificate>, OutputError> {
     let failed = |source| OutputError::RecipientsFile { path: file.to_owned(), source };
     let bytes = key_file::bytes(file, FILE_BYTES_MAX).map_err(failed)?;
+    refuse_secret(file, &bytes)?;
     openpgp::certificates(&bytes)
         .map_err(|detail| OutputError::RecipientKey { path: file.to_owned(), detail: detail.to_owned() })
+}
+
+/// A secret key has no business where files are encrypted: whoever has it reads them all. Of age, SSH or `OpenPGP`, whatever the path ends in.
+fn refuse_secret(file: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    const OF_AGE: &[u8] = b"AGE-SECRET-KEY-";
+    const PEM: &[u8] = b"PRIVATE KEY-----";
+    let is_of_age = bytes.windows(OF_AGE.len()).any(|word| word.eq_ignore_ascii_case(OF_AGE));
+    let is_secret = is_of_age || memchr::memmem::find(bytes, PEM).is_some() || openpgp::has_secret_key(bytes);
+    if is_secret { Err(OutputError::SecretRecipient { path: file.to_owned() }) } else { Ok(()) }
 }
 
 /// All age recipients of an output, from its table and its file.
 fn read(category: &Category, output: &Output) -> Result<Vec<Recipient>, OutputError> {
     let mut lines = output.recipients.clone();
     if let Some(path) = &output.recipients_file {
-        let text = key_file::text(path, FILE_BYTES_MAX)
-            .map_err(|source| OutputError::RecipientsFile { path: path.clone(), source })?;
+        let failed = |source| OutputError::RecipientsFile { path: path.clone(), source };
+        let bytes = key_file::bytes(path, FILE_BYTES_MAX).map_err(failed)?;
+        refuse_secret(path, &bytes)?;
+        let text = key_file::text_of(&bytes).map_err(failed)?;
         let keys = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.extend(keys.map(str::to_owned));
     }
