@@ -92,6 +92,11 @@ impl Poster {
     }
 }
 
+/// What posting would say of a `bearer_file`.
+pub(crate) fn judge_token(file: &Path) -> Result<(), String> {
+    token(file).map(drop)
+}
+
 /// The token of a file, read each time: it may be renewed.
 fn token(file: &Path) -> Result<String, String> {
     let shown = crate::model::os_text::escaped_path(file);

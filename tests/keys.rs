@@ -17,7 +17,7 @@ output = { main = { path = "out/{stem}" } }
     let recipient = world.age_key_in("good.key");
     world.write("plain", "1\n2\n");
     world.sh(&format!(
-        "age -r {recipient} -o pay.csv.age plain; age-keygen -y good.key > public.key
+        "age -r {recipient} -o pay.age plain; age-keygen -y good.key > public.key
         age-keygen -o other.key 2>/dev/null; : > empty.key; printf 'AGE-SECRET-KEY-1BROKEN\n' > broken.key
         printf '# nothing\n' > comment.key; mkdir folder.key; head -c 40 good.key > cut.key
         ssh-keygen -q -t ed25519 -N secret -f locked.key; ssh-keygen -q -t ecdsa -N '' -f ecdsa.key
@@ -36,7 +36,7 @@ output = { main = { path = "out/{stem}" } }
         world.sh(&format!("rm -rf used.key; cp -rp {file} used.key; chmod go= used.key"));
         let told = world.landfall(&["check"]).ends_with(2);
         told.says(&["decode.identities[1]", words, "used.key"]);
-        world.ingest(&["pay.csv.age"]);
+        world.ingest(&["pay.age"]);
         let job = world.job();
         assert_eq!(
             (&job["state"], &job["waiting"]["for"]),
@@ -47,8 +47,8 @@ output = { main = { path = "out/{stem}" } }
     }
     world.sh("rm -rf used.key; cp good.key used.key; chmod 600 used.key");
     world.landfall(&["check"]).done();
-    world.ingest(&["pay.csv.age"]).done();
-    assert_eq!(world.text("out/pay.csv"), "1\n2\n");
+    world.ingest(&["pay.age"]).done();
+    assert_eq!(world.text("out/pay"), "1\n2\n");
 }
 
 /// Goal: likewise of what else opens a source.
@@ -129,6 +129,38 @@ fn recipients_that_a_rule_is_refused_for_are_told_by_check() {
     world.landfall(&["check"]).done();
     world.ingest(&["plain"]).done();
     assert_eq!(world.sh("age -d -i good.key out/plain.age"), "1\n2\n");
+}
+
+/// Goal: likewise of the keys of the service itself.
+#[test]
+fn a_certificate_that_does_not_fit_its_key_and_a_token_that_is_none_are_told_by_check() {
+    let service = r#"
+listen = "127.0.0.1:0"
+tls = { certificate = "server.pem", key = "server.key" }
+traces = { url = "http://127.0.0.1:9/v1/traces", bearer_file = "token" }
+"#;
+    let world = World::with_service(service, "");
+    let certificate = |name: &str| {
+        world.sh(&format!(
+            "openssl req -x509 -newkey ed25519 -nodes -subj /CN=localhost -days 9 -keyout {name}.key -out {name}.pem 2>/dev/null"
+        ));
+    };
+    certificate("server");
+    certificate("other");
+    world.write("token", "s3cr3t\n");
+    world.landfall(&["check"]).done();
+    for (prepare, words) in [
+        ("cp server.pem server.key", "cannot be read as PEM"),
+        ("cp other.key server.key", "cannot be used"),
+        ("rm server.key", "cannot be read as PEM"),
+    ] {
+        world.sh(&format!("cp server.key kept; {prepare}"));
+        world.landfall(&["check"]).ends_with(2).says(&["service.tls", words, "server.key"]);
+        world.landfall(&["run"]).ends_with(1).says(&[words, "server.key"]);
+        world.sh("mv kept server.key");
+    }
+    world.write("token", "two words\n");
+    world.landfall(&["check"]).done().says(&["warning: ", "service.traces", "is no token"]);
 }
 
 /// Goal: a file that was encrypted is never published as if it were clear. Method: a header cut short, and one of a later version, by rules

@@ -33,6 +33,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(crate) use server::Server;
+pub(crate) use tls::judge as judge_tls;
 
 use crate::durable_fs::FsError;
 use crate::model::fault::{Fault, FaultKind};

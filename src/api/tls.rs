@@ -12,6 +12,11 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use super::ApiError;
 use crate::model::api::Tls;
 
+/// What a start would refuse of a certificate and its key.
+pub(crate) fn judge(tls: &Tls) -> Result<(), ApiError> {
+    acceptor(tls).map(drop)
+}
+
 pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ApiError> {
     let unread = |path: &Path| {
         let path = path.to_owned();

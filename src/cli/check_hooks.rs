@@ -10,6 +10,7 @@ use crate::model::hook::{Hook, HookEvent, HookTarget};
 use crate::model::post_url::PostUrl;
 use crate::model::rule::{OnRecordError, Rule, Settings};
 use crate::model::traces::Collector;
+use crate::posting::judge_token;
 
 pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
     let mut findings = traces(settings, places);
@@ -52,8 +53,11 @@ fn posting(
         warn("url", message, "write `https://…`, if its receiver takes that");
     }
     let is_us = check_rights::are_the_services(&settings.service.data_dir);
-    if let Some((message, hint)) = bearer_file.and_then(|file| lack_of_file(file, is_us)) {
+    let Some(file) = bearer_file else { return };
+    if let Some((message, hint)) = lack_of_file(file, is_us) {
         warn("bearer_file", message, &hint);
+    } else if let Some(message) = judge_token(file).err().filter(|_| is_us) {
+        warn("bearer_file", message, "write the token into it, and nothing else: nothing is posted without");
     }
 }
 

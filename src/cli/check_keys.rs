@@ -4,14 +4,30 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::check_about::{About, Level};
+use super::check_about::{About, Finding, Level};
 use super::check_rights;
+use crate::api::judge_tls;
+use crate::config::Places;
 use crate::decode::{KeyUse, SecretKeyPassphrase, judge_key_file};
 use crate::listing::keys::{FILES_MAX, files_of};
 use crate::model::fault::{Fault, JobError};
-use crate::model::rule::Output;
+use crate::model::rule::{Output, Settings};
 use crate::model::template::{known_part, variables};
 use crate::output::{OutputError, OutputPlan};
+
+/// The key of the control API, and its certificate: without them the service does not start.
+pub(super) fn of_api(settings: &Settings, places: &Places) -> Option<Finding> {
+    let tls = settings.service.api.tls.as_ref()?;
+    let error = judge_tls(tls).err()?;
+    let level = level_of(settings);
+    let JobError { message, hint, .. } = JobError::from_fault(&error);
+    Some(Finding { level, problem: places.of_service("tls", message, hint.as_deref().unwrap_or_default()) })
+}
+
+/// Another user's rights say nothing of what the service may read.
+fn level_of(settings: &Settings) -> Level {
+    if check_rights::tell_of_keys(&settings.service.data_dir) { Level::Problem } else { Level::Warning }
+}
 
 impl About<'_> {
     /// Those that open its sources, and those of the signers that count.
@@ -85,8 +101,7 @@ impl About<'_> {
     }
 
     fn refused(&mut self, place: &[&str], error: &dyn Fault) {
-        let is_told_by_rights = check_rights::tell_of_keys(&self.settings.service.data_dir);
-        let level = if is_told_by_rights { Level::Problem } else { Level::Warning };
+        let level = level_of(self.settings);
         let JobError { message, hint, .. } = JobError::from_fault(error);
         self.tell(level, place, message, hint.as_deref().unwrap_or_default());
     }

@@ -13,7 +13,7 @@ pub(super) fn find(settings: &Settings, places: &Places, rights: Rights) -> Vec<
     if api.listen == Listen::Off {
         return Vec::new();
     }
-    // As of key files: it may be checked on another machine than it is for.
+    // It may be checked on another machine than it is for.
     let warning = |key, message, hint: &str| Finding {
         level: Level::Warning,
         problem: places.of_service(key, message, hint),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::check_about::{About, Finding, Level};
 use super::check_at_rest;
 use super::check_folders::Landing;
+use super::check_keys;
 use super::check_leases::Leases;
 use super::check_rights::{self, Rights};
 use crate::clock;
@@ -32,6 +33,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
     }));
     findings.extend(api_turned_off(settings, places));
     findings.extend(check_at_rest::find(settings, places));
+    findings.extend(check_keys::of_api(settings, places));
     let rights = Rights::of(settings);
     #[cfg(unix)]
     findings.extend(super::check_socket::find(settings, places, rights));
