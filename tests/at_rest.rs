@@ -415,6 +415,14 @@ fn whatever_a_start_refuses_of_keys_check_tells_before_and_what_check_calls_ok_s
     configure(&world, "at_rest = { key_credential = \"landfall.key\" }", RULE);
     let words = &["warning: ", "$CREDENTIALS_DIRECTORY", "LoadCredentialEncrypted="];
     world.landfall(&["check"]).done().says(words);
+    // What the service's user may have written root does not run.
+    if world.sh("id -u").trim() == "0" {
+        configure(&world, &by_command("touch ran; cat at.key"), RULE);
+        world.sh("chown 2001 data");
+        world.landfall(&["check"]).done().says(&["note: ", "`key_command` is not run"]);
+        assert!(!world.has("ran"));
+        world.sh("chown 0 data");
+    }
     for service in [file("at.key"), by_command("cat other.key at.key")] {
         configure(&world, &service, RULE);
         world.landfall(&["check"]).done();

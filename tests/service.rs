@@ -395,7 +395,8 @@ fn check_tells_each_folder_and_key_for_which_the_one_who_asks_has_no_rights() {
     let world = World::new(
         "paths = ['in/{sender}/in/*']\ndecode.identities = ['key']\nsource = { on_success = 'archive', archive_dir = 'archive/{date}' }",
     );
-    world.sh("chmod 755 . in; chmod 644 landfall.toml; echo > key; chmod 600 key; mkdir -p data/open; chmod 700 data");
+    world.age_key_in("key");
+    world.sh("chmod 755 . in; chmod 644 landfall.toml; chmod 600 key; mkdir -p data/open; chmod 700 data");
     let check = || {
         let ran = world.command().arg("check").uid(2001).gid(2001).output().expect("starts");
         String::from_utf8(ran.stdout).expect("is text")

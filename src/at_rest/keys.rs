@@ -38,13 +38,11 @@ pub(crate) fn load(keys: &KeysFrom, data_dir: &Path) -> Result<KeyRing, KeysErro
 
 /// The keys of a store that has none yet: where none are named, one is made in the data folder.
 pub(crate) fn load_or_make(keys: &KeysFrom, data_dir: &Path) -> Result<KeyRing, KeysError> {
-    match load_if_made(keys, data_dir)? {
-        Some(ring) => Ok(ring),
-        None => {
-            make(&data_dir.join(OWN_KEY_FILE))?;
-            load(keys, data_dir)
-        }
+    if let Some(ring) = load_if_made(keys, data_dir)? {
+        return Ok(ring);
     }
+    make(&data_dir.join(OWN_KEY_FILE))?;
+    load(keys, data_dir)
 }
 
 /// The same, without making one; none: one would be made.

@@ -10,6 +10,7 @@ use crate::api::judge_tls;
 use crate::config::Places;
 use crate::decode::{KeyUse, SecretKeyPassphrase, judge_key_file};
 use crate::listing::keys::{FILES_MAX, files_of};
+use crate::model::api::Listen;
 use crate::model::fault::{Fault, JobError};
 use crate::model::rule::{Output, Settings};
 use crate::model::template::{known_part, variables};
@@ -17,7 +18,8 @@ use crate::output::{OutputError, OutputPlan};
 
 /// The key of the control API, and its certificate: without them the service does not start.
 pub(super) fn of_api(settings: &Settings, places: &Places) -> Option<Finding> {
-    let tls = settings.service.api.tls.as_ref()?;
+    let api = &settings.service.api;
+    let tls = api.tls.as_ref().filter(|_| matches!(api.listen, Listen::Port(_)))?;
     let error = judge_tls(tls).err()?;
     let level = level_of(settings);
     let JobError { message, hint, .. } = JobError::from_fault(&error);

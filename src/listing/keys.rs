@@ -132,7 +132,7 @@ fn of(named: &Named, now: Timestamp) -> Vec<Expiring> {
             let Some(end) = unsupported.or_else(|| said(lasts, now)) else { continue };
             let message = format!("the key {} in {} {end}", certificate.name(), escaped_path(&file));
             let (rule, place) = (named.rule.clone(), named.place.clone());
-            found.push(Expiring { rule, place, message, hint: hint });
+            found.push(Expiring { rule, place, message, hint });
         }
     }
     found
