@@ -156,7 +156,7 @@ traces = { url = "http://127.0.0.1:9/v1/traces", bearer_file = "token" }
     ] {
         world.sh(&format!("cp server.key kept; {prepare}"));
         world.landfall(&["check"]).ends_with(2).says(&["service.tls", words, "server.key"]);
-        world.landfall(&["run"]).ends_with(1).says(&[words, "server.key"]);
+        world.landfall(&["run"]).ends_with(2).says(&[words, "server.key"]);
         world.sh("mv kept server.key");
     }
     world.write("token", "two words\n");
