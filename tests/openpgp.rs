@@ -303,6 +303,7 @@ fn a_key_that_expired_or_was_revoked_does_not_count() {
         gpg --export --armor {sender} > sender.pub.asc"
     ));
     ring.world.refuses("revoked.gpg", &["revoked", &sender, "never counts again"]);
+    ring.world.landfall(&["check"]).says(&["is revoked", &sender, "ask its owner for the key in its place"]);
     // Of the key that is expected nothing is there: its sender is a stranger now.
     ring.world.refuses("late.gpg", &["none of `decode.signers`", &expiring]);
     ring.world.ingest(&["old.gpg"]);

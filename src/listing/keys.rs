@@ -127,6 +127,7 @@ fn of(named: &Named, now: Timestamp) -> Vec<Expiring> {
                 unsupported.map(|algorithm| format!("is of {algorithm}, which is not supported"));
             let hint = match &unsupported {
                 Some(_) => hint_of_kind(named.whose),
+                None if lasts == Lasts::Revoked => hint_of_revoked(named.whose).to_owned(),
                 None => hint(named.whose, &certificate),
             };
             let Some(end) = unsupported.or_else(|| said(lasts, now)) else { continue };
@@ -167,6 +168,18 @@ fn hint_of_kind(whose: Whose) -> String {
     format!(
         "{who}, and put it into that file: Curve25519, NIST curves and RSA can be used (`gpg --quick-generate-key NAME default default`)"
     )
+}
+
+/// No date brings it back.
+fn hint_of_revoked(whose: Whose) -> &'static str {
+    match whose {
+        Whose::Own => {
+            "senders cannot encrypt to it any more: make another, give them its public key, and add its file; this one still opens what was sent before"
+        }
+        Whose::Signer | Whose::Recipient => {
+            "it never counts again: ask its owner for the key in its place, and put that into the file"
+        }
+    }
 }
 
 fn hint(whose: Whose, certificate: &Certificate) -> String {
