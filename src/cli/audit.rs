@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::complete;
@@ -12,8 +13,9 @@ use super::jobs::parse_since;
 use super::say::{complain, say};
 use super::view::{self, Stop};
 use crate::audit::{self, Line};
+use crate::control;
 use crate::model::audit::AuditEnd;
-use crate::model::os_text::escaped;
+use crate::model::os_text::{OsText, escaped, escaped_path};
 use crate::model::rule::Settings;
 
 /// Lists the audit trail, or verifies it.
@@ -54,7 +56,10 @@ pub(super) fn run(args: &AuditArgs, settings: &Settings) -> anyhow::Result<ExitC
 }
 
 fn files_of(settings: &Settings) -> anyhow::Result<Vec<PathBuf>> {
-    let files = audit::files_of(&audit::folder_of(&settings.service.data_dir))?;
+    control::check_owner(settings)?;
+    let folder = audit::folder_of(&settings.service.data_dir);
+    let files = audit::files_of(&folder)
+        .with_context(|| format!("cannot list the audit trail in {}", escaped_path(&folder)))?;
     Ok(files.into_iter().map(|(_, path)| path).collect())
 }
 
@@ -68,8 +73,18 @@ fn verify(files: &[PathBuf], settings: &Settings) -> anyhow::Result<ExitCode> {
         }
         named => (named.to_vec(), None),
     };
-    if files.is_empty() && head.is_none() {
-        complain("there is no audit trail", Some(NONE));
+    if files.is_empty() {
+        let folder = escaped_path(&audit::folder_of(&settings.service.data_dir));
+        match head {
+            None => complain("there is no audit trail", Some(NONE)),
+            Some(head) => {
+                let what = format!(
+                    "the audit trail is gone: no file of it lies in {folder}, and the store knows number {}",
+                    head.seq
+                );
+                complain(&what, Some(BROKEN));
+            }
+        }
         return Ok(ExitCode::from(FAILED));
     }
     match audit::verify(&files, head.as_ref()) {
@@ -146,13 +161,12 @@ fn print(out: &mut dyn Write, line: &Line, json: bool) -> Result<(), Stop> {
     let event = &line.event;
     write!(out, "{:>6}  {}  {}  {}", line.seq, view::moment(event.at), event.by, event.event)?;
     let job = event.job.map(|job| job.to_string());
-    for text in
-        [job, event.rule.clone(), event.source.as_ref().map(ToString::to_string)].into_iter().flatten()
-    {
+    let plain = |text: &Option<String>| text.as_ref().map(|text| escaped(text.as_ref()));
+    let named = |name: &Option<OsText>| name.as_ref().map(ToString::to_string);
+    let told = [job, plain(&event.rule), named(&event.source), named(&event.sender), plain(&event.about)];
+    for text in told.into_iter().flatten() {
         write!(out, "  {text}")?;
     }
-    let about = event.about.iter().map(|about| escaped(about.as_ref()));
-    about.into_iter().try_for_each(|about| write!(out, "  {about}"))?;
     writeln!(out)?;
     for output in &event.outputs {
         writeln!(out, "        to {output}")?;

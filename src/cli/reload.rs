@@ -39,8 +39,11 @@ pub(super) fn run(args: &ReloadArgs, config: Option<&Path>) -> anyhow::Result<Ex
         service = Client::connect(data_dir);
         if service.is_none() {
             // One that stands still, or is just starting, has it all the same.
-            if let Err(error @ (StoreError::InUse { .. } | StoreError::Silent { .. })) =
-                control::open(&settings)
+            let opened = control::open(&settings);
+            if let Err(
+                error
+                @ (StoreError::InUse { .. } | StoreError::Silent { .. } | StoreError::OtherOwner { .. }),
+            ) = opened
             {
                 complain(&error.to_string(), error.hint().as_deref());
                 return Ok(ExitCode::from(FAILED));

@@ -81,7 +81,13 @@ fn reach(
             return Ok(Reached::Service(client));
         }
         match open_store(&settings.service) {
-            Ok(store) => return Ok(Reached::Engine(Engine::over(store, &settings.rules))),
+            Ok(store) => {
+                // What is done now belongs in a trail that the next start begins.
+                if settings.service.audit {
+                    store.keep_audit(true)?;
+                }
+                return Ok(Reached::Engine(Engine::over(store, &settings.rules)));
+            }
             // It starts, or stops, or another command has it for a moment.
             Err(StoreError::InUse { .. }) if begun.elapsed() < STARTING_PATIENCE => {
                 std::thread::sleep(STARTING_PAUSE);

@@ -5,10 +5,18 @@ use super::handle::Engine;
 use crate::clock;
 use crate::model::audit::AuditEvent;
 use crate::model::halts::Halting;
+use crate::model::os_text::OsText;
 use crate::model::pace::PaceSetting;
 
 /// An act on a job, or on a file.
 pub(super) fn of_act(engine: &Engine, act: &Act, by: &str) -> AuditEvent {
+    let file = match act {
+        Act::Ingest { path, .. }
+        | Act::HandOver { path, .. }
+        | Act::Adopt { path }
+        | Act::GiveUp { path } => Some(path.clone()),
+        _ => None,
+    };
     let (event, job, about) = match act {
         Act::Retry { job, .. } => ("retry", Some(job), None),
         Act::AcceptMissing { job } => ("retry_accepting_missing", Some(job), None),
@@ -22,14 +30,14 @@ pub(super) fn of_act(engine: &Engine, act: &Act, by: &str) -> AuditEvent {
         Act::DropRecords { job, .. } => ("records_drop", Some(job), None),
         Act::RetryRecords { job, .. } => ("records_retry", Some(job), None),
         Act::EditRecord { job, number, .. } => ("records_edit", Some(job), Some(format!("record {number}"))),
-        Act::Ingest { path, .. } => ("ingest", None, Some(path.to_string())),
-        Act::HandOver { path, .. } => ("hand_over", None, Some(path.to_string())),
-        Act::Adopt { path } => ("adopt", None, Some(path.to_string())),
-        Act::GiveUp { path } => ("give_up", None, Some(path.to_string())),
+        Act::Ingest { .. } => ("ingest", None, None),
+        Act::HandOver { .. } => ("hand_over", None, None),
+        Act::Adopt { .. } => ("adopt", None, None),
+        Act::GiveUp { .. } => ("give_up", None, None),
     };
     let mut told = AuditEvent::new(clock::now(), event, by);
     told.job = job.and_then(|job| engine.id_of(job).ok());
-    told.about = about;
+    (told.source, told.about) = (file, about);
     told
 }
 
@@ -39,7 +47,13 @@ pub(super) fn of_halting(halting: &Halting, by: &str) -> AuditEvent {
         Halting::Pause(scope) => ("pause", scope),
         Halting::Resume(scope) => ("resume", scope),
     };
-    AuditEvent { about: Some(scope.to_string()), ..AuditEvent::new(clock::now(), event, by) }
+    let is_all = scope.rule.is_none() && scope.sender.is_none();
+    AuditEvent {
+        rule: scope.rule.clone(),
+        sender: scope.sender.as_deref().map(OsText::from),
+        about: is_all.then(|| scope.to_string()),
+        ..AuditEvent::new(clock::now(), event, by)
+    }
 }
 
 /// How fast a rule or a group may work.

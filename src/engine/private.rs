@@ -125,10 +125,12 @@ mod tests {
         for path in ["data", "in", "out", "archive", "one.key", "keys", "words", "at_rest.keys"] {
             assert!(paths.contains(&world.path(path)), "{path}: {paths:#?}");
         }
-        let command = ["age", "-d", "-i", "/keys/main", "at_rest.age"].map(str::to_owned).to_vec();
+        let command = ["age", "-d", "-i", &text("keys/main"), "at_rest.age"].map(str::to_owned).to_vec();
         service.at_rest.keys = KeysFrom::Command { command, folder: world.path("conf") };
         let paths = paths_of(&service, &[]);
-        assert!(paths.contains(&"/keys/main".into()) && paths.contains(&world.path("conf/at_rest.age")));
+        for path in ["keys/main", "conf/at_rest.age"] {
+            assert!(paths.contains(&world.path(path)), "{path}: {paths:#?}");
+        }
         rule.outputs.values_mut().for_each(|output| output.path = "/{sender}/{stem}".into());
         rule.compare = Some(world.path("theirs"));
         let paths = paths_of(&service, std::slice::from_ref(&rule));

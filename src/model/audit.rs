@@ -17,7 +17,7 @@ pub struct AuditEvent {
     /// When.
     pub at: Timestamp,
     /// `claimed`, `published`, `completed`, `failed`, `refused`, `aborted`, `not_claimed`, `forgotten`, `destroyed`; an operator's act by its
-    /// command; `started`, `stopped`, `reloaded`, `rekeyed`, `trail_off`.
+    /// command; `started`, `stopped`, `reloaded`, `rekeyed`, `trail_off`, `trail_broken`.
     pub event: String,
     /// The service, or a user.
     pub by: String,
@@ -33,13 +33,16 @@ pub struct AuditEvent {
     /// The hash of its content, where it is known by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
+    /// Whose files a pause is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<OsText>,
     /// What was published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OsText>,
     /// Where archive or quarantine have the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_to: Option<OsText>,
-    /// What an act was about, where that is no job.
+    /// What else there is to say of it: a priority, a record's number. Never a name that a sender gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
 }
@@ -77,6 +80,7 @@ impl AuditEvent {
             rule: None,
             source: None,
             content_hash: None,
+            sender: None,
             outputs: Vec::new(),
             retired_to: None,
             about: None,
@@ -121,9 +125,9 @@ impl AuditEvent {
             OsText::from(format!("blake3:{}", blake3::hash(name.to_string().as_bytes())).as_str())
         };
         self.source = self.source.as_ref().map(hashed);
+        self.sender = self.sender.as_ref().map(hashed);
         self.outputs = self.outputs.iter().map(hashed).collect();
         self.retired_to = self.retired_to.as_ref().map(hashed);
-        self.about = self.about.map(|about| format!("blake3:{}", blake3::hash(about.as_bytes())));
         self
     }
 }

@@ -19,6 +19,7 @@ use super::confined::Reachable;
 use super::starter::{self, NotStarted, Starter};
 use super::{environment, fate, groups, reaper};
 use crate::durable_fs;
+use crate::model::job_id::JobId;
 use crate::model::os_text::{escaped_path, said};
 use crate::model::quoted::{Quoted, Quotes};
 use crate::model::step::{Broken, StepStart};
@@ -191,12 +192,12 @@ impl Child {
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(Broken::new("the child has no pipes"));
         };
-        let step = of.name.clone();
+        let (step, job) = (of.name.clone(), of.job);
         spawn("exec-ask", move || write_questions(stdin, &asked))?;
         spawn("exec-answer", move || read_answers(stdout, &answered))?;
         let quotes = Quotes::of_log(); // it may be started amid a single record
         spawn("exec-complain", move || {
-            quotes.within(|| read_complaints(stderr, &complaint, &step));
+            quotes.within(|| read_complaints(stderr, &complaint, &step, job));
             drop(last_word);
         })?;
         Ok(child)
@@ -389,13 +390,18 @@ fn read_answers(mut stdout: std::process::ChildStdout, answered: &SyncSender<Vec
     }
 }
 
-fn read_complaints(mut stderr: std::process::ChildStderr, complaint: &Mutex<Vec<u8>>, step: &str) {
+fn read_complaints(
+    mut stderr: std::process::ChildStderr,
+    complaint: &Mutex<Vec<u8>>,
+    step: &str,
+    job: JobId,
+) {
     let mut block = vec![0; COMPLAINT_BYTES_MAX];
     let mut logged = 0;
     while let Some(read) = read_some(&mut stderr, &mut block) {
         if logged < COMPLAINTS_LOGGED_MAX {
             logged += 1;
-            tracing::warn!(step, said = %Quoted::new(said(read)), "the step's child complains");
+            tracing::warn!(%job, step, said = %Quoted::new(said(read)), "the step's child complains");
         }
         let mut kept = complaint.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(read);
