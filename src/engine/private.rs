@@ -66,7 +66,10 @@ fn of_service(service: &Service) -> Vec<Kept> {
         KeysFrom::File(file) => kept.push(Kept::secret("service.at_rest", file.clone())),
         KeysFrom::Command { command, folder } => {
             // What is no file by that name is no loss.
-            let files = command.iter().skip(1).filter(|argument| !argument.starts_with('-'));
+            let files = command.iter().skip(1).filter_map(|argument| {
+                let option = argument.starts_with('-');
+                if option { argument.split_once('=').map(|(_, value)| value) } else { Some(argument.as_str()) }
+            });
             kept.extend(files.map(|argument| Kept::secret("service.at_rest", folder.join(argument))));
         }
         KeysFrom::DataFolder | KeysFrom::Credential(_) => {}
@@ -125,7 +128,8 @@ mod tests {
         for path in ["data", "in", "out", "archive", "one.key", "keys", "words", "at_rest.keys"] {
             assert!(paths.contains(&world.path(path)), "{path}: {paths:#?}");
         }
-        let command = ["age", "-d", "-i", &text("keys/main"), "at_rest.age"].map(str::to_owned).to_vec();
+        let option = format!("--identity={}", text("keys/main"));
+        let command = ["age", "-d", &option, "at_rest.age"].map(str::to_owned).to_vec();
         service.at_rest.keys = KeysFrom::Command { command, folder: world.path("conf") };
         let paths = paths_of(&service, &[]);
         for path in ["keys/main", "conf/at_rest.age"] {

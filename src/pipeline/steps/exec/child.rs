@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::confined::Reachable;
+use super::programs::places_of;
 use super::starter::{self, NotStarted, Starter};
 use super::{environment, fate, groups, reaper};
 use crate::durable_fs;
@@ -344,8 +345,8 @@ impl Child {
     }
 }
 
-fn cannot_start(program: &Path, why: &NotStarted, is_confined: bool) -> Broken {
-    let program = program.display();
+fn cannot_start(path: &Path, why: &NotStarted, is_confined: bool) -> Broken {
+    let program = path.display();
     let error = match why {
         NotStarted::Refused(error) => error,
         NotStarted::CannotAllow(why) => {
@@ -357,6 +358,13 @@ fn cannot_start(program: &Path, why: &NotStarted, is_confined: bool) -> Broken {
             return Broken::hangs(reason, MEND_MOUNT);
         }
     };
+    // One folder of it that this user may not search makes the system say so of the program.
+    let is_name = path.components().nth(1).is_none();
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+    if is_name && is_denied && !places_of(path).iter().any(|place| place.is_file()) {
+        let reason = format!("cannot start {program}: no folder of PATH that this user may search has it");
+        return Broken::cannot_start(reason, MEND_COMMAND);
+    }
     let hint = match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => MEND_LIMITS,
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied if is_confined => MEND_CONFINED,
