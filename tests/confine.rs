@@ -197,6 +197,22 @@ fn a_program_is_told_nothing_by_the_socket_of_the_control_api() {
     service.stop();
 }
 
+/// By where the data folder really lies: what a dry run has in its place is its own.
+#[test]
+fn a_dry_run_keeps_a_program_from_what_the_service_does() {
+    if !has_landlock() {
+        return;
+    }
+    let world = World::new(
+        "pipeline = [{ step = \"exec\", command = [\"./tool/look\"] }]
+         output = { main = { path = \"tool/out/{stem}\" } }",
+    );
+    world.write("tool/out/theirs", "4111");
+    world.write("tool/look", "#!/bin/sh\ncat \"${0%/*}/out/theirs\" >/dev/null 2>&1 && exit 3\ncat\n");
+    world.sh("chmod +x tool/look; ./tool/look </dev/null; [ $? = 3 ]; echo a > some");
+    world.landfall(&["ingest", "--dry-run", "--rule", support::RULE, "some"]).done().says(&["main", "1"]);
+}
+
 #[test]
 fn a_step_allows_more_or_everything() {
     if !has_landlock() {
@@ -399,6 +415,32 @@ fn a_confined_service_does_its_whole_job() {
     world.move_in("in/acme/second.txt", "b\n");
     service.wait_for(&world, "signals/second.done");
     service.stop();
+}
+
+/// What is not there is made at the start, before the service cannot leave what it is given: each folder for whom it is meant.
+#[test]
+fn folders_that_a_confined_service_makes_at_its_start_are_open_to_whom_they_are_else() {
+    if !has_landlock() {
+        return;
+    }
+    let modes = |settings: &str| {
+        let world = World::with_service(
+            settings,
+            "paths = [\"in/*\"]
+             source = { on_success = \"archive\", archive_dir = \"archive/{date}\", archive_owner = \"sender\", claim_dir = \"own/claims\", quarantine_dir = \"own/bad\" }
+             publish = { marker = \"signals/{stem}.done\" }
+             output = { main = { path = \"out/{stem}\", mode = \"0644\" } }",
+        );
+        world.sh("rm -rf data out archive");
+        let mut service = world.start();
+        service.wait_until_it_watches();
+        world.move_in("in/a", "1\n");
+        service.wait_for(&world, "signals/a.done");
+        service.stop();
+        world.sh("umask 0; stat -c '%n %a' data own/claims out signals archive")
+    };
+    let wanted = "data 700\nown/claims 700\nout 755\nsignals 755\narchive 755\n";
+    assert_eq!((modes("confine = true").as_str(), modes("").as_str()), (wanted, wanted));
 }
 
 /// Threads that began before are none that read what others sent.

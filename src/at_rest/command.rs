@@ -26,8 +26,6 @@ pub(super) fn run(command: &[String], folder: &Path) -> Result<Zeroizing<String>
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = pipeline::start_child(&mut command)
         .map_err(|error| format!("{program} cannot be started: {error}"))?;
     let pipes = (child.stdout.take(), child.stderr.take());

@@ -57,6 +57,20 @@ pub(super) struct Found {
     pub lost: Option<String>,
 }
 
+/// Why a trail cannot be gone on with.
+enum Astray {
+    /// The system refused, and may not the next time.
+    Unread(io::Error),
+    /// What lies there is not what the store knows.
+    Lost(String),
+}
+
+impl From<io::Error> for Astray {
+    fn from(error: io::Error) -> Self {
+        Self::Unread(error)
+    }
+}
+
 impl Appender {
     /// Goes on where the trail ends: in the store's word, or behind it with lines whose rows still wait to be written down.
     pub(super) fn begin(folder: &Path, head: Option<AuditHead>, waiting: &[u64]) -> Result<Found, FsError> {
@@ -69,11 +83,13 @@ impl Appender {
         let caught_up = if is_known {
             appender.catch_up(waiting)
         } else {
-            Err(io::Error::other("the store does not know the trail that lies there"))
+            Err(Astray::Lost("the store does not know the trail that lies there".to_owned()))
         };
         match caught_up {
             Ok(written) => Ok(Found { appender, written, lost: None }),
-            Err(why) => {
+            // Nothing is known of what lies there: it is tried again.
+            Err(Astray::Unread(error)) => Err(failed(error)),
+            Err(Astray::Lost(why)) => {
                 let lost = format!("the trail does not end as the store knows it: {why}");
                 appender.file = None;
                 appender.head.seq = appender.head.seq.max(last_number(&files).map_err(failed)?);
@@ -84,16 +100,19 @@ impl Appender {
 
     /// Whole lines behind the end that the store knows were written before a crash, if their rows still wait. What is half is cut off; anything
     /// else is somebody else's.
-    fn catch_up(&mut self, waiting: &[u64]) -> io::Result<Vec<u64>> {
+    fn catch_up(&mut self, waiting: &[u64]) -> Result<Vec<u64>, Astray> {
         let mut written = Vec::new();
         loop {
             let path = self.path();
             let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && self.head.seq == 0 => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(Astray::Lost(format!("{} is not there", name_of(self.head.file))));
+                }
                 opened => opened?,
             };
             if file.metadata()?.len() < self.head.length {
-                return Err(io::Error::other(format!("{} is shorter than it was", name_of(self.head.file))));
+                return Err(Astray::Lost(format!("{} is shorter than it was", name_of(self.head.file))));
             }
             let begin = self.head.length;
             file.seek(SeekFrom::Start(begin))?;
@@ -108,7 +127,7 @@ impl Appender {
                     if text.ends_with(b"\n") {
                         let why =
                             format!("behind number {} stands a line that it does not know", self.head.seq);
-                        return Err(io::Error::other(why));
+                        return Err(Astray::Lost(why));
                     }
                     break;
                 };
@@ -131,7 +150,7 @@ impl Appender {
         }
         match files_of(&self.folder)?.pop() {
             Some((last, _)) if last > self.head.file => {
-                Err(io::Error::other(format!("it does not know {}", name_of(last))))
+                Err(Astray::Lost(format!("it does not know {}", name_of(last))))
             }
             _ => Ok(written),
         }

@@ -21,6 +21,8 @@ pub(crate) struct Sound {
     pub first: u64,
     /// The number and hash of the last.
     pub last: Option<(u64, String)>,
+    /// Where lines were gone when a service started: it went on behind them, and told so.
+    pub gaps: Vec<Break>,
     /// Lines behind the end that the store told: their numbers, and their rows'.
     behind: Vec<(u64, u64)>,
 }
@@ -74,7 +76,7 @@ pub(crate) fn lines_of(files: Vec<PathBuf>) -> impl Iterator<Item = io::Result<L
 /// Whether these files, in this order, are a trail that ends where the store says, or behind that: a service may append meanwhile.
 pub(crate) fn verify(files: &[PathBuf], head: Option<&AuditHead>) -> Result<Sound, Break> {
     let mut walk = Walk {
-        sound: Sound { lines: 0, first: 0, last: None, behind: Vec::new() },
+        sound: Sound { lines: 0, first: 0, last: None, gaps: Vec::new(), behind: Vec::new() },
         head,
         has_head: head.is_none(),
     };
@@ -130,7 +132,9 @@ impl Walk<'_> {
             Unfit::NoLine => "it is no line of a trail".to_owned(),
             Unfit::Changed => "the line was changed: its hash is that of another text".to_owned(),
         })?;
+        let is_behind_gap = line.event.event == "trail_broken";
         match &self.sound.last {
+            _ if is_behind_gap => {}
             Some((before, _)) if line.seq != before + 1 => {
                 return Err(format!("number {} follows number {before}: lines are gone", line.seq));
             }
@@ -142,11 +146,10 @@ impl Walk<'_> {
         if position == 1 && number_of(path).is_some_and(|number| number != line.seq) {
             return Err(format!("the file begins with number {}, which is not its name", line.seq));
         }
-        if line.event.event == "trail_broken" {
-            return Err(line
-                .event
-                .about
-                .unwrap_or_else(|| "lines were gone when the service started".to_owned()));
+        if is_behind_gap {
+            let why = line.event.about.clone();
+            let why = why.unwrap_or_else(|| "lines were gone when the service started".to_owned());
+            self.sound.gaps.push(Break { file: path.to_owned(), line: position, why });
         }
         if let Some(head) = self.head.filter(|head| head.seq == line.seq) {
             if head.hash != line.hash {

@@ -106,8 +106,15 @@ fn verify(files: &[PathBuf], settings: &Settings) -> anyhow::Result<ExitCode> {
             } else {
                 String::new()
             };
-            say!("ok: {} lines{begin}{end}", sound.lines);
-            Ok(ExitCode::SUCCESS)
+            for gap in &sound.gaps {
+                complain(&gap.to_string(), Some(BROKEN));
+            }
+            if sound.gaps.is_empty() {
+                say!("ok: {} lines{begin}{end}", sound.lines);
+                return Ok(ExitCode::SUCCESS);
+            }
+            say!("{} lines but for that{begin}{end}", sound.lines);
+            Ok(ExitCode::from(FAILED))
         }
         Err(found) => {
             complain(&found.to_string(), Some(BROKEN));

@@ -307,6 +307,8 @@ impl BrokenOff {
 fn rehearse(args: &IngestArgs, settings: Settings, registry: Registry) -> anyhow::Result<ExitCode> {
     let (files, all_there) = files_to_take(args, &settings)?;
     let dry_run = DryRun::new(&settings, &args.rule)?;
+    // By where it really lies: what the dry run has in its place is its own.
+    engine::keep_private(&registry, &settings);
     let settings = dry_run.settings(settings);
     let engine = Engine::open(&settings)?;
     say!("dry run: no output is written, no file is touched");

@@ -44,10 +44,9 @@ pub(crate) const SYSTEM: &[&str] = &[
     "/run/NetworkManager",
     "/var/lib/ca-certificates",
 ];
-/// What may be read and written by anybody.
+/// What may be read and written by anybody. Not a terminal: who has it may type into it for whoever sits there.
 #[cfg(target_os = "linux")]
-pub(crate) const DEVICES: &[&str] =
-    &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+pub(crate) const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 /// A folder with more entries is not looked through for what in it may be read.
 const ENTRIES_MAX: usize = 4096;
 

@@ -1,6 +1,6 @@
 //! Keys from files: read when a source needs them, never kept, never shown.
 
-use std::io::{self, BufReader};
+use std::io;
 use std::path::Path;
 
 use age::secrecy::SecretString;
@@ -174,7 +174,7 @@ fn read_identities(file: &Path) -> Result<Identities, DecodeError> {
         return ssh_identity(&text).map_err(wrong);
     }
     let text = Zeroizing::new(text.replace('\r', ""));
-    let parsed = age::IdentityFile::from_buffer(BufReader::new(text.as_bytes()));
+    let parsed = age::IdentityFile::from_buffer(text.as_bytes());
     let identities = parsed.map_err(|error| unusable(file, &error))?.into_identities();
     let identities = identities.map_err(|_| wrong("its identities cannot be used"))?;
     if identities.is_empty() {

@@ -43,6 +43,11 @@ pub fn remove_file(path: &Path) -> Result<(), FsError> {
     }
 }
 
+/// Removes what was just seen there: that it is not found means that its folder went away, with it or not.
+pub(crate) fn remove_seen(path: &Path) -> Result<(), FsError> {
+    platform::remove(path).map_err(|error| FsError::new("remove", path, error))
+}
+
 /// None where nothing lies.
 pub(super) fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {

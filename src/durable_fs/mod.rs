@@ -72,8 +72,8 @@ pub(crate) use error::{
 };
 pub(crate) use files::{
     born_ns, check_own_folder, folder_identity, has_other_names, head_digest, identity_at, kept_as, kind_at,
-    list, names_and_birth, names_of, open_named, open_own, own_folder, read_link, set_mode, sync_all,
-    take_over,
+    list, names_and_birth, names_of, open_named, open_own, own_folder, read_link, remove_seen, set_mode,
+    sync_all, take_over,
 };
 pub use files::{create_private, remove_file, sync_data};
 pub(crate) use folder_making::{make_folder, make_folder_within};

@@ -142,6 +142,7 @@ pub(crate) use file_systems::{disks_of, folders_of, watched_folders};
 pub(crate) use follow::Follower;
 pub(crate) use handle::{Engine, could_ingest, unknown_rule};
 use lock::lock;
+pub(crate) use moving::archive_opens_to;
 pub(crate) use opening::Purpose;
 pub(crate) use private::{Kept, keep_private, kept_by, keys_of};
 pub(crate) use readers::READER_SILENT_MAX;

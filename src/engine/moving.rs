@@ -67,14 +67,19 @@ struct Copies {
     count: u32,
 }
 
+/// Senders get to what stays theirs.
+pub(crate) fn archive_opens_to(owner: ArchiveOwner) -> OpenTo {
+    if owner == ArchiveOwner::Sender { OpenTo::All } else { OpenTo::Group }
+}
+
 impl<'a> Mover<'a> {
     pub(super) fn new(store: &'a Store, disk_space: &'a DiskSpace, owner: ArchiveOwner) -> Self {
         Self { store, disk_space, owner, move_by: durable_fs::move_by }
     }
 
-    /// Of folders that are made: senders get to what stays theirs.
+    /// Of folders that are made.
     pub(super) fn opens_to(&self) -> OpenTo {
-        if self.owner == ArchiveOwner::Sender { OpenTo::All } else { OpenTo::Group }
+        archive_opens_to(self.owner)
     }
 
     /// Moves the claimed source to `job.retired_to`; where that name is taken meanwhile, `choose` gives another, which is durable

@@ -1,7 +1,7 @@
 //! What programs of steps do not reach unless their step says so: what the service keeps, takes and makes, and its keys.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file_systems::{folders_of, watched_folders};
 use crate::durable_fs::parent_of;
@@ -66,18 +66,30 @@ fn of_service(service: &Service) -> Vec<Kept> {
         KeysFrom::File(file) => kept.push(Kept::secret("service.at_rest", file.clone())),
         KeysFrom::Command { command, folder } => {
             // What is no file by that name is no loss.
-            let files = command.iter().skip(1).filter_map(|argument| {
-                let option = argument.starts_with('-');
-                if option { argument.split_once('=').map(|(_, value)| value) } else { Some(argument.as_str()) }
-            });
-            kept.extend(files.map(|argument| Kept::secret("service.at_rest", folder.join(argument))));
+            let names = command.iter().skip(1).flat_map(|argument| names_in(argument));
+            kept.extend(names.map(|name| Kept::secret("service.at_rest", folder.join(name))));
         }
-        KeysFrom::DataFolder | KeysFrom::Credential(_) => {}
+        KeysFrom::Credential(_) => {
+            let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+            kept.extend(folder.map(|folder| Kept::secret("service.at_rest", folder.into())));
+        }
+        KeysFrom::DataFolder => {}
     }
     kept.extend(service.api.tls.iter().map(|tls| Kept::secret("service.tls", tls.key.clone())));
     let bearer = service.traces.iter().filter_map(|collector| collector.bearer_file.clone());
     kept.extend(bearer.map(|file| Kept::secret("service.traces", file)));
     kept
+}
+
+/// Names of files in an argument: itself, and whole paths within it, as an option has them (`-i/keys/main`, `--identity=/keys/main`) and a
+/// shell's script. Where programs lie no key does.
+fn names_in(argument: &str) -> Vec<&str> {
+    const PROGRAMS: &[&str] = &["/bin", "/sbin", "/usr", "/lib"];
+    let is_mark = |c: char| c.is_whitespace() || "'\"`=:,;|&<>(){}".contains(c);
+    let paths = argument.split(is_mark).filter_map(|word| word.get(word.find('/')?..));
+    let paths = paths.filter(|path| !PROGRAMS.iter().any(|folder| Path::new(path).starts_with(folder)));
+    let whole = (!argument.starts_with('-')).then_some(argument);
+    paths.filter(|path| Path::new(path).has_root()).chain(whole).collect()
 }
 
 fn of_rule(rule: &Rule) -> Vec<Kept> {
@@ -129,12 +141,15 @@ mod tests {
             assert!(paths.contains(&world.path(path)), "{path}: {paths:#?}");
         }
         let option = format!("--identity={}", text("keys/main"));
-        let command = ["age", "-d", &option, "at_rest.age"].map(str::to_owned).to_vec();
+        let script = format!("/usr/bin/age -d -i{} '{}'", text("keys/other"), text("keys/third"));
+        let command = ["age", "-d", &option, "at_rest.age", &script].map(str::to_owned).to_vec();
         service.at_rest.keys = KeysFrom::Command { command, folder: world.path("conf") };
         let paths = paths_of(&service, &[]);
-        for path in ["keys/main", "conf/at_rest.age"] {
+        let in_options: &[&str] = if cfg!(unix) { &["keys/main", "keys/other", "keys/third"] } else { &[] };
+        for path in in_options.iter().chain(&["conf/at_rest.age"]) {
             assert!(paths.contains(&world.path(path)), "{path}: {paths:#?}");
         }
+        assert!(!paths.contains(&"/usr/bin/age".into()));
         rule.outputs.values_mut().for_each(|output| output.path = "/{sender}/{stem}".into());
         rule.compare = Some(world.path("theirs"));
         let paths = paths_of(&service, std::slice::from_ref(&rule));

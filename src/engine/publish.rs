@@ -65,7 +65,7 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
     let mut partials = collected.partials;
     let rule = &run.rule.rule;
     let is_retry = job.retries.is_some();
-    let checked = check_limits(rule, &job.account, is_retry)
+    let checked = check_limits(rule, run.quotes(), &job.account, is_retry)
         .and_then(|()| {
             if is_retry || run.has_source_as_found(&job.source.identity) {
                 Ok(())
@@ -201,7 +201,7 @@ fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
 }
 
 /// The account adds up and is within the rule's limits, which are for a whole source.
-fn check_limits(rule: &Rule, account: &Account, is_retry: bool) -> Result<(), Trouble> {
+fn check_limits(rule: &Rule, quotes: Quotes, account: &Account, is_retry: bool) -> Result<(), Trouble> {
     account.balance()?;
     if is_retry {
         return Ok(());
@@ -217,7 +217,7 @@ fn check_limits(rule: &Rule, account: &Account, is_retry: bool) -> Result<(), Tr
             let message = format!(
                 "{count} of {} records went to {category}, more than `output.{category}.max` = {max}{}",
                 account.records_in,
-                most_frequent_reason(Quotes::of(rule), account)
+                most_frequent_reason(quotes, account)
             );
             let hint = "look whether the file is of another kind than the rule expects, or raise the limit";
             return Err(Trouble::of_records(message, hint));

@@ -50,6 +50,7 @@ pub(super) fn go_over(
     left: &ReadyRule,
     rule: &ReadyRule,
 ) -> Result<(), Trouble> {
+    job.came_private = job.is_private(&left.rule);
     job.rule_hash.clone_from(&rule.hash);
     job.note(clock::now(), "its rule was changed while it was held: it goes by the rule as it is now");
     shared.store.change().rule(&rule.rule).job(job).forget_work(job.id).apply()?;
@@ -65,13 +66,14 @@ mod tests {
 
     use super::*;
     use crate::engine::tests::World;
+    use crate::model::rule::Rule;
 
     /// An edit that came between a job's claim and its begin, or its crash and the next start, is none of its own; one that may be what the
     /// job was held for is, and that is told.
     #[test]
     fn a_job_is_worked_under_the_rule_it_was_claimed_under_unless_that_may_be_what_holds_it() {
         use crate::model::category::Category;
-        use crate::model::rule::{OnSuccess, Rule, StepSpec};
+        use crate::model::rule::{OnSuccess, StepSpec};
         type Case = (Option<WaitsFor>, fn(&mut Rule), bool);
         let moved = |rule: &mut Rule| rule.publish.mount = Some("/other".into());
         let kept = |rule: &mut Rule| rule.source.archive_keep = Some(Duration::from_hours(1));
@@ -119,5 +121,24 @@ mod tests {
                 "who goes over leaves nothing hidden"
             );
         }
+    }
+
+    #[test]
+    fn what_came_encrypted_stays_private_whatever_rule_its_job_goes_over_to() {
+        let world = World::new();
+        let (shared, mut job) = (&world.shared, world.job());
+        let ready = |rule: &Rule| {
+            shared.rules.exchange(vec![rule.clone()]);
+            shared.rules.current(&job).expect("reads").expect("is there")
+        };
+        let plain = Rule::clone(&world.rule());
+        let private = ready(&Rule { encrypt_at_rest: true, ..plain.clone() });
+        let plain = ready(&plain);
+        for _ in 0..2 {
+            go_over(shared, &mut job, &private, &plain).expect("goes over");
+            assert!(job.is_private(&plain.rule) && !plain.rule.is_private());
+            go_over(shared, &mut job, &plain, &plain).expect("goes over");
+        }
+        assert!(job.is_private(&plain.rule));
     }
 }

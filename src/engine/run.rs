@@ -70,6 +70,7 @@ pub(super) struct Run {
     pub rule: Arc<ReadyRule>,
     /// Where its files go.
     pub goals: Vec<Goal>,
+    quotes: Quotes,
     pub queue: SliceQueue,
     pub progress: Arc<Progress>,
     /// For its deadline.
@@ -116,6 +117,7 @@ impl Run {
             recent,
             owner: Owner::of(&job),
             goals: rule.goals.of_job(&rule.rule, &job),
+            quotes: Quotes::of(&job, &rule.rule),
             rule,
             queue,
             progress: Arc::default(),
@@ -249,7 +251,7 @@ impl Run {
 
     /// Whether messages about this job quote its source.
     pub(super) fn quotes(&self) -> Quotes {
-        Quotes::of(&self.rule.rule)
+        self.quotes
     }
 
     /// Does a stage's work for this job. See [`guard_text`].

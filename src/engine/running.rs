@@ -23,7 +23,7 @@ use crate::durable_fs::{self, OpenTo};
 use crate::model::fault::FaultKind;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
-use crate::pipeline::Registry;
+use crate::pipeline::{self, Registry};
 
 /// The engine's stages, for whoever stops them. Dropping it without [`Running::stop`] leaves its threads to the process's end.
 pub(crate) struct Running {
@@ -131,7 +131,7 @@ impl Engine {
 
 /// What programs left behind that were killed with an earlier process.
 fn clear_work(work_dir: &Path) {
-    match std::fs::remove_dir_all(work_dir) {
+    match pipeline::remove_whole(work_dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             let path = escaped_path(work_dir);
             tracing::warn!(path, %error, "what programs of steps left in their folders cannot be removed");

@@ -11,7 +11,6 @@
 //! failed ones, or decided. A job that takes records again and publishes nothing gives them back with its last row. The account of the first job
 //! is moved when it is shown ([`settling::tell`]): nobody who writes its row can undo an act.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::child;
@@ -177,7 +176,9 @@ fn new_job(
     let _deciding = store.settling();
     let first = known(store, id)?;
     check(&first)?;
-    let rule = &kept_private(current_rule(rules.iter().copied(), &first)?, store.rule(&first.rule_hash)?);
+    let rule = current_rule(rules.iter().copied(), &first)?;
+    // Whose rule is not known any more is as private as can be.
+    let came_private = store.rule(&first.rule_hash)?.is_none_or(|own| first.is_private(&own));
     let acts = store.settlements(id)?;
     let records = to_take(store, rule, id, &acts, numbers, edited)?;
     let act = acts.len() as u64;
@@ -189,6 +190,7 @@ fn new_job(
     let told = format!("failed records {records} of job {id} are retried by {by}{who_edited}");
     let mut job = child::of(&first, rule, ids, identity, &told);
     let before = first.retries.as_ref().map(|retries| retries.numbers.clone()).unwrap_or_default();
+    job.came_private = came_private;
     job.retries = Some(Retries { act, numbers: [before, vec![number]].concat() });
     job.priority = rule.priority;
     job.delivery = Delivery { revision: first.delivery.revision, ..Delivery::default() };
@@ -199,16 +201,6 @@ fn new_job(
     store.sync()?;
     events::records_retried(&first, &settlement.records, job.id, by);
     Ok(job)
-}
-
-/// The rule for records that came encrypted says so, whatever its files are like by now: its messages quote nothing.
-fn kept_private(rule: &Rule, own: Option<Rule>) -> Cow<'_, Rule> {
-    let came_so = own.is_some_and(|own| own.is_private());
-    if came_so && !rule.is_private() {
-        Cow::Owned(Rule { encrypt_at_rest: true, ..rule.clone() })
-    } else {
-        Cow::Borrowed(rule)
-    }
 }
 
 /// Failed records are decided on once all others of their job are published, or wait for them.
@@ -447,7 +439,7 @@ mod tests {
         let asked = Asked { numbers: None, edited: None, by: "root" };
         let id = retry(store, None, std::slice::from_ref(&now), job.id, &asked).expect("is taken again");
         let child = store.job(id).expect("reads").expect("is there");
-        assert!(stored(store, &child).expect("is there").is_private() && !now.is_private());
+        assert!(child.is_private(&now) && !now.is_private());
     }
 
     #[test]

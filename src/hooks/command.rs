@@ -31,8 +31,6 @@ pub(super) fn run(
     pipeline::clear_environment(&mut command);
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = pipeline::start_child(&mut command)
         .map_err(|error| format!("{program} cannot be started: {error}"))?;
     let pipes = (child.stdin.take(), child.stderr.take());

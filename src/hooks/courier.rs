@@ -321,7 +321,7 @@ impl Line {
 /// Reasons are what steps said of records: of a private rule they stay here.
 fn without_quotes(store: &Store, mut job: Job) -> Job {
     let rule = store.rule(&job.rule_hash).ok().flatten();
-    if rule.is_none_or(|rule| rule.is_private()) {
+    if rule.is_none_or(|rule| job.is_private(&rule)) {
         job.account.reasons.clear();
     }
     job

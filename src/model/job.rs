@@ -124,6 +124,9 @@ pub struct Job {
     /// It takes failed records of that one, and no file.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retries: Option<Retries>,
+    /// It has records that came encrypted, whatever its rule's files are like by now: what is said of it quotes none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub came_private: bool,
     /// Which of its failed records it waits for, or was decided on (`errors.on_record_error = "hold"`).
     #[serde(default, skip_serializing_if = "is_default")]
     pub held_records: HeldRecords,
@@ -423,6 +426,7 @@ impl Job {
             parent: None,
             reruns: Vec::new(),
             retries: None,
+            came_private: false,
             held_records: HeldRecords::default(),
             abandoned: None,
             shadow: None,

@@ -284,6 +284,7 @@ pub(crate) mod tests {
             parent: None,
             reruns: Vec::new(),
             retries: None,
+            came_private: false,
             held_records: HeldRecords::default(),
             abandoned: None,
             shadow: None,

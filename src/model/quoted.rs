@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use super::job::Job;
 use super::rule::{Layer, Rule};
 
 /// What stands in a message in place of a quote.
@@ -35,9 +36,9 @@ pub(crate) enum Quotes {
 }
 
 impl Quotes {
-    /// In messages about files of this rule.
-    pub(crate) fn of(rule: &Rule) -> Self {
-        if rule.is_private() { Self::LeftOut } else { Self::Shown }
+    /// In messages about this job, which goes by this rule.
+    pub(crate) fn of(job: &Job, rule: &Rule) -> Self {
+        if job.is_private(rule) { Self::LeftOut } else { Self::Shown }
     }
 
     /// In the work that this thread does just now.
@@ -54,6 +55,13 @@ impl Quotes {
     pub(crate) fn within<R>(self, work: impl FnOnce() -> R) -> R {
         let _before = Before(QUOTES.replace((self, self)));
         work()
+    }
+}
+
+impl Job {
+    /// Its records came encrypted, or may not lie in clear, by this rule of its own.
+    pub(crate) fn is_private(&self, rule: &Rule) -> bool {
+        self.came_private || rule.is_private()
     }
 }
 

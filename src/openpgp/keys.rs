@@ -2,8 +2,6 @@
 //!
 //! A part counts only by a signature of its own key that verifies, the newest one: what merely lies beside it says nothing.
 
-use std::io::BufReader;
-
 use jiff::Timestamp;
 use pgp::composed::{PublicOrSecret, SignedPublicKey, SignedPublicSubKey, SignedSecretKey};
 use pgp::packet::{PublicKey, PublicSubkey, Signature, SignatureType, SubpacketData, SubpacketType};
@@ -407,7 +405,7 @@ fn all_keys(bytes: &[u8]) -> Result<Vec<PublicOrSecret>, &'static str> {
     const DAMAGED: &str = "its OpenPGP keys are damaged, or of a kind that is not known";
     let mut keys = Vec::new();
     if memchr::memmem::find(bytes, ARMOR).is_none() {
-        for key in PublicOrSecret::from_bytes_many(BufReader::new(bytes)).map_err(|_| DAMAGED)? {
+        for key in PublicOrSecret::from_bytes_many(bytes).map_err(|_| DAMAGED)? {
             keys.push(key.map_err(|_| DAMAGED)?);
         }
         return Ok(keys);

@@ -10,6 +10,8 @@ use super::error::Unread;
 
 /// So many stand before what they open.
 const LOCKS_MAX: usize = 256;
+/// All that stands before one packet: each is of a few hundred bytes, and what nobody knows could be of any length.
+const LOCKS_BYTES_MAX: usize = 512 << 10;
 /// Each takes up to a quarter of a second.
 const PASSPHRASES_MAX: usize = 16;
 /// Passes of Argon2, of all that stand before one packet together, each over as much as one may take: its authors recommend 1 or 3.
@@ -41,21 +43,25 @@ pub(crate) struct Locks {
     pub(super) passphrases: Vec<SymKeyEncryptedSessionKey>,
     /// What the encrypted packet begins with, where a key can be tried on it; else empty.
     pub(super) prefix: Vec<u8>,
+    pub(super) bytes: usize,
 }
 
 impl Locks {
     pub(super) fn add_key(&mut self, lock: PublicKeyEncryptedSessionKey) -> Result<(), Unread> {
+        self.bytes = self.bytes.saturating_add(lock.write_len());
         self.keys.push(lock);
-        self.check_count()
+        self.check_sum()
     }
 
     pub(super) fn add_passphrase(&mut self, lock: SymKeyEncryptedSessionKey) -> Result<(), Unread> {
+        self.bytes = self.bytes.saturating_add(lock.write_len());
         self.passphrases.push(lock);
-        self.check_count()
+        self.check_sum()
     }
 
-    fn check_count(&self) -> Result<(), Unread> {
-        if self.keys.len() > LOCKS_MAX || self.passphrases.len() > PASSPHRASES_MAX {
+    fn check_sum(&self) -> Result<(), Unread> {
+        let are_too_many = self.keys.len() > LOCKS_MAX || self.passphrases.len() > PASSPHRASES_MAX;
+        if are_too_many || self.bytes > LOCKS_BYTES_MAX {
             return Err(Unread::Corrupt("it is encrypted to too many keys or passphrases".to_owned()));
         }
         Ok(())

@@ -6,11 +6,11 @@ use crate::durable_fs::OpenTo;
 use crate::model::rule::Rule;
 
 pub(super) fn destination_of(rule: &Rule) -> Box<dyn Destination> {
-    Box::new(Folder::new(rule.publish.mount.clone(), folders_of(rule)))
+    Box::new(Folder::new(rule.publish.mount.clone(), folders_open_to(rule)))
 }
 
 /// Who reads an output gets to it.
-fn folders_of(rule: &Rule) -> OpenTo {
+pub(crate) fn folders_open_to(rule: &Rule) -> OpenTo {
     const ALL_READ: u32 = 0o004;
     let is_for_all = rule.outputs.values().any(|output| output.mode & ALL_READ != 0);
     if is_for_all { OpenTo::All } else { OpenTo::Group }

@@ -346,7 +346,7 @@ fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<boo
     for path in entries {
         let path = path.map_err(listing)?;
         if !kept.contains(path.as_path()) {
-            durable_fs::remove_file(&path)?;
+            durable_fs::remove_seen(&path)?;
             is_changed = true;
         }
     }

@@ -36,6 +36,7 @@ mod sound;
 mod unsynced;
 
 pub(crate) use became::Became;
+pub(crate) use choice::folders_open_to;
 pub use codec::EncodedChunk;
 #[cfg(test)]
 pub(crate) use destination::Hidden;

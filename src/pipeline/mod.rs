@@ -48,6 +48,6 @@ pub(crate) use steps::exec::environment::clear as clear_environment;
 pub(crate) use steps::exec::fate::start as start_child;
 pub(crate) use steps::exec::groups::{kill_all as kill_children, kill_all_of as kill_children_of};
 pub(crate) use steps::exec::reaper::kill as end_child;
-pub(crate) use surroundings::Surroundings;
+pub(crate) use surroundings::{Surroundings, remove_whole};
 pub(crate) use trace::{OPERATOR, RecordTrace, StepOutcome, StepTrace};
 pub(crate) use work::{BEFORE_STEPS_NAME, bytes_of, place_of};

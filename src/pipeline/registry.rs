@@ -5,12 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tempfile::TempDir;
 
 use super::context::StepContext;
 use super::problem::Planned;
 use super::steps;
-use super::surroundings::Surroundings;
+use super::surroundings::{OwnFolder, Surroundings};
 
 /// Makes a step's plan from its parameters.
 pub type Factory = Arc<dyn Fn(&Map<String, Value>, &StepContext<'_>) -> Planned + Send + Sync>;
@@ -48,7 +47,7 @@ impl Registry {
     }
 
     /// A folder for the time being, where those of programs are made.
-    pub(crate) fn temporary_folder(&self) -> io::Result<TempDir> {
+    pub(crate) fn temporary_folder(&self) -> io::Result<OwnFolder> {
         self.surroundings.make_folder()
     }
 

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::confinement::{Private, real_of};
 use crate::durable_fs::{self, Mounts, OpenTo};
+use crate::model::os_text::escaped_path;
 
 /// Who does not tell within this where a path leads is left alone: its file system hangs.
 const TELLS_WITHIN: Duration = Duration::from_millis(500);
+/// Who did not tell is asked again after this, by who needs it then.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// One for each engine.
 #[derive(Debug, Default)]
@@ -29,36 +32,84 @@ pub(crate) struct PrivatePaths {
     named: BTreeMap<&'static str, Vec<PathBuf>>,
     /// Folders in which no file is a program's.
     closed: BTreeMap<&'static str, Vec<PathBuf>>,
-    found: OnceLock<Private>,
+    found: Mutex<Option<Looked>>,
+}
+
+/// Where these paths lead, as far as their file systems told.
+#[derive(Debug)]
+struct Looked {
+    private: Arc<Private>,
+    /// Some did not tell: they are asked again then.
+    again_at: Option<Instant>,
 }
 
 impl PrivatePaths {
-    pub(crate) fn found(&self) -> &Private {
-        self.found.get_or_init(|| {
-            let of = |named: &BTreeMap<_, Vec<PathBuf>>| {
-                let named: BTreeSet<_> = named.values().flatten().cloned().collect();
-                let led_to = where_they_lead(&named);
-                named.into_iter().chain(led_to)
-            };
-            Private::of(of(&self.named), of(&self.closed))
-        })
+    pub(crate) fn found(&self) -> Arc<Private> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = |looked: &Looked| looked.again_at.is_some_and(|at| at <= Instant::now());
+        match found.as_ref().filter(|looked| !is_due(looked)) {
+            Some(looked) => Arc::clone(&looked.private),
+            None => Arc::clone(&found.insert(self.look()).private),
+        }
+    }
+
+    fn look(&self) -> Looked {
+        let all =
+            |named: &BTreeMap<_, Vec<PathBuf>>| named.values().flatten().cloned().collect::<BTreeSet<_>>();
+        let (named, closed) = (all(&self.named), all(&self.closed));
+        let both: BTreeSet<_> = named.union(&closed).cloned().collect();
+        let (led, silent) = where_they_lead(&both);
+        let with_real = |paths: &BTreeSet<PathBuf>| {
+            let real = paths.iter().filter_map(|path| led.get(path).cloned()).collect::<Vec<_>>();
+            paths.iter().cloned().chain(real).collect::<Vec<_>>()
+        };
+        if let Some(first) = silent.first() {
+            tracing::warn!(
+                path = escaped_path(first),
+                paths = silent.len(),
+                "what is private to the service does not answer: programs of steps are kept from it by its name alone, until it does"
+            );
+        }
+        Looked {
+            private: Arc::new(Private::of(with_real(&named).into_iter(), with_real(&closed).into_iter())),
+            again_at: (!silent.is_empty()).then(|| Instant::now() + ASKED_AGAIN_AFTER),
+        }
     }
 }
 
-/// What these paths are without links, each file system asked by a thread of its own: one that hangs holds up nobody for long.
-fn where_they_lead(named: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+/// What these paths are without links, and those that did not tell. Each file system is asked by a thread of its own; paths that hang behind
+/// another one once more, each by its own: what a link leads to may hang on another file system.
+fn where_they_lead(paths: &BTreeSet<PathBuf>) -> (BTreeMap<PathBuf, PathBuf>, Vec<PathBuf>) {
     let mounts = Mounts::now();
     let mut by_mount: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
-    for path in named {
+    for path in paths {
         by_mount.entry(mounts.of(path)).or_default().push(path.clone());
     }
-    let (tell, told) = sync_channel(named.len());
-    for paths in by_mount.into_values() {
+    let mut told = asked(by_mount.into_values().collect());
+    let silent = |told: &BTreeMap<PathBuf, Option<PathBuf>>| {
+        paths.iter().filter(|path| !told.contains_key(*path)).cloned().collect::<Vec<_>>()
+    };
+    let left = silent(&told);
+    if !left.is_empty() {
+        told.extend(asked(left.into_iter().map(|path| vec![path]).collect()));
+    }
+    let left = silent(&told);
+    (told.into_iter().filter_map(|(path, real)| Some((path, real?))).collect(), left)
+}
+
+/// What each path is without links, none where nothing lies there; each list by a thread.
+fn asked(lists: Vec<Vec<PathBuf>>) -> BTreeMap<PathBuf, Option<PathBuf>> {
+    let (tell, told) = sync_channel(lists.iter().map(Vec::len).sum());
+    for paths in lists {
         let tell = tell.clone();
-        let ask =
-            move || paths.iter().filter_map(|path| real_of(path)).for_each(|real| drop(tell.send(real)));
+        let ask = move || {
+            for path in paths {
+                let real = real_of(&path);
+                tell.send((path, real)).ok(); // nobody may wait any more
+            }
+        };
         if let Err(error) = std::thread::Builder::new().name("private".to_owned()).spawn(ask) {
-            tracing::debug!(%error, "paths that are private to the service are known by their names alone");
+            tracing::debug!(%error, "no thread can be had that asks where paths lead");
         }
     }
     drop(tell);
@@ -85,7 +136,7 @@ impl Surroundings {
         paths_named.insert(named_for, paths);
         folders_closed.insert(named_for, closed);
         *private =
-            Arc::new(PrivatePaths { named: paths_named, closed: folders_closed, found: OnceLock::new() });
+            Arc::new(PrivatePaths { named: paths_named, closed: folders_closed, found: Mutex::new(None) });
     }
 
     pub(crate) fn private(&self) -> Arc<PrivatePaths> {
@@ -98,17 +149,67 @@ impl Surroundings {
     }
 
     /// A folder for one program, for its user alone; removed with what is returned.
-    pub(crate) fn make_folder(&self) -> io::Result<TempDir> {
+    pub(crate) fn make_folder(&self) -> io::Result<OwnFolder> {
         let within = self.work_dir();
-        match private_folder(&within) {
+        let made = match private_folder(&within) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.work_dir.is_some() => {
                 durable_fs::make_folder(&within, OpenTo::Owner).map_err(io::Error::other)?;
                 private_folder(&within)
             }
             made => made,
+        };
+        made.map(OwnFolder)
+    }
+}
+
+/// A program's folder, and what it wrote there. It goes with this, whatever the program made of its modes.
+pub(crate) struct OwnFolder(TempDir);
+
+impl OwnFolder {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for OwnFolder {
+    fn drop(&mut self) {
+        match remove_whole(self.path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!(
+                path = escaped_path(self.path()),
+                %error,
+                "what a program wrote into its folder lies there in clear until the next start"
+            ),
+            Ok(()) | Err(_) => {}
         }
     }
 }
+
+/// Removes a folder of ours with all that is in it, also what lies in folders that nobody may write.
+pub(crate) fn remove_whole(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_again(folder);
+            std::fs::remove_dir_all(folder)
+        }
+        removed => removed,
+    }
+}
+
+/// Gives folders back the modes by which what is in them can be removed. No link is followed.
+#[cfg(unix)]
+fn open_again(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).ok(); // the removal says what is left
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let is_folder = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        folders.extend(entries.filter(is_folder).map(|entry| entry.path()));
+    }
+}
+
+#[cfg(not(unix))]
+fn open_again(_: &Path) {}
 
 fn private_folder(within: &Path) -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
@@ -137,5 +238,35 @@ mod tests {
         std::fs::write(path.join("scratch"), "").expect("writes");
         drop(folder);
         assert!(!path.try_exists().expect("asks"));
+    }
+
+    /// Root removes it all the same: what nobody may write is met by who runs as a user of its own.
+    #[cfg(unix)]
+    #[test]
+    fn what_a_program_wrote_goes_also_where_it_took_all_rights_from_its_folders() {
+        use std::os::unix::fs::PermissionsExt;
+        let world = tempfile::tempdir().expect("a folder");
+        let folder = Surroundings::in_folder(world.path().to_owned()).make_folder().expect("makes");
+        let path = folder.path().to_owned();
+        std::fs::create_dir_all(path.join("a/b")).expect("makes");
+        std::fs::write(path.join("a/b/clear"), "4111").expect("writes");
+        std::os::unix::fs::symlink(world.path(), path.join("a/b/away")).expect("links");
+        for closed in ["a/b", "a", ""] {
+            std::fs::set_permissions(path.join(closed), PermissionsExt::from_mode(0)).expect("sets");
+        }
+        open_again(&path);
+        assert_eq!(path.join("a/b").metadata().expect("is there").permissions().mode() & 0o777, 0o700);
+        drop(folder);
+        assert!(!path.try_exists().expect("asks"));
+        assert!(world.path().try_exists().expect("asks"));
+    }
+
+    #[test]
+    fn where_private_paths_lead_is_known_and_what_is_not_there_is_no_silence() {
+        let world = tempfile::tempdir().expect("a folder");
+        let root = world.path().canonicalize().expect("is there");
+        let paths = BTreeSet::from([root.join("keys/none"), root.clone()]);
+        let (led, silent) = where_they_lead(&paths);
+        assert_eq!((led.get(&root), silent.len()), (Some(&root), 0));
     }
 }

@@ -12,16 +12,19 @@ use super::ServiceError;
 use crate::config::{Problem, Problems};
 use crate::confinement::{Allowed, Fence, SYSTEM, moves_are_known, real_of};
 use crate::durable_fs::{self, OpenTo, parent_of, points_to_be};
-use crate::engine::{keys_of, watched_folders};
+use crate::engine::{archive_opens_to, keys_of, watched_folders};
 use crate::model::at_rest::KeysFrom;
 use crate::model::hook::{Hook, HookTarget};
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Rule, Service, Settings};
 use crate::model::template::fixed_folder;
+use crate::output::folders_open_to;
 use crate::pipeline::steps::exec;
 
 /// A path that does not answer within this is left out: its file system hangs, and a start waits for none.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+/// A folder is made, and its name synced: a disk that is busy takes its time for that.
+const MADE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the service kept itself to.
 #[derive(Debug)]
@@ -36,17 +39,22 @@ struct Named {
     path: PathBuf,
     /// Else it is read alone.
     is_written: bool,
-    /// Whether it is the service's to make.
-    is_made: bool,
+    /// Where it is the service's to make, to whom it is open then: as whoever else would make it has it.
+    made: Option<OpenTo>,
 }
 
 impl Named {
     fn read(key: impl Into<String>, path: PathBuf) -> Self {
-        Self { key: key.into(), path, is_written: false, is_made: false }
+        Self { key: key.into(), path, is_written: false, made: None }
     }
 
+    /// It lies there, or is out of reach.
     fn written(key: impl Into<String>, path: PathBuf) -> Self {
-        Self { key: key.into(), path, is_written: true, is_made: true }
+        Self { is_written: true, ..Self::read(key, path) }
+    }
+
+    fn made(key: impl Into<String>, path: PathBuf, open_to: OpenTo) -> Self {
+        Self { made: Some(open_to), ..Self::written(key, path) }
     }
 }
 
@@ -108,8 +116,15 @@ impl Confinement {
             return;
         }
         let shown = escaped_path(&named.path);
-        let asked = (named.path.clone(), named.is_made);
-        match within_time(move || there(&asked.0, asked.1)) {
+        let ask = |made, within| {
+            let path = named.path.clone();
+            within_time(within, move || there(&path, made))
+        };
+        let found = match ask(None, ANSWERS_WITHIN) {
+            Some(Err(_)) if named.made.is_some() => ask(named.made, MADE_WITHIN),
+            found => found,
+        };
+        match found {
             Some(Ok(())) if named.is_written && named.path.parent().is_none() => {
                 tracing::warn!(
                     key = named.key,
@@ -172,34 +187,34 @@ impl Confinement {
 }
 
 /// What is asked of a file system that may hang.
-fn within_time<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+fn within_time<T: Send + 'static>(time: Duration, ask: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = sync_channel(1);
     std::thread::Builder::new().name("confine".to_owned()).spawn(move || tell.send(ask()).ok()).ok()?;
-    told.recv_timeout(ANSWERS_WITHIN).ok()
+    told.recv_timeout(time).ok()
 }
 
 /// Whether something lies there, made if that is for us to do and nothing is to be mounted in its place.
-fn there(path: &Path, is_made: bool) -> Result<(), String> {
-    match durable_fs::real_path(path) {
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_made => {}
-        Err(error) => return Err(error.to_string()),
-    }
+fn there(path: &Path, made: Option<OpenTo>) -> Result<(), String> {
+    let open_to = match (durable_fs::real_path(path), made) {
+        (Ok(_), _) => return Ok(()),
+        (Err(error), Some(open_to)) if error.kind() == std::io::ErrorKind::NotFound => open_to,
+        (Err(error), _) => return Err(error.to_string()),
+    };
     let is_away = |point: &PathBuf| !durable_fs::is_mount_point(point).unwrap_or(false);
     if let Some(point) = points_to_be(path).into_iter().find(is_away) {
         return Err(format!("nothing is mounted at {}", escaped_path(&point)));
     }
-    durable_fs::make_folder(path, OpenTo::Group).map_err(|error| error.to_string())
+    durable_fs::make_folder(path, open_to).map_err(|error| error.to_string())
 }
 
 fn of_service(service: &Service) -> Vec<Named> {
     let mut named = vec![
-        Named::written("service.data_dir", service.data_dir.clone()),
+        Named::made("service.data_dir", service.data_dir.clone(), OpenTo::Owner),
         // How likely the kernel is to end a child.
-        Named { is_made: false, ..Named::written("/proc", PathBuf::from("/proc")) },
+        Named::written("/proc", PathBuf::from("/proc")),
     ];
     let socket = service.api.socket.as_deref().map(parent_of);
-    named.extend(socket.map(|folder| Named::written("service.socket", folder.to_owned())));
+    named.extend(socket.map(|folder| Named::made("service.socket", folder.to_owned(), OpenTo::Group)));
     let tls = service.api.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
     named.extend(tls.map(|file| Named::read("service.tls", parent_of(file).to_owned())));
     let bearer = service.traces.iter().filter_map(|collector| collector.bearer_file.as_deref());
@@ -222,34 +237,39 @@ fn of_configuration(settings: &Settings, rules_dir: Option<&Path>) -> Vec<Named>
     let folder = Named::read("--config", parent_of(&settings.file).to_owned());
     // A link may lead to the file that is read, and be exchanged for one to another beside that.
     let real = real_of(&settings.file).map(|file| Named::read("--config", parent_of(&file).to_owned()));
-    let rules = rules_dir
-        .map(|folder| Named { is_made: false, ..Named::read("service.rules_dir", folder.to_owned()) });
+    let rules = rules_dir.map(|folder| Named::read("service.rules_dir", folder.to_owned()));
     let rules = rules.filter(|named| named.path.is_dir());
     [Some(folder), real, rules].into_iter().flatten().collect()
 }
 
 fn of_rule(rule: &Rule) -> Vec<Named> {
     let watched = watched_folders(rule).into_iter();
-    let mut named: Vec<_> =
-        watched.map(|path| Named { is_made: false, ..Named::written("paths", path) }).collect();
+    let mut named: Vec<_> = watched.map(|path| Named::written("paths", path)).collect();
+    let outputs = folders_open_to(rule);
     for (category, output) in &rule.outputs {
-        named.push(Named::written(format!("output.{category}.path"), fixed_folder(&output.path)));
+        named.push(Named::made(format!("output.{category}.path"), fixed_folder(&output.path), outputs));
         let recipients = output.recipients_file.as_deref().map(parent_of);
         let key = format!("output.{category}.recipients_file");
         named.extend(recipients.map(|folder| Named::read(key, folder.to_owned())));
     }
     let signals = [("publish.marker", &rule.publish.marker), ("publish.manifest", &rule.publish.manifest)];
     named.extend(
-        signals.into_iter().filter_map(|(key, text)| Some(Named::written(key, fixed_folder(text.as_ref()?)))),
+        signals
+            .into_iter()
+            .filter_map(|(key, text)| Some(Named::made(key, fixed_folder(text.as_ref()?), outputs))),
     );
     let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));
-    named.extend(archive.map(|folder| Named::written("source.archive_dir", folder)));
+    named.extend(archive.map(|folder| {
+        Named::made("source.archive_dir", folder, archive_opens_to(rule.source.archive_owner))
+    }));
     named.extend(rule.compare.iter().map(|folder| Named::read("compare", folder.clone())));
     let own = [
         ("source.claim_dir", &rule.source.claim_dir),
         ("source.quarantine_dir", &rule.source.quarantine_dir),
     ];
-    named.extend(own.into_iter().filter_map(|(key, folder)| Some(Named::written(key, folder.clone()?))));
+    named.extend(
+        own.into_iter().filter_map(|(key, folder)| Some(Named::made(key, folder.clone()?, OpenTo::Owner))),
+    );
     // A file may be exchanged for another.
     let keys =
         keys_of(rule).map(|key| if key.is_folder { key.path } else { parent_of(&key.path).to_owned() });
@@ -261,7 +281,7 @@ fn of_rule(rule: &Rule) -> Vec<Named> {
         let allowed = |of: &'static str| exec::paths_of(step, of, &rule.base_dir);
         named.extend(allowed("read").into_iter().map(|path| Named::read(key("read"), path)));
         let written = allowed("write").into_iter();
-        named.extend(written.map(|path| Named { is_made: false, ..Named::written(key("write"), path) }));
+        named.extend(written.map(|path| Named::written(key("write"), path)));
         named.push(Named::read(key("command"), rule.base_dir.clone()));
     }
     named

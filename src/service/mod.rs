@@ -163,6 +163,8 @@ impl Service {
             }
         });
         let traces = settings.service.traces.clone();
+        // Before it claims anything: what stands behind it in the trail is of this service.
+        note(&start.store, &AuditEvent::new(clock::now(), "started", SERVICE));
         let running = engine.serve(settings, registry.clone(), tell_claims).inspect_err(|_| {
             shadow::wait_for_stop(aside.stop().as_ref(), stop_timeout);
             hooks.stop(Duration::ZERO);
@@ -268,7 +270,6 @@ fn state_of(start: &Start) -> ConfigurationState {
 
 /// What waits to be written down is, also where no trail is kept any more.
 fn begin_trail(store: &Store, data_dir: &Path) -> Option<Trail> {
-    note(store, &AuditEvent::new(clock::now(), "started", SERVICE));
     // Of what cannot be read the trail's own thread tells: the service goes on.
     if !store.keeps_audit() && store.to_audit().is_ok_and(|waiting| waiting.is_empty()) {
         return None;

@@ -267,6 +267,11 @@ impl Lanes {
         let Some(level) = self.levels.get_mut(&owner.priority) else { return false };
         let mut was_there = false;
         let leave = |jobs: &mut VecDeque<JobId>| {
+            if jobs.front() == Some(&id) {
+                jobs.pop_front(); // mostly, and a line may be long
+                was_there = true;
+                return;
+            }
             let before = jobs.len();
             jobs.retain(|other| *other != id);
             was_there = jobs.len() < before;

@@ -13,8 +13,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use super::confined::Reachable;
 use super::programs::places_of;
 use super::starter::{self, NotStarted, Starter};
@@ -24,7 +22,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::{escaped_path, said};
 use crate::model::quoted::{Quoted, Quotes};
 use crate::model::step::{Broken, StepStart};
-use crate::pipeline::surroundings::Surroundings;
+use crate::pipeline::surroundings::{OwnFolder, Surroundings};
 
 const BLOCK_BYTES: usize = 64 << 10;
 /// Blocks of answers that may lie unread.
@@ -114,12 +112,12 @@ pub(super) struct Child {
     timeout: Duration,
     answer_max: usize,
     /// Removed when it has ended.
-    folder: Option<TempDir>,
+    folder: Option<OwnFolder>,
 }
 
 impl Launch {
     /// How the program is started, with the folder of its own in which that is, and what it may reach.
-    fn command(&self) -> Result<(Command, Option<(TempDir, Reachable)>), Broken> {
+    fn command(&self) -> Result<(Command, Option<(OwnFolder, Reachable)>), Broken> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         environment::clear(&mut command);
@@ -134,7 +132,7 @@ impl Launch {
         Ok((command, own))
     }
 
-    fn own_folder(&self, confined: &Confined) -> Result<(TempDir, Reachable), Broken> {
+    fn own_folder(&self, confined: &Confined) -> Result<(OwnFolder, Reachable), Broken> {
         let Confined { read, write, surroundings } = confined;
         let made = surroundings.make_folder();
         let folder = made.map_err(|error| {
@@ -167,8 +165,6 @@ impl Child {
         let (mut command, own) = launch.command()?;
         let (folder, reachable) = own.unzip();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = starter::start(command, &launch.program, &launch.starts_in(), reachable);
         let (mut process, starter) =
             child.map_err(|why| cannot_start(&launch.program, &why, launch.confined.is_some()))?;

@@ -37,11 +37,12 @@ impl Reachable {
     }
 
     fn allowed(&self) -> Allowed {
-        let private = self.private.found();
+        let found = self.private.found();
+        let private = found.as_ref();
         let system = SYSTEM.iter().map(PathBuf::from);
-        let (named, folders) = self.named_by_command();
+        let named = self.named_by_command();
         let around = named.iter().flat_map(|file| allowed_around(file, private));
-        let system = system.chain(folders).flat_map(|path| private.leave_out(&path));
+        let system = system.flat_map(|path| private.leave_out(&path));
         let mut read_if_there: Vec<_> = system.chain(around).chain(named.iter().cloned()).collect();
         read_if_there.sort();
         read_if_there.dedup();
@@ -49,8 +50,9 @@ impl Reachable {
         Allowed { read: self.read.clone(), write, read_if_there, ..Allowed::default() }
     }
 
-    /// The program with its interpreters, and arguments that are whole paths: files and folders.
-    fn named_by_command(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    /// The program with its interpreters, and arguments that are whole paths of files. A folder is not opened by that: `/` is a mark between
+    /// columns more often than a place.
+    fn named_by_command(&self) -> Vec<PathBuf> {
         let found = |program: &Path| places_of(program).into_iter().find(|place| is_file(place));
         let program = found(&self.program);
         let interpreters = program.iter().flat_map(|program| interpreters_of(program));
@@ -58,14 +60,12 @@ impl Reachable {
         let programs: Vec<_> = program.iter().cloned().chain(interpreters).collect();
         let bases: Vec<_> = programs.iter().filter_map(|program| base_of(program)).collect();
         let arguments = self.arguments.iter().map(PathBuf::from).filter(|path| path.is_absolute());
-        let (mut files, mut folders) = (bases, Vec::new());
+        let mut files = bases;
         for path in programs.into_iter().chain(arguments) {
             let real = durable_fs::real_path(&path).ok();
-            for path in [Some(path), real].into_iter().flatten() {
-                if is_file(&path) { files.push(path) } else { folders.push(path) }
-            }
+            files.extend([Some(path), real].into_iter().flatten().filter(|path| is_file(path)));
         }
-        (files, folders)
+        files
     }
 }
 
@@ -113,7 +113,9 @@ mod tests {
         let script = root.join("rules/enrich.py").display().to_string();
         let reachable = Reachable {
             program: root.join("venv/bin/python"),
-            arguments: vec!["-u".into(), script, "table".into()],
+            arguments: ["-u", &script, "table", "/", &root.join("tool").display().to_string()]
+                .map(str::to_owned)
+                .to_vec(),
             read: Vec::new(),
             write: vec![root.join("tool")],
             work: root.join("work"),
@@ -124,6 +126,9 @@ mod tests {
             allowed.read_if_there.iter().filter_map(|path| path.strip_prefix(&root).ok()).collect();
         let expected = ["rules/enrich.py", "venv", "venv/bin", "venv/bin/python"];
         assert_eq!(in_root, expected.map(Path::new));
+        let system = |path: &Path| path.parent().is_some_and(|above| above.parent().is_none());
+        let of_system: Vec<_> = allowed.read_if_there.iter().filter(|path| system(path)).collect();
+        assert!(of_system.iter().all(|path| SYSTEM.iter().any(|own| path.starts_with(own))), "{of_system:?}");
         assert_eq!(allowed.write, [root.join("work"), root.join("tool")]);
         assert!(!allowed.signals_others);
     }

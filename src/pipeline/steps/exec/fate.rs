@@ -14,9 +14,11 @@ use crate::confinement::Fence;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::start;
 
-/// Starts a child; nothing is asked for.
+/// Starts a child, on Unix in a process group of its own; nothing else is asked for.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn start(command: &mut Command) -> std::io::Result<std::process::Child> {
+    #[cfg(unix)]
+    command.process_group(0);
     command.spawn()
 }
 
@@ -68,13 +70,13 @@ mod linux {
     use std::process::{Child, Command};
 
     use rustix::io::Errno;
-    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal, setsid};
 
     /// What outweighs everything else.
     const FIRST_TO_GO: &[u8] = b"1000";
 
     /// Starts a child that gets a `SIGTERM` when this thread ends, and so when the service ends, however it does; and that the kernel takes
-    /// before the service where memory runs out: it costs an attempt of its slice and no more.
+    /// before the service where memory runs out: it costs an attempt of its slice and no more. It leads a process group and a session.
     pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
         share(command);
         let child = command.spawn()?;
@@ -89,11 +91,13 @@ mod linux {
             // What whoever started us had open is not for it: keys may be among that. A kernel without this call passes it on.
             // SAFETY: the call reads no memory, and closes nothing before the program begins.
             unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+            // The terminal is of whoever started us: a program may not type into that.
+            setsid()?;
             set_parent_process_death_signal(Some(Signal::TERM))?;
             // It may have died before we asked.
             if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from(Errno::SRCH)) }
         };
-        // SAFETY: between fork and exec three system calls are made; no memory is allocated, and no lock is taken.
+        // SAFETY: between fork and exec four system calls are made; no memory is allocated, and no lock is taken.
         unsafe { command.pre_exec(ask) };
     }
 
