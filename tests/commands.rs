@@ -155,9 +155,8 @@ fn every_example_configuration_is_ok() {
         "cp {folder}/*.toml .; chmod 600 at_rest.keys
         openssl req -x509 -newkey ed25519 -nodes -subj /CN=localhost -days 2 -keyout server.key -out server.pem 2>/dev/null"
     ));
-    let examples = world.files(".");
     let mut checked = 0;
-    for example in examples.iter().filter(|name| name.ends_with(".toml")) {
+    for example in world.sh("ls *.toml").lines() {
         world.landfall(&["check", "--config", example]).done();
         checked += 1;
     }
