@@ -44,6 +44,7 @@ mod published;
 mod record;
 mod service;
 mod store;
+mod supervisor;
 mod telemetry;
 mod traces;
 mod watch;

@@ -18,6 +18,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("allocator", &[]),
     ("allowance", &[]),
     ("group_sync", &[]),
+    ("supervisor", &[]),
     ("telemetry", &["model", "clock"]),
     // Syncs are timed where they are.
     ("durable_fs", &["model", "clock", "group_sync", "telemetry"]),

@@ -48,6 +48,7 @@ mod run;
 mod running;
 mod say;
 mod selection;
+mod service;
 mod set;
 mod shadow;
 mod shadow_theirs;
@@ -119,6 +120,8 @@ enum Command {
     Test(test::TestArgs),
     /// Run the service in the foreground, until Ctrl-C or SIGTERM
     Run(run::RunArgs),
+    /// Have the system run the service: install, uninstall, start, stop, status
+    Service(service::ServiceArgs),
     /// Ingest these files now, and wait until they are done
     Ingest(ingest::IngestArgs),
     /// List the jobs, and the files that wait to become one
@@ -211,7 +214,8 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args, config, &registry),
         Command::Test(args) => test::run(&args, config, &registry),
-        Command::Run(args) => run::run(&args, config, registry),
+        Command::Run(args) => run::run(&args, config, &registry),
+        Command::Service(args) => service::run(&args, config, &registry),
         Command::Ingest(args) => ingest::run(&args, config, registry),
         Command::Jobs(args) => settings(config).and_then(|settings| jobs::run(&args, &settings)),
         Command::Rules(args) => settings(config).and_then(|settings| rules::run(&args, &settings)),

@@ -4,31 +4,119 @@
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
-#[cfg(unix)]
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
 use crate::pipeline::Registry;
-use crate::service::{Service, ServiceError};
+use crate::service::{Service, ServiceError, standby};
+use crate::store::StoreError;
+use crate::supervisor::Supervisor;
 use crate::telemetry::logging;
 
 /// The least that a stop may take before the process ends all the same.
 const STOP_TAKES: Duration = Duration::from_secs(1);
+/// How long a start may take, at most: the unit's `TimeoutStartSec`, for one that begins later.
+const START_MAX: Duration = Duration::from_mins(15);
+/// A standby tells systemd often enough that it waits for so much longer.
+const STANDBY_TAKES: Duration = Duration::from_mins(1);
 /// How long a start that is under way may take when a signal comes.
 const START_TAKES: Duration = Duration::from_secs(2);
 
-/// No arguments of its own.
+/// The arguments of `landfall run`.
 #[derive(clap::Args)]
-pub(super) struct RunArgs {}
+pub(super) struct RunArgs {
+    /// Wait while another service has the data folder, on shared storage for instance, and take over when it lets go of it
+    #[arg(long)]
+    standby: bool,
+}
 
-pub(super) fn run(_args: &RunArgs, config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &RunArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
+    // Before the service confines itself.
+    let supervisor = Arc::new(Supervisor::of_environment());
     // From here on a stop is clean, however early it comes.
     let mut signals = Signals::listen()?;
+    loop {
+        if args.standby && stand_by(&mut signals, config, &supervisor)? == StoodBy::Stopped {
+            return Ok(ExitCode::SUCCESS);
+        }
+        match serve(&mut signals, config, registry.clone(), &supervisor) {
+            Err(error) if args.standby && is_in_use(&error) => {
+                tracing::info!(%error, "another service was faster");
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::InUse { .. }))
+}
+
+/// What ended the wait.
+#[derive(PartialEq, Eq)]
+enum StoodBy {
+    /// The data folder is free.
+    Free,
+    Stopped,
+}
+
+/// Waits until nobody else has the data folder.
+fn stand_by(
+    signals: &mut Signals,
+    config: Option<&Path>,
+    supervisor: &Arc<Supervisor>,
+) -> anyhow::Result<StoodBy> {
+    let (config, told) = (config.map(Path::to_owned), Arc::clone(supervisor));
+    let waits = signals.wait("standby", move || wait_until_free(config.as_deref(), &told), || ())?;
+    match waits {
+        Came::Done(waited) => {
+            waited.map_err(cause_of)?;
+            supervisor.takes(START_MAX);
+            Ok(StoodBy::Free)
+        }
+        // The thread that waits has nothing in hand, and ends with the process.
+        Came::Signal(signal, _) => {
+            supervisor.stopping();
+            tracing::info!(signal, "stopped while standing by");
+            logging::write_last_lines();
+            Ok(StoodBy::Stopped)
+        }
+    }
+}
+
+fn wait_until_free(config: Option<&Path>, supervisor: &Supervisor) -> Result<(), ServiceError> {
+    let (mut told, mut extended) = (String::new(), None::<Instant>);
+    while let Some(why) = standby::waits_for(config)? {
+        if why != told {
+            tracing::info!("standing by: {why}");
+            supervisor.status(&format!("standing by: {why}"));
+            told = why;
+        }
+        if extended.is_none_or(|last| last.elapsed() > STANDBY_TAKES / 3) {
+            supervisor.takes(STANDBY_TAKES);
+            extended = Some(Instant::now());
+        }
+        std::thread::sleep(standby::LOOK_EVERY);
+    }
+    if !told.is_empty() {
+        tracing::info!("nobody has the data folder any more: taking over");
+    }
+    Ok(())
+}
+
+/// The service, from its start to its end.
+fn serve(
+    signals: &mut Signals,
+    config: Option<&Path>,
+    registry: Registry,
+    supervisor: &Arc<Supervisor>,
+) -> anyhow::Result<ExitCode> {
+    supervisor.status("starting");
     let config = config.map(Path::to_owned);
     let mut came_early = false;
     let start = move || Service::start(config.as_deref(), registry);
@@ -36,6 +124,9 @@ pub(super) fn run(_args: &RunArgs, config: Option<&Path>, registry: Registry) ->
     let (service, signal) = match started {
         Came::Done(service) => {
             let service = service.map_err(cause_of)?;
+            service
+                .supervise(supervisor)
+                .context("cannot start the thread that tells systemd how the service is")?;
             let reloader = service.reloader();
             let reload = || {
                 tracing::info!("SIGHUP: a reload is asked for");
@@ -49,22 +140,35 @@ pub(super) fn run(_args: &RunArgs, config: Option<&Path>, registry: Registry) ->
                 Came::Signal(signal, _) => (service, signal),
             }
         }
-        Came::Signal(signal, starting) => match starting.within(START_TAKES) {
-            Ok(service) => (service.map_err(cause_of)?, signal),
-            Err(at) => {
-                tracing::warn!(
-                    signal,
-                    "the start{at} does not come to its end: ending all the same; the next start recovers"
-                );
-                logging::write_last_lines();
-                std::process::exit(1);
-            }
-        },
+        Came::Signal(signal, starting) => {
+            supervisor.stopping();
+            (started_after_all(starting, signal)?, signal)
+        }
     };
+    supervisor.stopping();
+    supervisor.takes(service.stop_timeout() + STOP_TAKES);
     tracing::info!(signal, "stopping");
     end_in_any_case(service.stop_timeout().max(STOP_TAKES))?;
     service.stop().map_err(cause_of)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A start that a signal met comes to its end first: the stop is clean. One that does not is ended all the same.
+fn started_after_all(
+    starting: UnderWay<Result<Service, ServiceError>>,
+    signal: &str,
+) -> anyhow::Result<Service> {
+    match starting.within(START_TAKES) {
+        Ok(service) => service.map_err(cause_of),
+        Err(at) => {
+            tracing::warn!(
+                signal,
+                "the start{at} does not come to its end: ending all the same; the next start recovers"
+            );
+            logging::write_last_lines();
+            std::process::exit(1);
+        }
+    }
 }
 
 /// The error itself, which tells its hint and the exit code.

@@ -81,6 +81,21 @@ pub(crate) fn was_held(folder: &Path) -> bool {
     platform::kind_at(&folder.join(LOCK_FILE)).is_ok()
 }
 
+/// Who has a folder; none where nobody has, or where it is not there. It is not taken: who takes it in the moment of the look tries again.
+pub(crate) fn holder_of(folder: &Path) -> Result<Option<Holder>, FsError> {
+    let path = folder.join(LOCK_FILE);
+    let lock = match platform::open_own(&path, false) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(FsError::new("open", &path, error)),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(Holder { note: read_note(&folder.join(HOLDER_FILE)) })),
+        Err(TryLockError::Error(error)) => Err(FsError::new("lock", &path, error)),
+    }
+}
+
 /// Takes an existing folder for this process; a second take is refused within one process too. `sign` is left there, if it is given.
 pub(crate) fn hold_folder(folder: &Path, sign: Option<&RunningSign>) -> Result<Hold, FsError> {
     let path = folder.join(LOCK_FILE);
@@ -150,6 +165,20 @@ mod tests {
         assert_eq!(holder.pid(), Some(std::process::id()));
         assert!(holder.to_string().starts_with(&format!("process {}", std::process::id())), "{holder}");
         drop(held);
+        assert!(matches!(hold_folder(folder.path(), None).expect("holds"), Hold::Ours(_)));
+    }
+
+    #[test]
+    fn who_has_a_folder_is_told_without_taking_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let holder = || holder_of(folder.path()).expect("asks");
+        assert!(holder().is_none() && holder_of(&folder.path().join("away")).expect("asks").is_none());
+        let Hold::Ours(held) = hold_folder(folder.path(), None).expect("holds") else {
+            panic!("nobody has it")
+        };
+        assert_eq!(holder().and_then(|holder| holder.pid()), Some(std::process::id()));
+        drop(held);
+        assert!(holder().is_none());
         assert!(matches!(hold_folder(folder.path(), None).expect("holds"), Hold::Ours(_)));
     }
 

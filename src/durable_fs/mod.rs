@@ -80,7 +80,7 @@ pub(crate) use folder_making::{make_folder, make_folder_within};
 pub(crate) use folder_sync::sync_folder;
 pub(crate) use followed_folder::FollowedFolder;
 pub(crate) use fs_type::{far_file_system, is_of_this_machine};
-pub(crate) use held::{HeldFolder, Hold, Holder, LOCK_FILE, hold_folder, was_held};
+pub(crate) use held::{HeldFolder, Hold, Holder, LOCK_FILE, hold_folder, holder_of, was_held};
 #[cfg(target_os = "linux")]
 pub(crate) use kept::keep_reached;
 pub(crate) use landing::{

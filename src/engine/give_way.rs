@@ -18,7 +18,7 @@ use crate::model::fault::WaitsFor;
 /// Between looks while jobs run, which fill a disk soon, while something lacks, and otherwise.
 const PAUSE_RUNNING: Duration = Duration::from_millis(100);
 const PAUSE_LACKING: Duration = Duration::from_millis(500);
-const PAUSE_IDLE: Duration = Duration::from_secs(2);
+pub(super) const PAUSE_IDLE: Duration = Duration::from_secs(2);
 
 /// A slice is written within this; else its disk takes long, or hangs.
 const COLLECTING_TAKES: Duration = Duration::from_millis(500);
@@ -37,6 +37,7 @@ pub(super) fn watch_disk_space(shared: &Arc<Shared>, threads: &Threads) {
             PAUSE_IDLE
         };
         shared.resources.disk_space.wait(pause);
+        shared.resources.pulse.disk_space.turn();
         if shared.stop.is_asked() {
             return;
         }

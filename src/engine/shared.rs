@@ -15,6 +15,7 @@ use super::memory::Memory;
 use super::names::Names;
 use super::operator::Operator;
 use super::paces;
+use super::pulse::Pulse;
 use super::readers::Readers;
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
@@ -91,6 +92,8 @@ pub(super) struct Resources {
     pub memory: Memory,
     pub disk_space: DiskSpace,
     pub wall_clock: WallClock,
+    /// Of the loops that show that it gets on.
+    pub pulse: Pulse,
     /// Who reads jobs that would else be destroyed.
     pub readers: Readers,
     /// Of programs that steps ask.
@@ -125,6 +128,7 @@ impl Shared {
                 memory: Memory::new(service.memory_max, service.workers),
                 disk_space: DiskSpace::new(service.free_min, service.data_dir.clone()),
                 wall_clock: WallClock::default(),
+                pulse: Pulse::default(),
                 readers: Readers::default(),
                 surroundings,
             },

@@ -23,6 +23,7 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         if shared.stop.pause(pause) {
             return;
         }
+        shared.resources.pulse.tick.turn();
         if let Err(error) = shared.store.check_there() {
             shared.fail_for_good(Trouble::from(error).error);
             return;
@@ -43,6 +44,7 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         }
         watching::watch_owed(shared);
         tell_progress(shared, &mut last_read);
+        shared.store.wait_for_changes();
         if let Err(error) = shared.store.sync_waiting() {
             tracing::warn!(%error, "rows wait longer to be made durable");
             shared.stop_if_poisoned(&error.into());

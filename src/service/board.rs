@@ -9,6 +9,7 @@ use crate::engine::{Configuration, Refusal};
 use crate::hooks::Hooks;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
+use crate::supervisor::Supervisor;
 
 /// How long who asks waits: a file that is being written is waited for, and a file system may hang.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
@@ -19,6 +20,7 @@ pub(super) struct Board {
     changed: Condvar,
     rung: AtomicBool,
     hooks: OnceLock<Arc<Hooks>>,
+    supervisor: OnceLock<Arc<Supervisor>>,
 }
 
 struct Posted {
@@ -61,12 +63,18 @@ impl Board {
             changed: Condvar::new(),
             rung: AtomicBool::new(false),
             hooks: OnceLock::new(),
+            supervisor: OnceLock::new(),
         }
     }
 
     /// From now on it says how they fare.
     pub(super) fn tell_of(&self, hooks: &Arc<Hooks>) {
         self.hooks.get_or_init(|| Arc::clone(hooks));
+    }
+
+    /// From now on it is told of each reload that somebody asks for.
+    pub(super) fn tell_reloads_to(&self, supervisor: &Arc<Supervisor>) {
+        self.supervisor.get_or_init(|| Arc::clone(supervisor));
     }
 
     fn lock(&self) -> MutexGuard<'_, Posted> {
@@ -87,6 +95,10 @@ impl Board {
         posted.asked += 1;
         let mine = posted.asked;
         posted.askers.extend(by.map(|by| (mine, by.to_owned())));
+        // Under the lock, so that it is told in order; it waits for nothing.
+        if let Some(supervisor) = self.supervisor.get() {
+            supervisor.reloading();
+        }
         self.changed.notify_all();
         mine
     }
@@ -153,6 +165,11 @@ impl Board {
             posted.answered = asked;
             posted.askers.retain(|(number, _)| *number > asked);
             posted.answer = Some(answer);
+            if posted.asked == asked
+                && let Some(supervisor) = self.supervisor.get()
+            {
+                supervisor.reloaded();
+            }
             self.changed.notify_all();
         }
     }

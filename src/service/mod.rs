@@ -5,9 +5,11 @@
 
 mod board;
 mod confine;
+mod life;
 mod reload;
 mod rules_folder;
 pub(crate) mod shadow;
+pub(crate) mod standby;
 mod start;
 mod stillness;
 
@@ -31,6 +33,7 @@ use crate::model::rule::{Mode, Rule};
 use crate::model::traces::Collector;
 use crate::pipeline::Registry;
 use crate::store::{Store, StoreError};
+use crate::supervisor::Supervisor;
 use crate::telemetry::logging::{self, LogFormat, Writes};
 use crate::traces::Traces;
 use board::Board;
@@ -190,6 +193,12 @@ impl Service {
             reloading,
             stop_timeout,
         })
+    }
+
+    /// Tells who started the service how it is, from now on.
+    pub(crate) fn supervise(&self, supervisor: &Arc<Supervisor>) -> std::io::Result<()> {
+        self.board.tell_reloads_to(supervisor);
+        life::begin(&self.engine, supervisor)
     }
 
     /// For another thread.

@@ -313,6 +313,11 @@ impl Store {
         if self.inner.rows.has_unsynced() { self.sync() } else { Ok(()) }
     }
 
+    /// Returns once rows can be changed: whoever judges several of them against each other does that in moments.
+    pub(crate) fn wait_for_changes(&self) {
+        drop(self.inner.changing.read());
+    }
+
     /// Begins a set of changes.
     pub fn change(&self) -> Changes<'_> {
         Changes::new(self)

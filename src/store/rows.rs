@@ -180,6 +180,11 @@ impl Store {
         ids.filter_map(move |id| id.and_then(|id| store.job_row(id)).transpose())
     }
 
+    /// How many jobs are not in a final state. No row is read.
+    pub(crate) fn count_unfinished(&self) -> Result<u64, StoreError> {
+        self.job_ids(keys::UNFINISHED).try_fold(0, |count, id| id.map(|_| count + 1))
+    }
+
     pub(crate) fn job_row<R: JobRow>(&self, id: JobId) -> Result<Option<R>, StoreError> {
         let row = self.row("job", &keys::of_job(keys::JOB, id))?;
         Ok(row.map(|row| self.placed(row)))

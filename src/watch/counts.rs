@@ -1,6 +1,6 @@
 //! What a watch counts, for whoever asks how it sees its files; read without asking its thread, which may hang.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::files_in_view::FilesInView;
@@ -20,6 +20,9 @@ pub(super) struct Counts {
     without_events: AtomicU64,
     /// As its last turn left them. Nobody holds the lock while he asks a file system.
     in_view: Mutex<FilesInView>,
+    /// Turns of its thread, and whether that waits for something to do.
+    turns: AtomicU64,
+    waits: AtomicBool,
 }
 
 impl Counts {
@@ -60,6 +63,16 @@ impl Counts {
 
     pub(super) fn in_view(&self) -> FilesInView {
         self.in_view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The thread begins to wait for something to do, or has it.
+    pub(super) fn waits(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Release);
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn turns(&self) -> (u64, bool) {
+        (self.turns.load(Ordering::Relaxed), self.waits.load(Ordering::Acquire))
     }
 
     #[cfg(all(test, unix))]

@@ -282,6 +282,13 @@ impl Watch {
         self.counts.rounds()
     }
 
+    /// The turns of its thread, and whether nothing follows from it that it does not turn: it has nothing to do, or waits for its file
+    /// system.
+    pub(crate) fn pulse(&self) -> (u64, bool) {
+        let (turns, waits) = self.counts.turns();
+        (turns, waits || durable_fs::hangs_at(self.thread.thread().id(), Duration::ZERO).is_some())
+    }
+
     /// What it counts. Its thread is not asked.
     pub(crate) fn counts(&self) -> WatchCounts {
         self.counts.now()

@@ -266,7 +266,9 @@ impl Watcher {
 
     fn take_messages(&mut self, inbox: &Receiver<Message>, pause: Duration) -> Flow {
         durable_fs::leave_place(); // who waits for messages hangs nowhere
+        self.flags.counts.waits(true);
         let mut next = inbox.recv_timeout(pause);
+        self.flags.counts.waits(false);
         let _keeps = durable_fs::keep_reached();
         for _ in 0..TURN {
             match next {

@@ -557,6 +557,12 @@ impl<R: Workable> Dispatch<R> {
 
     // ---- time, the end ----
 
+    /// Whether the clock should be awake, and is not.
+    pub(in crate::engine) fn clock_is_due(&self, now: Instant) -> bool {
+        let state = self.lock();
+        !state.stops && state.clock_sleeps.is_some_and(|until| until < now)
+    }
+
     /// The life of the clock, which wakes for jobs whose time has come and for threads that are stuck.
     pub(in crate::engine) fn keep_time(&self) {
         let mut state = self.lock();

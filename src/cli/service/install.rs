@@ -1,0 +1,226 @@
+//! `landfall service install`: user, configuration, unit and folders, each only where it is not there; then systemd is told.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use super::InstallArgs;
+use super::systemd::{DROP_IN, UNIT, UNITS, Unit, call, refusal};
+use super::unit::{self, Filling, MARK, STATE_FOLDER};
+use crate::cli::exit::USAGE;
+use crate::cli::say::{complain, lines, say};
+use crate::config;
+use crate::engine::{folders_of, watched_folders};
+use crate::model::rule::Settings;
+use crate::pipeline::Registry;
+
+/// Where a service has its configuration, unless it is told otherwise.
+const CONFIGURATION: &str = "/etc/landfall/landfall.toml";
+/// What is written there: nothing is watched until it is edited.
+const EXAMPLE: &str = include_str!("../../../config/service.toml");
+/// Where packages have units: then ours would only hide theirs.
+const PACKAGED: &[&str] = &["/usr/lib/systemd/system", "/lib/systemd/system"];
+/// The service has folders of its own in their place.
+const TEMPORARY: &[&str] = &["/tmp", "/var/tmp"];
+
+pub(super) fn install(
+    args: &InstallArgs,
+    config: Option<&Path>,
+    registry: &Registry,
+) -> anyhow::Result<ExitCode> {
+    let binary = std::env::current_exe().context("cannot tell where this program lies")?;
+    let configuration = std::path::absolute(config.unwrap_or(Path::new(CONFIGURATION)))
+        .context("cannot tell the working folder")?;
+    let filling =
+        Filling { binary: &binary, configuration: &configuration, user: &args.user, standby: args.standby };
+    let text = unit::unit(&filling)?;
+    let settings = config::load_with_places(&configuration, registry).map(|(settings, _)| settings);
+    let folders = settings.as_ref().map(folders).unwrap_or_default();
+    let drop_in = unit::drop_in(&folders)?;
+    if args.print {
+        print(&text, drop_in.as_deref());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(refused) = refusal(true, "install") {
+        return Ok(refused);
+    }
+    if let Some(why) = out_of_reach(&binary) {
+        complain(&why, Some("install -m 755 landfall /usr/local/bin/landfall, and run it from there"));
+        return Ok(ExitCode::from(USAGE));
+    }
+    make_user(&args.user)?;
+    let is_new = make_configuration(&configuration, config.is_some(), &args.user)?;
+    if let Ok(settings) = &settings {
+        make_data_folder(&settings.service.data_dir, &args.user)?;
+    }
+    write_unit(&text)?;
+    write_drop_in(drop_in.as_deref())?;
+    call("systemctl", &["daemon-reload"])?;
+    call("systemctl", &["enable", UNIT])?;
+    say!("enabled: it starts with the machine");
+    if let (Err(problems), false) = (&settings, is_new) {
+        say!(
+            "\nthe configuration is wrong, so that nobody knows its folders: mend it, and run this again\n{problems}"
+        );
+        return Ok(ExitCode::from(USAGE));
+    }
+    say_next(&configuration, is_new, &args.user)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(unit: &str, drop_in: Option<&str>) {
+    lines(&format!("# {UNITS}/{UNIT}\n{unit}"));
+    if let Some(drop_in) = drop_in {
+        lines(&format!("\n# {DROP_IN}\n{drop_in}"));
+    }
+}
+
+/// All that the configuration has the service write in.
+fn folders(settings: &Settings) -> BTreeSet<PathBuf> {
+    let of_rules =
+        settings.rules.iter().flat_map(|rule| watched_folders(rule).into_iter().chain(folders_of(rule)));
+    unit::joined(of_rules.chain([settings.service.data_dir.clone()]))
+}
+
+/// Why the service could not start this program, if it could not.
+fn out_of_reach(binary: &Path) -> Option<String> {
+    let shown = binary.display();
+    if TEMPORARY.iter().any(|folder| binary.starts_with(folder)) {
+        return Some(format!("{shown} lies in a folder for temporary files, which a service does not see"));
+    }
+    let is_closed =
+        |path: &&Path| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 == 0);
+    let closed = binary.ancestors().find(is_closed)?;
+    Some(format!("the service's user may not start {shown}: {} is closed to others", closed.display()))
+}
+
+fn make_user(user: &str) -> anyhow::Result<()> {
+    let known = Command::new("id").args(["-u", user]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if known.context("cannot run `id`")?.success() {
+        return Ok(());
+    }
+    let shell = "/usr/sbin/nologin";
+    call(
+        "useradd",
+        &["--system", "--user-group", "--home-dir", STATE_FOLDER, "--no-create-home", "--shell", shell, user],
+    )?;
+    say!("made the user {user}");
+    Ok(())
+}
+
+/// Whether it was written; one that is there stays as it is, and one that was named must be there.
+fn make_configuration(file: &Path, is_named: bool, user: &str) -> anyhow::Result<bool> {
+    if file.try_exists().with_context(|| format!("cannot look at {}", file.display()))? {
+        return Ok(false);
+    }
+    if is_named {
+        bail!("there is no {}", file.display());
+    }
+    let folder = crate::durable_fs::parent_of(file);
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut options = fs::OpenOptions::new();
+    let written = options.write(true).create_new(true).mode(0o640).open(file);
+    let mut written = match written {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        written => written.with_context(|| format!("cannot write {}", file.display()))?,
+    };
+    written.write_all(EXAMPLE.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
+    // It may get passwords of others: it is for root and the service.
+    call("chgrp", &[user, CONFIGURATION])?;
+    say!("wrote {}: nothing is watched until you edit it", file.display());
+    Ok(true)
+}
+
+/// That of the unit is made by systemd.
+fn make_data_folder(folder: &Path, user: &str) -> anyhow::Result<()> {
+    if folder.starts_with(STATE_FOLDER)
+        || folder.try_exists().with_context(|| format!("cannot look at {}", folder.display()))?
+    {
+        return Ok(());
+    }
+    let shown = folder.to_str().with_context(|| format!("{} is no text", folder.display()))?;
+    call("install", &["-d", "-m", "700", "-o", user, "-g", user, "--", shown])?;
+    say!("made {shown}, for {user} alone");
+    Ok(())
+}
+
+fn write_unit(text: &str) -> anyhow::Result<()> {
+    let packaged = PACKAGED.iter().map(|folder| Path::new(folder).join(UNIT)).find(|unit| unit.is_file());
+    if let Some(packaged) = packaged {
+        say!("the unit is the package's: {}", packaged.display());
+        return Ok(());
+    }
+    let file = Path::new(UNITS).join(UNIT);
+    if fs::read_to_string(&file).is_ok_and(|before| !before.starts_with(MARK)) {
+        bail!(
+            "{} was not written by this command: remove it first, or keep it and enable it yourself",
+            file.display()
+        );
+    }
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    say!("wrote {}", file.display());
+    Ok(())
+}
+
+fn write_drop_in(text: Option<&str>) -> anyhow::Result<()> {
+    let file = Path::new(DROP_IN);
+    let Some(text) = text else { return super::uninstall::remove_ours(file).map(drop) };
+    let folder = crate::durable_fs::parent_of(file);
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    say!("wrote {DROP_IN}: the folders that it may write in");
+    Ok(())
+}
+
+fn say_next(configuration: &Path, is_new: bool, user: &str) -> anyhow::Result<()> {
+    let unit = Unit::now()?;
+    // Root's alone, with whatever group root has.
+    let is_closed = fs::metadata(configuration)
+        .is_ok_and(|found| found.uid() == 0 && found.gid() == 0 && found.permissions().mode() & 0o004 == 0);
+    if is_closed {
+        say!("its user {user} cannot read {0}: `chgrp {user} {0} && chmod g+r {0}`", configuration.display());
+    }
+    if is_new {
+        say!("next: edit {}, then `landfall service install` again for its folders", configuration.display());
+        say!("      landfall service start");
+    } else if unit.get("ActiveState") == "active" {
+        say!("next: systemctl restart landfall, so that it runs by this unit");
+    } else {
+        say!("next: landfall service start");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_at_first_is_right_and_watches_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("landfall.toml");
+        fs::write(&file, EXAMPLE).expect("writes");
+        let registry = Registry::with_builtin_steps();
+        let (settings, _) = config::load_with_places(&file, &registry).expect("is right");
+        assert!(settings.rules.iter().all(|rule| rule.mode == crate::model::rule::Mode::Off));
+        assert_eq!(settings.service.data_dir, Path::new(STATE_FOLDER));
+    }
+
+    #[test]
+    fn a_program_that_the_services_user_cannot_start_is_refused_with_what_is_in_the_way() {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("sets");
+        let binary = folder.path().join("landfall");
+        fs::write(&binary, "").expect("writes");
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("sets");
+        let why = out_of_reach(&binary).expect("the folder is closed");
+        assert!(why.contains("is closed to others"), "{why}");
+        assert!(out_of_reach(Path::new("/tmp/landfall")).is_some_and(|why| why.contains("temporary")));
+        assert_eq!(out_of_reach(Path::new("/usr/bin/env")), None);
+    }
+}
