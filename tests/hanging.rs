@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::disk::{Disk, can_mount};
+use support::systemd::Systemd;
 use support::{Service, World, wait_until};
 
 const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
@@ -439,6 +440,27 @@ fn a_program_that_lies_on_a_file_system_that_hangs_keeps_no_program_of_another_r
 
 /// From a start to another rule's output.
 const STARTED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Goal: a mount that hangs is nobody's reason to start the service anew, which would hang there again.
+#[test]
+fn a_landing_folder_that_hangs_is_not_taken_for_an_engine_that_does() {
+    let rule = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{stem}\" } }\nsource = { on_success = \"delete\" }";
+    let Some(mount) = Mount::new(&[rule]) else { return };
+    let mut systemd = Systemd::new(&mount.world);
+    let mut service = systemd.start(&mount.world, 400, "");
+    systemd.wait_for("READY=1", &service);
+    mount.hang();
+    let hangs = || mount.world.landfall(&["jobs"]).stdout.contains("its file system hangs").then_some(());
+    service.wait_until("the watch hangs", hangs);
+    systemd.forget();
+    // Several times of the watchdog.
+    for _ in 0..20 {
+        systemd.wait_for("WATCHDOG=1", &service);
+    }
+    mount.goes_on(&mut service, "a");
+    assert!(!service.log().contains("stands still"), "{}", service.log());
+    mount.stops(service, &[]);
+}
 
 /// The landing folder has a claim folder of the last run, and a job in it that was not done.
 #[test]

@@ -24,6 +24,8 @@ pub mod rules;
 mod service;
 #[cfg(target_os = "linux")]
 pub mod sftp;
+#[cfg(target_os = "linux")]
+pub mod systemd;
 
 pub use service::Service;
 
