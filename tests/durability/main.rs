@@ -61,6 +61,7 @@ promises! {
     ENCRYPTED_LATER: a_crash_before_any_step_of_the_first_encryption, a_power_cut_before_any_step_of_the_first_encryption, a_fault_at_any_step_of_the_first_encryption;
     ANOTHER_KEY: a_crash_before_any_step_of_a_rekey, a_power_cut_before_any_step_of_a_rekey, a_fault_at_any_step_of_a_rekey;
     TOLD: a_crash_before_any_step_of_telling_hooks, a_power_cut_before_any_step_of_telling_hooks, a_fault_at_any_step_of_telling_hooks;
+    AUDITED: a_crash_before_any_step_of_an_audit_trail, a_power_cut_before_any_step_of_an_audit_trail, a_fault_at_any_step_of_an_audit_trail;
     CONSUMED: a_crash_before_any_step_under_a_consumer, a_power_cut_before_any_step_under_a_consumer, a_fault_at_any_step_under_a_consumer;
 }
 

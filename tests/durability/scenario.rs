@@ -44,6 +44,8 @@ pub struct Stage {
     elsewhere: Option<TempDir>,
     consumed: TempDir,
     script: &'static str,
+    /// Each job has its lines in the trail.
+    pub is_audited: bool,
     /// The folder beside is a receiver's: each file has the numbers of what it was told.
     pub is_told: bool,
     /// All that is told of files that nothing may touch, as they were before the first run.
@@ -483,6 +485,19 @@ pub const TOLD: Scenario = Scenario {
     ..PLAIN
 };
 
+pub const AUDITED: Scenario = Scenario {
+    name: "an audit trail beside three files",
+    service: "scan_every = \"100ms\"\naudit = true",
+    rule: r#"ready = { stable_for = "0s" }"#,
+    samples: |world| {
+        for number in 0..3 {
+            world.write(format!("in/pay-{number}.txt"), format!("one of {number}\ntwo of {number}\n"));
+        }
+    },
+    jobs: 3,
+    ..PLAIN
+};
+
 pub const CONSUMED: Scenario = Scenario {
     name: "a consumer that takes each output as it appears",
     rule: r#"
@@ -556,7 +571,8 @@ impl Scenario {
         (self.before)(&world);
         let untouched = self.shadow.then(|| all_but_data(&world));
         let is_told = !self.told.is_empty();
-        Stage { world, elsewhere, consumed, script: self.script, is_told, untouched }
+        let is_audited = self.service.contains("audit = true");
+        Stage { world, elsewhere, consumed, script: self.script, is_told, is_audited, untouched }
     }
 }
 

@@ -224,6 +224,7 @@ fn disturbed(
         wrong.other.push("it panicked".into());
     }
     wrong.other.extend(damage(&stage));
+    wrong.other.extend(stage.is_audited.then(|| untold(&stage)).flatten());
     wrong.other.extend(stage.touched());
     let outcome = Outcome::of(&stage);
     if let Some(found) = undisturbed.outcome.difference(&outcome) {
@@ -257,6 +258,25 @@ fn unexplained_end(stage: &Stage, struck: &[Call], code: i32) -> Option<String> 
 fn damage(stage: &Stage) -> Option<String> {
     let ran = stage.world.landfall(&["check", "--store"]);
     (ran.code != Some(0)).then(|| format!("check --store: {}{}", ran.stdout, ran.stderr))
+}
+
+/// What the audit trail does not say of the jobs, or says twice.
+fn untold(stage: &Stage) -> Option<String> {
+    let verified = stage.world.landfall(&["audit", "verify"]);
+    if verified.code != Some(0) {
+        return Some(format!("audit verify: {}{}", verified.stdout, verified.stderr));
+    }
+    let listed = stage.world.landfall(&["audit", "--json"]).stdout;
+    let line = |text| serde_json::from_str::<serde_json::Value>(text).expect("a line is JSON");
+    let lines: Vec<_> = listed.lines().map(line).collect();
+    let of_job = |job: &serde_json::Value| {
+        let events = lines.iter().filter(|line| line["job"] == job["id"]).map(|line| line["event"].clone());
+        events.collect::<Vec<_>>()
+    };
+    let jobs = stage.world.jobs();
+    let mut told = jobs.iter().map(of_job);
+    told.find(|events| *events != ["claimed", "published", "completed"])
+        .map(|events| format!("the trail of a job: {events:?}"))
 }
 
 const POLL: Duration = Duration::from_millis(10);
