@@ -9,6 +9,7 @@ use super::{fail, file_systems};
 use crate::clock;
 use crate::model::fault::WaitsFor;
 use crate::model::job::Job;
+use crate::model::privacy::Privacy;
 use crate::telemetry::events;
 
 /// The rule to work under: the one that the job was claimed under, whatever came between. One that was held for what its rule says takes
@@ -50,7 +51,9 @@ pub(super) fn go_over(
     left: &ReadyRule,
     rule: &ReadyRule,
 ) -> Result<(), Trouble> {
-    job.came_private = job.is_private(&left.rule);
+    if job.is_private(&left.rule) {
+        job.privacy = Privacy::Private;
+    }
     job.rule_hash.clone_from(&rule.hash);
     job.note(clock::now(), "its rule was changed while it was held: it goes by the rule as it is now");
     shared.store.change().rule(&rule.rule).job(job).forget_work(job.id).apply()?;

@@ -27,6 +27,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Retries};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::privacy::Privacy;
 use crate::model::rule::Rule;
 use crate::model::settling::{self, EDITED_BYTES_MAX, Numbers, Retry, Settled, Settlement};
 use crate::model::slice::EntryShape;
@@ -178,7 +179,7 @@ fn new_job(
     check(&first)?;
     let rule = current_rule(rules.iter().copied(), &first)?;
     // Whose rule is not known any more is as private as can be.
-    let came_private = store.rule(&first.rule_hash)?.is_none_or(|own| first.is_private(&own));
+    let is_private = store.rule(&first.rule_hash)?.is_none_or(|own| first.is_private(&own));
     let acts = store.settlements(id)?;
     let records = to_take(store, rule, id, &acts, numbers, edited)?;
     let act = acts.len() as u64;
@@ -190,7 +191,9 @@ fn new_job(
     let told = format!("failed records {records} of job {id} are retried by {by}{who_edited}");
     let mut job = child::of(&first, rule, ids, identity, &told);
     let before = first.retries.as_ref().map(|retries| retries.numbers.clone()).unwrap_or_default();
-    job.came_private = came_private;
+    if is_private {
+        job.privacy = Privacy::Private;
+    }
     job.retries = Some(Retries { act, numbers: [before, vec![number]].concat() });
     job.priority = rule.priority;
     job.delivery = Delivery { revision: first.delivery.revision, ..Delivery::default() };

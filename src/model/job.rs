@@ -16,6 +16,7 @@ use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent, JobState};
 use super::os_text::OsText;
 use super::priority::Priority;
+use super::privacy::Privacy;
 use super::rule::{OnSuccess, Rule};
 use super::shadow::Shadow;
 use super::standing::Standing;
@@ -124,9 +125,9 @@ pub struct Job {
     /// It takes failed records of that one, and no file.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retries: Option<Retries>,
-    /// It has records that came encrypted, whatever its rule's files are like by now: what is said of it quotes none.
+    /// Whether what is said of it quotes its records.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub came_private: bool,
+    pub privacy: Privacy,
     /// Which of its failed records it waits for, or was decided on (`errors.on_record_error = "hold"`).
     #[serde(default, skip_serializing_if = "is_default")]
     pub held_records: HeldRecords,
@@ -426,7 +427,7 @@ impl Job {
             parent: None,
             reruns: Vec::new(),
             retries: None,
-            came_private: false,
+            privacy: Privacy::default(),
             held_records: HeldRecords::default(),
             abandoned: None,
             shadow: None,

@@ -284,7 +284,7 @@ pub(crate) mod tests {
             parent: None,
             reruns: Vec::new(),
             retries: None,
-            came_private: false,
+            privacy: crate::model::privacy::Privacy::default(),
             held_records: HeldRecords::default(),
             abandoned: None,
             shadow: None,

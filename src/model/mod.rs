@@ -50,6 +50,7 @@ pub(crate) mod pattern;
 pub mod places;
 pub mod post_url;
 pub mod priority;
+pub mod privacy;
 pub mod quoted;
 pub mod ready;
 pub mod reason;

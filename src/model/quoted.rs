@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use super::job::Job;
+use super::privacy::Privacy;
 use super::rule::{Layer, Rule};
 
 /// What stands in a message in place of a quote.
@@ -61,7 +62,7 @@ impl Quotes {
 impl Job {
     /// Its records came encrypted, or may not lie in clear, by this rule of its own.
     pub(crate) fn is_private(&self, rule: &Rule) -> bool {
-        self.came_private || rule.is_private()
+        self.privacy == Privacy::Private || rule.is_private()
     }
 }
 

@@ -71,7 +71,7 @@ impl PrivatePaths {
             );
         }
         Looked {
-            private: Arc::new(Private::of(with_real(&named).into_iter(), with_real(&closed).into_iter())),
+            private: Arc::new(Private::of(with_real(&named), with_real(&closed))),
             again_at: (!silent.is_empty()).then(|| Instant::now() + ASKED_AGAIN_AFTER),
         }
     }
@@ -252,7 +252,7 @@ mod tests {
         std::fs::write(path.join("a/b/clear"), "4111").expect("writes");
         std::os::unix::fs::symlink(world.path(), path.join("a/b/away")).expect("links");
         for closed in ["a/b", "a", ""] {
-            std::fs::set_permissions(path.join(closed), PermissionsExt::from_mode(0)).expect("sets");
+            std::fs::set_permissions(path.join(closed), PermissionsExt::from_mode(0o000)).expect("sets");
         }
         open_again(&path);
         assert_eq!(path.join("a/b").metadata().expect("is there").permissions().mode() & 0o777, 0o700);

@@ -171,7 +171,7 @@ fn confined(params: &mut Params<'_>, context: &StepContext<'_>) -> Option<Confin
     };
     let (read, write) = (paths("read"), paths("write"));
     let surroundings = Arc::clone(context.surroundings);
-    is_confined.then(|| Confined { read, write, surroundings })
+    is_confined.then_some(Confined { read, write, surroundings })
 }
 
 struct Exec {
