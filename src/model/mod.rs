@@ -12,6 +12,7 @@ pub mod audit;
 pub(crate) mod built_in;
 pub mod category;
 pub mod clock_steps;
+pub mod companion;
 pub mod complete_by;
 pub mod configuration;
 pub mod deadline;
