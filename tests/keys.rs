@@ -19,7 +19,7 @@ output = { main = { path = "out/{stem}" } }
     world.sh(&format!(
         "age -r {recipient} -o pay.age plain; age-keygen -y good.key > public.key
         age-keygen -o other.key 2>/dev/null; : > empty.key; printf 'AGE-SECRET-KEY-1BROKEN\n' > broken.key
-        printf '# nothing\n' > comment.key; mkdir folder.key; head -c 40 good.key > cut.key
+        printf '# nothing\n' > comment.key; mkdir folder.key; mkfifo pipe.key; head -c 40 good.key > cut.key
         ssh-keygen -q -t ed25519 -N secret -f locked.key; ssh-keygen -q -t ecdsa -N '' -f ecdsa.key
         printf 'AGE-SECRET-KEY-1NOT\\377TEXT\n' > bytes.key"
     ));
@@ -31,6 +31,7 @@ output = { main = { path = "out/{stem}" } }
         ("bytes.key", "it is no text"),
         ("folder.key", "cannot use the key file"),
         ("locked.key", "protected by a passphrase"),
+        ("pipe.key", "it is no regular file"),
         ("ecdsa.key", "SSH keys of this type cannot decrypt"),
     ] {
         world.sh(&format!("rm -rf used.key; cp -rp {file} used.key; chmod go= used.key"));
@@ -49,6 +50,23 @@ output = { main = { path = "out/{stem}" } }
     world.landfall(&["check"]).done();
     world.ingest(&["pay.age"]).done();
     assert_eq!(world.text("out/pay"), "1\n2\n");
+}
+
+/// Nobody is at the other end: who waited for it would wait for ever.
+#[test]
+fn a_pipe_in_place_of_a_key_or_a_trail_holds_up_no_command() {
+    let rule = "decode = { identities = [\"pipe\"], passphrase_file = \"pipe\", signers = [\"pipe\"],
+        symmetric_encryption = { keys = [{ version = 1, key_file = \"pipe\" }] } }
+        output = { main = { path = \"out/{stem}.age\", recipients_file = \"pipe\" } }";
+    let world = World::with_service(
+        "audit = true\nlisten = \"127.0.0.1:0\"\ntls = { certificate = \"pipe\", key = \"pipe\" }",
+        rule,
+    );
+    world.sh("mkfifo -m 600 pipe; mkdir -p data/audit; chmod 700 data data/audit");
+    world.landfall(&["check"]).ends_with(2).says(&["decode.identities[1]", "tls", "it is no regular file"]);
+    world.landfall(&["run"]).says(&["it is no regular file"]);
+    world.sh("mkfifo data/audit/00000000000000000001.jsonl");
+    world.landfall(&["audit", "verify"]).ends_with(1).says(&["it is no regular file"]);
 }
 
 /// Goal: likewise of what else opens a source.

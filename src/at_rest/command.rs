@@ -14,6 +14,8 @@ use crate::pipeline;
 
 /// More is no text of keys.
 pub(super) const KEYS_BYTES_MAX: usize = 64 << 10;
+/// A longer word may be a key.
+const WORD_BYTES_MAX: usize = 32;
 /// Of what it complains, so much is told.
 const COMPLAINT_BYTES_MAX: usize = 500;
 /// What it started may keep its pipes open.
@@ -87,7 +89,12 @@ fn wait(child: &mut std::process::Child) -> Option<std::process::ExitStatus> {
 /// A key that it complains with is not repeated.
 fn told(complaint: &[u8]) -> String {
     let end = complaint.get(complaint.len().saturating_sub(COMPLAINT_BYTES_MAX)..).unwrap_or_default();
-    let has_key = |text: &[u8]| String::from_utf8_lossy(text).to_ascii_uppercase().contains("AGE-SECRET-KEY");
+    // A part of one, or one in another alphabet, is a long word without a sign between.
+    let has_key = |text: &[u8]| {
+        let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"+=".contains(byte);
+        text.split(|byte| !is_of_word(byte)).any(|word| word.len() >= WORD_BYTES_MAX)
+            || String::from_utf8_lossy(text).to_ascii_uppercase().contains("AGE-SECRET-KEY")
+    };
     match complaint {
         [] => String::new(),
         complaint if has_key(complaint) => ": it complains with a key".to_owned(),

@@ -1,6 +1,6 @@
 //! The files of a trail: where they lie, and how lines are appended to the last.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -104,7 +104,7 @@ impl Appender {
         let mut written = Vec::new();
         loop {
             let path = self.path();
-            let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+            let mut file = match durable_fs::open_to_write(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && self.head.seq == 0 => break,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(Astray::Lost(format!("{} is not there", name_of(self.head.file))));
@@ -220,7 +220,8 @@ impl Appender {
 /// A number that no line in these files is behind.
 fn last_number(files: &[(u64, PathBuf)]) -> io::Result<u64> {
     let Some((number, path)) = files.last() else { return Ok(0) };
-    let text = std::fs::read(path)?;
+    let mut text = Vec::new();
+    durable_fs::open_source(path)?.read_to_end(&mut text)?;
     let lines = text.split(|byte| *byte == b'\n').filter_map(|text| Line::read(text).ok());
     Ok(lines.map(|line| line.seq).max().unwrap_or_default().max(*number))
 }

@@ -1,11 +1,11 @@
 //! Reading a trail again, and whether it is whole.
 
-use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::line::{Line, Unfit};
 use super::trail::number_of;
+use crate::durable_fs;
 use crate::model::audit::{AuditEnd, AuditHead};
 use crate::model::os_text::escaped_path;
 
@@ -48,7 +48,7 @@ pub(crate) struct Break {
 
 /// The lines of a file, whatever they are worth; a half one at its end comes without its line end.
 fn raw_lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<Vec<u8>>> + use<>> {
-    let mut reader = BufReader::new(File::open(path)?);
+    let mut reader = BufReader::new(durable_fs::open_named(path)?);
     Ok(std::iter::from_fn(move || {
         let mut text = Vec::new();
         match reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut text) {

@@ -60,7 +60,7 @@ impl About<'_> {
         let service = &self.settings.service;
         let is_run = matches!(service.at_rest.keys, KeysFrom::Command { .. });
         // What the service's user may have written is not run by another, least of all by root.
-        if is_run && !check_rights::are_the_services(&service.data_dir) {
+        if is_run && !check_rights::runs_programs(&service.data_dir) {
             let message =
                 "`key_command` is not run, and its keys are not judged: this is not the service's user";
             let hint = "ask as the user who owns the data folder: it is run for him";

@@ -1,7 +1,7 @@
 //! What `landfall check` says of the keys that rules name: those that a source or an output would be refused for, judged as the service does.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::check_about::{About, Finding, Level};
@@ -9,6 +9,7 @@ use super::check_rights;
 use crate::api::judge_tls;
 use crate::config::Places;
 use crate::decode::{KeyUse, SecretKeyPassphrase, judge_key_file};
+use crate::durable_fs;
 use crate::listing::keys::{FILES_MAX, files_of};
 use crate::model::api::Listen;
 use crate::model::fault::{Fault, JobError};
@@ -111,5 +112,7 @@ impl About<'_> {
 
 /// Whether it is there, and this user may read it; else that is told by itself.
 fn is_readable(file: &Path) -> bool {
-    fs::File::open(file).is_ok()
+    // What is no regular file is refused by who uses it.
+    let told = [ErrorKind::NotFound, ErrorKind::PermissionDenied];
+    durable_fs::open_named(file).map_or_else(|error| !told.contains(&error.kind()), |_| true)
 }

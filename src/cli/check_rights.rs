@@ -44,6 +44,32 @@ pub(super) fn are_the_services(_: &Path) -> bool {
     true
 }
 
+/// Whether a program that the configuration names may be run by this process: the data folder is its own, or would be made where all is
+/// its own, and nobody but root could have put something else there. Who may not look may not.
+#[cfg(unix)]
+pub(super) fn runs_programs(data_dir: &Path) -> bool {
+    use std::io::ErrorKind;
+    use std::os::unix::fs::MetadataExt as _;
+    let us = rustix::process::geteuid().as_raw();
+    let Ok(data_dir) = std::path::absolute(data_dir) else { return false };
+    let mut is_ours = None;
+    for place in data_dir.ancestors() {
+        match fs::symlink_metadata(place) {
+            Ok(found) if ![0, us].contains(&found.uid()) => return false,
+            // The first that is there: what a link leads to may be anybody's.
+            Ok(found) => _ = is_ours.get_or_insert(found.is_dir() && found.uid() == us),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(_) => return false,
+        }
+    }
+    is_ours.unwrap_or(false)
+}
+
+#[cfg(not(unix))]
+pub(super) fn runs_programs(_: &Path) -> bool {
+    true
+}
+
 /// Whether what this process may read and change tells what the service may: root reads all, and rights are judged for the service's user.
 #[cfg(unix)]
 pub(super) fn tell_of_keys(data_dir: &Path) -> bool {
@@ -157,6 +183,25 @@ pub(super) fn not_own(folder: &fs::Metadata, user: u32) -> Option<String> {
 mod tests {
     use super::*;
     use durable_fs::Writers;
+
+    /// What the service's user may exchange for something of his is not run by another.
+    #[test]
+    fn a_program_is_run_where_the_data_folder_is_ours_or_would_be_and_nobody_else_could_have_put_it_there() {
+        let world = tempfile::tempdir().expect("a folder");
+        let root = world.path().to_owned();
+        for folder in ["data", "theirs/data"] {
+            fs::create_dir_all(root.join(folder)).expect("makes");
+        }
+        std::os::unix::fs::symlink("nowhere", root.join("dangling")).expect("links");
+        std::os::unix::fs::symlink("data", root.join("link")).expect("links");
+        assert!(runs_programs(&root.join("data")) && runs_programs(&root.join("new/data")));
+        assert!(!runs_programs(&root.join("dangling")) && !runs_programs(&root.join("link")));
+        if std::os::unix::fs::chown(root.join("theirs"), Some(4001), None).is_ok() {
+            for data_dir in ["theirs", "theirs/data", "theirs/new"] {
+                assert!(!runs_programs(&root.join(data_dir)), "{data_dir}");
+            }
+        }
+    }
 
     /// The service's user and group are 4001, of which no machine knows.
     #[test]

@@ -195,16 +195,30 @@ pub(crate) fn remove_whole(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives folders back the modes by which what is in them can be removed. No link is followed.
+/// Gives folders back the modes by which what is in them can be removed. No link is followed, and a path may be longer than a call takes.
 #[cfg(unix)]
 fn open_again(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let mut folders = vec![folder.to_owned()];
+    use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat};
+    let open = |at: std::os::fd::BorrowedFd<'_>, name: &std::ffi::CStr| {
+        // A link is none of its own mode; whether it is a folder the next call says.
+        chmodat(at, name, Mode::RWXU, AtFlags::empty()).ok();
+        openat(
+            at,
+            name,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    };
+    let Ok(first) = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()) else { return };
+    let mut folders: Vec<_> = open(CWD, &first).into_iter().collect();
     while let Some(folder) = folders.pop() {
-        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).ok(); // the removal says what is left
-        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        let is_folder = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-        folders.extend(entries.filter(is_folder).map(|entry| entry.path()));
+        // The removal says what is left.
+        for entry in Dir::read_from(&folder).into_iter().flatten().flatten() {
+            let is_below = entry.file_name() != c"." && entry.file_name() != c"..";
+            if is_below && entry.file_type() == FileType::Directory {
+                folders.extend(open(std::os::fd::AsFd::as_fd(&folder), entry.file_name()));
+            }
+        }
     }
 }
 
