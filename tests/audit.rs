@@ -279,3 +279,20 @@ fn beside_an_encrypted_store_it_can_be_read_what_was_paused_and_not_whose_files(
     assert_eq!((&paused[0]["about"], &paused[1]["rule"]), (&"everything".into(), &"payments".into()));
     assert!(paused[2]["sender"].as_str().is_some_and(|name| name.starts_with("blake3:")), "{paused:#?}");
 }
+
+#[test]
+fn a_trail_that_cannot_be_written_needs_attention_until_it_is_and_nothing_of_it_is_lost() {
+    let world = world();
+    world.sh("mkdir -p data; chmod 700 data; echo 'no folder' > data/audit");
+    let mut service = world.start();
+    let told = || world.landfall(&["status"]).stdout.contains("the audit trail cannot be written");
+    service.wait_until("status tells", || told().then_some(()));
+    world.move_in("in/a.txt", "1\n");
+    service.wait_until("it is done", || {
+        world.jobs().iter().any(|job| job["state"] == "completed").then_some(())
+    });
+    world.sh("rm data/audit");
+    service.wait_until("it is written again", || (!told()).then_some(()));
+    service.stop();
+    assert_eq!(events(&trail(&world)), ["started", "claimed", "published", "completed", "stopped"]);
+}

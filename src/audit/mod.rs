@@ -22,4 +22,4 @@ mod writer;
 pub(crate) use line::Line;
 pub(crate) use trail::{files_of, folder_of};
 pub(crate) use verify::{lines_of, verify};
-pub(crate) use writer::Trail;
+pub(crate) use writer::{Trail, TrailTrouble};

@@ -1,8 +1,8 @@
 //! The thread that appends.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,20 @@ enum Trouble {
     File(#[from] FsError),
 }
 
+/// Why the trail cannot be written just now, for who asks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TrailTrouble(Arc<Mutex<Option<String>>>);
+
+impl TrailTrouble {
+    pub(crate) fn now(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, trouble: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
 /// The trail of a service that keeps one.
 pub(crate) struct Trail {
     store: Store,
@@ -32,9 +46,10 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    pub(crate) fn start(store: &Store, data_dir: &Path) -> std::io::Result<Self> {
+    pub(crate) fn start(store: &Store, data_dir: &Path, trouble: TrailTrouble) -> std::io::Result<Self> {
         let stops = Arc::<AtomicBool>::default();
-        let writer = Writer { store: store.clone(), folder: folder_of(data_dir), stops: Arc::clone(&stops) };
+        let folder = folder_of(data_dir);
+        let writer = Writer { store: store.clone(), folder, stops: Arc::clone(&stops), trouble };
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run())?;
         Ok(Self { store: store.clone(), stops, thread })
     }
@@ -54,6 +69,7 @@ struct Writer {
     store: Store,
     folder: PathBuf,
     stops: Arc<AtomicBool>,
+    trouble: TrailTrouble,
 }
 
 impl Writer {
@@ -64,7 +80,10 @@ impl Writer {
             let rung = self.store.wait_for_events(0, Duration::ZERO);
             match self.append(&mut appender) {
                 Ok(is_all) => {
-                    is_told = false;
+                    if std::mem::take(&mut is_told) {
+                        self.trouble.note(None);
+                        tracing::info!("the audit trail is written again, with all that waited");
+                    }
                     if is_all && stops {
                         return self.end();
                     }
@@ -80,6 +99,7 @@ impl Writer {
                     if !std::mem::replace(&mut is_told, true) {
                         let hint = "see to that folder; what is to be written down waits in the store";
                         tracing::error!(error = %trouble, hint, "the audit trail cannot be written");
+                        self.trouble.note(Some(trouble.to_string()));
                     }
                     self.store.wait_for_events(rung, PAUSE);
                 }

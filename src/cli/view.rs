@@ -67,7 +67,8 @@ pub(super) fn not_gone_by(state: &ConfigurationState, now: Timestamp) -> Vec<Str
         needs_restart,
         unsettled,
         last_change: _,
-        hooks: _, // `status` tells
+        hooks: _, // `status` tells, of this and the next
+        trail_trouble: _,
     } = state;
     let mut told = Vec::new();
     if !problems.is_empty() {

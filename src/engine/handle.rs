@@ -508,6 +508,7 @@ mod tests {
                 unsettled: None,
                 last_change: None,
                 hooks: Vec::new(),
+                trail_trouble: None,
             }
         }
 

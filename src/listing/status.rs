@@ -136,6 +136,7 @@ fn of_showing(
     }
     if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
         status.attention.extend(of_configuration(&state));
+        status.attention.extend(of_trail(&state));
         status.attention.extend(state.hooks.iter().flat_map(|hook| of_hook(hook, clock::now())));
     }
     status.attention.extend(status.disks.iter().filter_map(of_disk));
@@ -209,6 +210,12 @@ fn of_configuration(state: &ConfigurationState) -> Option<Attention> {
     let first = state.problems.first()?;
     let message = format!("the configuration is wrong: {}", first.message);
     Some(Attention::new("configuration", message, "`landfall check` shows every problem"))
+}
+
+fn of_trail(state: &ConfigurationState) -> Option<Attention> {
+    let message = format!("the audit trail cannot be written: {}", state.trail_trouble.as_ref()?);
+    let hint = "see to `audit` in the data folder; what is to be written down waits in the store";
+    Some(Attention::new("audit", message, hint))
 }
 
 /// What it could not be told, and what it never will be: one may hide the other no more than one hook another.

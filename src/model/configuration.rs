@@ -142,4 +142,7 @@ pub struct ConfigurationState {
     /// How each hook fares.
     #[serde(default)]
     pub hooks: Vec<HookState>,
+    /// Why the audit trail cannot be written just now.
+    #[serde(default)]
+    pub trail_trouble: Option<String>,
 }

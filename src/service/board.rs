@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::audit::TrailTrouble;
 use crate::engine::{Configuration, Refusal};
 use crate::hooks::Hooks;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
@@ -20,6 +21,7 @@ pub(super) struct Board {
     changed: Condvar,
     rung: AtomicBool,
     hooks: OnceLock<Arc<Hooks>>,
+    trail: TrailTrouble,
     supervisor: OnceLock<Arc<Supervisor>>,
 }
 
@@ -63,8 +65,14 @@ impl Board {
             changed: Condvar::new(),
             rung: AtomicBool::new(false),
             hooks: OnceLock::new(),
+            trail: TrailTrouble::default(),
             supervisor: OnceLock::new(),
         }
+    }
+
+    /// Who writes the audit trail says there why it cannot be written.
+    pub(super) fn trail(&self) -> TrailTrouble {
+        self.trail.clone()
     }
 
     /// From now on it says how they fare.
@@ -208,7 +216,7 @@ impl Configuration for Board {
 
     fn state(&self) -> ConfigurationState {
         let hooks = self.hooks.get().map(|hooks| hooks.states()).unwrap_or_default();
-        ConfigurationState { hooks, ..self.lock().state.clone() }
+        ConfigurationState { hooks, trail_trouble: self.trail.now(), ..self.lock().state.clone() }
     }
 
     fn kept(&self) -> KeptConfiguration {
@@ -246,6 +254,7 @@ mod tests {
             unsettled: None,
             last_change: None,
             hooks: Vec::new(),
+            trail_trouble: None,
         };
         let kept = KeptConfiguration {
             main: "landfall.toml".into(),

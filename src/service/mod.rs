@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::allocator;
 use crate::api::{self, ApiError};
-use crate::audit::Trail;
+use crate::audit::{Trail, TrailTrouble};
 use crate::clock;
 use crate::config::{self, Problems};
 use crate::control::{ControlError, Server};
@@ -173,7 +173,7 @@ impl Service {
             hooks.stop(Duration::ZERO);
         })?;
         tracing::info!(config = %file.display(), rules = live, shadow, off, overrides, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
-        let trail = begin_trail(&start.store, &data_dir);
+        let trail = begin_trail(&start.store, &data_dir, board.trail());
         let traces = begin_traces(&engine, traces);
         let tend = tend(&control, &engine, &aside);
         let reloading = begin_reloading(&board, (&engine, &aside, &hooks), file, registry, start, tend);
@@ -274,16 +274,17 @@ fn state_of(start: &Start) -> ConfigurationState {
         unsettled: None,
         last_change: None,
         hooks: Vec::new(),
+        trail_trouble: None,
     }
 }
 
 /// What waits to be written down is, also where no trail is kept any more.
-fn begin_trail(store: &Store, data_dir: &Path) -> Option<Trail> {
+fn begin_trail(store: &Store, data_dir: &Path, trouble: TrailTrouble) -> Option<Trail> {
     // Of what cannot be read the trail's own thread tells: the service goes on.
     if !store.keeps_audit() && store.to_audit().is_ok_and(|waiting| waiting.is_empty()) {
         return None;
     }
-    let begun = Trail::start(store, data_dir);
+    let begun = Trail::start(store, data_dir, trouble);
     let hint = "raise the limits of processes and memory, and restart the service";
     let failed = |error: &std::io::Error| tracing::error!(%error, hint, "no thread can be started for the audit trail: it waits in the store");
     begun.inspect_err(failed).ok()
