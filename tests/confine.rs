@@ -417,6 +417,22 @@ fn a_confined_service_does_its_whole_job() {
     service.stop();
 }
 
+/// It was told at the start; the reload of something else changes nothing about it.
+#[test]
+fn a_confined_service_whose_watched_folder_is_not_there_takes_other_edits() {
+    if !has_landlock() {
+        return;
+    }
+    let world = World::with_service("confine = true", "paths = [\"in/*\", \"later/*\"]");
+    world.sh("mkdir -p out archive");
+    let mut service = world.start();
+    service.wait_for_log("out of the service's reach before a restart");
+    service.wait_until_it_watches();
+    world.sh("sed -i 's/^config_version/# edited\\nconfig_version/' landfall.toml");
+    world.landfall(&["reload"]).done();
+    service.stop();
+}
+
 /// What is not there is made at the start, before the service cannot leave what it is given: each folder for whom it is meant.
 #[test]
 fn folders_that_a_confined_service_makes_at_its_start_are_open_to_whom_they_are_else() {

@@ -82,7 +82,10 @@ impl About<'_> {
         let error = match judged {
             Err(error) => error,
             Ok(()) if needed.is_some() => return None,
-            Ok(()) => return self.not_the_one_made(at_rest, data_dir),
+            Ok(()) => {
+                let other = self.not_the_one_made(at_rest, data_dir);
+                return other.or_else(|| self.not_looked_up(at_rest, data_dir));
+            }
         };
         if let StoreError::NoKey { key, .. } = &error
             && let Some((message, hint)) = lacks_made(at_rest, data_dir, |made| made.has(key))
@@ -95,6 +98,21 @@ impl About<'_> {
         };
         let JobError { message, hint, .. } = JobError::from_fault(&error);
         Some(self.found(level, format!("{what}{message}"), hint.as_deref().unwrap_or_default()))
+    }
+
+    /// Whose store it is has the list of its keys, and what he may read is not what this user may.
+    fn not_looked_up(&self, at_rest: &AtRest, data_dir: &Path) -> Option<Finding> {
+        if at_rest.encrypt != Encrypt::Yes || check_rights::are_the_services(data_dir) {
+            return None;
+        }
+        let user = check_rights::user_word(check_rights::service_user(data_dir));
+        let message =
+            format!("whether these keys open the store is not looked up: the data folder is of user {user}");
+        let hint = format!(
+            "`sudo -u {} landfall check` judges them as a start does; so does a running service that is asked",
+            check_rights::sudo_word(&user)
+        );
+        Some(self.found(Level::Note, message, &hint))
     }
 
     /// Nobody says which keys are needed: one that was made before a file was named may be.

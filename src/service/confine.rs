@@ -31,6 +31,8 @@ const MADE_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Confinement {
     read: BTreeSet<PathBuf>,
     write: BTreeSet<PathBuf>,
+    /// What it was to allow and could not, as the start told: no reload is refused for that.
+    left_out: BTreeSet<PathBuf>,
 }
 
 /// What the configuration names, and under which key.
@@ -98,7 +100,8 @@ fn problem(file: &Path, key: &str, message: String, hint: &str) -> Problems {
 
 impl Confinement {
     fn of(settings: &Settings, rules_dir: Option<&Path>) -> Self {
-        let mut confinement = Self { read: BTreeSet::new(), write: BTreeSet::new() };
+        let mut confinement =
+            Self { read: BTreeSet::new(), write: BTreeSet::new(), left_out: BTreeSet::new() };
         let own = of_service(&settings.service).into_iter().chain(of_configuration(settings, rules_dir));
         let named =
             own.chain(settings.rules.iter().flat_map(of_rule)).chain(settings.hooks.iter().flat_map(of_hook));
@@ -124,6 +127,9 @@ impl Confinement {
             Some(Err(_)) if named.made.is_some() => ask(named.made, MADE_WITHIN),
             found => found,
         };
+        if !matches!(found, Some(Ok(()))) {
+            self.left_out.insert(named.path.clone());
+        }
         match found {
             Some(Ok(())) if named.is_written && named.path.parent().is_none() => {
                 tracing::warn!(
@@ -166,7 +172,8 @@ impl Confinement {
         let mut seen = BTreeSet::new();
         let mut problems = Vec::new();
         for (rule, named) in rules.chain(hooks) {
-            if self.reaches(&named) || !seen.insert((named.key.clone(), named.path.clone())) {
+            let is_known = self.reaches(&named) || self.left_out.contains(&named.path);
+            if is_known || !seen.insert((named.key.clone(), named.path.clone())) {
                 continue;
             }
             let key = rule.map_or(named.key.clone(), |rule| format!("rule \"{}\": {}", rule.name, named.key));
