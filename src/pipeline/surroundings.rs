@@ -275,6 +275,30 @@ mod tests {
         assert!(world.path().try_exists().expect("asks"));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn what_a_program_hid_behind_a_path_that_is_longer_than_a_call_takes_goes_as_well() {
+        use std::os::fd::AsFd as _;
+        use std::os::unix::fs::PermissionsExt;
+
+        use rustix::fs::{Mode, OFlags, mkdirat, openat};
+        let world = tempfile::tempdir().expect("a folder");
+        let folder = Surroundings::in_folder(world.path().to_owned()).make_folder().expect("makes");
+        let (path, name) = (folder.path().to_owned(), "d".repeat(200));
+        let mut deepest = std::fs::File::open(&path).expect("opens");
+        for _ in 0..30 {
+            mkdirat(deepest.as_fd(), name.as_str(), Mode::RWXU).expect("makes");
+            let below =
+                openat(deepest.as_fd(), name.as_str(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+            deepest = below.expect("opens").into();
+        }
+        deepest.set_permissions(PermissionsExt::from_mode(0o000)).expect("sets");
+        open_again(&path);
+        assert_eq!(deepest.metadata().expect("is there").permissions().mode() & 0o777, 0o700);
+        drop(folder);
+        assert!(!path.try_exists().expect("asks"));
+    }
+
     #[test]
     fn where_private_paths_lead_is_known_and_what_is_not_there_is_no_silence() {
         let world = tempfile::tempdir().expect("a folder");
