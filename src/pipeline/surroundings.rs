@@ -196,33 +196,41 @@ pub(crate) fn remove_whole(folder: &Path) -> io::Result<()> {
 }
 
 /// Gives folders back the modes by which what is in them can be removed. No link is followed, and a path may be longer than a call takes.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 fn open_again(folder: &Path) {
-    use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat};
-    let open = |at: std::os::fd::BorrowedFd<'_>, name: &std::ffi::CStr| {
-        // A link is none of its own mode; whether it is a folder the next call says.
-        chmodat(at, name, Mode::RWXU, AtFlags::empty()).ok();
-        openat(
-            at,
-            name,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
+    use std::ffi::{CStr, CString};
+    use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+    use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, chmodat, openat};
+    // What was found is changed, whatever has its name by now.
+    let open = |at: BorrowedFd<'_>, name: &CStr| -> Option<Dir> {
+        let place = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = openat(at, name, place, Mode::empty()).ok()?;
+        let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+        chmodat(CWD, again.as_str(), Mode::RWXU, rustix::fs::AtFlags::empty()).ok()?;
+        Dir::new(
+            openat(CWD, again.as_str(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .ok()?,
         )
+        .ok()
     };
-    let Ok(first) = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()) else { return };
-    let mut folders: Vec<_> = open(CWD, &first).into_iter().collect();
-    while let Some(folder) = folders.pop() {
-        // The removal says what is left.
-        for entry in Dir::read_from(&folder).into_iter().flatten().flatten() {
-            let is_below = entry.file_name() != c"." && entry.file_name() != c"..";
-            if is_below && entry.file_type() == FileType::Directory {
-                folders.extend(open(std::os::fd::AsFd::as_fd(&folder), entry.file_name()));
-            }
+    let Ok(first) = CString::new(folder.as_os_str().as_encoded_bytes()) else { return };
+    // The way down: nothing else is held open.
+    let mut way: Vec<Dir> = open(CWD, &first).into_iter().collect();
+    while let Some(folder) = way.last_mut() {
+        let Some(Ok(entry)) = folder.read() else {
+            way.pop(); // the removal says what is left
+            continue;
+        };
+        let is_below = entry.file_name() != c"." && entry.file_name() != c"..";
+        if is_below && entry.file_type() == FileType::Directory {
+            let below = folder.fd().ok().and_then(|at| open(at, entry.file_name()));
+            way.extend(below);
         }
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 fn open_again(_: &Path) {}
 
 fn private_folder(within: &Path) -> io::Result<TempDir> {
@@ -255,7 +263,7 @@ mod tests {
     }
 
     /// Root removes it all the same: what nobody may write is met by who runs as a user of its own.
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     #[test]
     fn what_a_program_wrote_goes_also_where_it_took_all_rights_from_its_folders() {
         use std::os::unix::fs::PermissionsExt;
@@ -275,7 +283,7 @@ mod tests {
         assert!(world.path().try_exists().expect("asks"));
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     #[test]
     fn what_a_program_hid_behind_a_path_that_is_longer_than_a_call_takes_goes_as_well() {
         use std::os::fd::AsFd as _;

@@ -115,6 +115,9 @@ impl Life {
             );
             self.become_ready();
         }
+        if self.is_ready {
+            self.supervisor.ready(); // again, where it was not taken
+        }
         self.count_jobs(now);
         self.supervisor.status(&told(self.jobs, &files));
     }

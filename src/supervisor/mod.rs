@@ -44,7 +44,7 @@ pub(crate) struct Supervisor {
 }
 
 /// Locked while something is told, so that all is told in order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Told {
     phase: Phase,
     status: String,
@@ -126,10 +126,15 @@ impl Supervisor {
     fn tell_if(&self, news: impl FnOnce(&mut Told) -> Option<(Phase, String)>) {
         let Some(socket) = &self.socket else { return };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = told.clone();
         if let Some((phase, text)) = news(&mut told) {
-            told.phase = phase;
-            if let Err(error) = socket.send(&text) {
-                tracing::debug!(%error, text, "the supervisor was not told");
+            match socket.send(&text) {
+                Ok(()) => told.phase = phase,
+                // Its queue is full, or it is gone: what is not told is told again.
+                Err(error) => {
+                    tracing::debug!(%error, text, "the supervisor was not told");
+                    *told = before;
+                }
             }
         }
     }

@@ -15,14 +15,18 @@ use super::unit::{self, Filling, MARK, STATE_FOLDER};
 use crate::cli::exit::USAGE;
 use crate::cli::say::{complain, lines, say};
 use crate::config;
+use crate::durable_fs::{self, parent_of, points_to_be};
 use crate::engine::{folders_of, watched_folders};
-use crate::model::rule::Settings;
+use crate::model::rule::{Rule, Settings};
 use crate::pipeline::Registry;
+use crate::pipeline::steps::exec;
 
 /// Where a service has its configuration, unless it is told otherwise.
 const CONFIGURATION: &str = "/etc/landfall/landfall.toml";
 /// What is written there: nothing is watched until it is edited.
 const EXAMPLE: &str = include_str!("../../../config/service.toml");
+/// The unit's own (`RuntimeDirectory`).
+const RUNTIME_FOLDER: &str = "/run/landfall";
 /// Where packages have units: then ours would only hide theirs.
 const PACKAGED: &[&str] = &["/usr/lib/systemd/system", "/lib/systemd/system"];
 /// The service has folders of its own in their place.
@@ -55,7 +59,8 @@ pub(super) fn install(
     }
     make_user(&args.user)?;
     let is_new = make_configuration(&configuration, config.is_some(), &args.user)?;
-    if let Ok(settings) = &settings {
+    // A standby takes what is there: one that is made where nothing is mounted would be another store.
+    if let Some(settings) = settings.as_ref().ok().filter(|_| !args.standby) {
         make_data_folder(&settings.service.data_dir, &args.user)?;
     }
     write_unit(&text)?;
@@ -80,11 +85,40 @@ fn print(unit: &str, drop_in: Option<&str>) {
     }
 }
 
-/// All that the configuration has the service write in.
+/// All that the configuration has the service write in, and its steps' programs.
 fn folders(settings: &Settings) -> BTreeSet<PathBuf> {
-    let of_rules =
-        settings.rules.iter().flat_map(|rule| watched_folders(rule).into_iter().chain(folders_of(rule)));
-    unit::joined(of_rules.chain([settings.service.data_dir.clone()]))
+    let service = &settings.service;
+    let own = [Some(service.data_dir.as_path()), service.api.socket.as_deref().map(parent_of)];
+    let of_steps = |rule: &Rule| {
+        let paths = rule.pipeline.iter().flat_map(|step| exec::paths_of(step, "write", &rule.base_dir));
+        paths.collect::<Vec<_>>()
+    };
+    let of_rules = settings.rules.iter().flat_map(|rule| {
+        watched_folders(rule)
+            .into_iter()
+            .chain(folders_of(rule))
+            .chain(claimed_within(rule))
+            .chain(of_steps(rule))
+    });
+    let mounts: Vec<_> = settings.rules.iter().filter_map(|rule| rule.publish.mount.clone()).collect();
+    let named = of_rules.chain(own.into_iter().flatten().map(Path::to_owned)).map(|folder| {
+        let points = [points_to_be(&folder), mounts.clone()].concat();
+        there(unit::above_mounts(folder, &points))
+    });
+    unit::joined(named.filter(|folder| !folder.starts_with(RUNTIME_FOLDER)))
+}
+
+/// A claim renames files from where they were found: what it needs for that lies in one mount, and so in one folder of those that are named.
+fn claimed_within(rule: &Rule) -> Option<PathBuf> {
+    let source = &rule.source;
+    let claims: Vec<_> = [&source.claim_dir, &source.quarantine_dir].into_iter().flatten().cloned().collect();
+    (!claims.is_empty()).then(|| unit::common(&[watched_folders(rule), claims].concat())).flatten()
+}
+
+/// The folder, or the one above it that is there: the service makes what is missing, and may not where nothing is named. Not the root.
+fn there(folder: PathBuf) -> PathBuf {
+    let found = folder.ancestors().find(|above| above.is_dir()).filter(|above| above.parent().is_some());
+    found.map_or(folder.clone(), Path::to_owned)
 }
 
 /// Why the service could not start this program, if it could not.
@@ -93,6 +127,11 @@ fn out_of_reach(binary: &Path) -> Option<String> {
     if TEMPORARY.iter().any(|folder| binary.starts_with(folder)) {
         return Some(format!("{shown} lies in a folder for temporary files, which a service does not see"));
     }
+    closed_to_others(binary)
+}
+
+fn closed_to_others(binary: &Path) -> Option<String> {
+    let shown = binary.display();
     let is_closed =
         |path: &&Path| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 == 0);
     let closed = binary.ancestors().find(is_closed)?;
@@ -138,6 +177,11 @@ fn make_configuration(file: &Path, is_named: bool, user: &str) -> anyhow::Result
 
 /// That of the unit is made by systemd.
 fn make_data_folder(folder: &Path, user: &str) -> anyhow::Result<()> {
+    let is_away = |point: &PathBuf| !durable_fs::is_mount_point(point).unwrap_or(false);
+    if let Some(point) = points_to_be(folder).into_iter().find(is_away) {
+        say!("{} is not made: nothing is mounted at {}", folder.display(), point.display());
+        return Ok(());
+    }
     if folder.starts_with(STATE_FOLDER)
         || folder.try_exists().with_context(|| format!("cannot look at {}", folder.display()))?
     {
@@ -156,13 +200,7 @@ fn write_unit(text: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let file = Path::new(UNITS).join(UNIT);
-    if fs::read_to_string(&file).is_ok_and(|before| !before.starts_with(MARK)) {
-        bail!(
-            "{} was not written by this command: remove it first, or keep it and enable it yourself",
-            file.display()
-        );
-    }
-    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    write_ours(&file, text)?;
     say!("wrote {}", file.display());
     Ok(())
 }
@@ -172,9 +210,25 @@ fn write_drop_in(text: Option<&str>) -> anyhow::Result<()> {
     let Some(text) = text else { return super::uninstall::remove_ours(file).map(drop) };
     let folder = crate::durable_fs::parent_of(file);
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    write_ours(file, text)?;
     say!("wrote {DROP_IN}: the folders that it may write in");
     Ok(())
+}
+
+/// In the place of what this command wrote before, whole or not at all; and of nothing else.
+fn write_ours(file: &Path, text: &str) -> anyhow::Result<()> {
+    match fs::read(file) {
+        Ok(before) if before.starts_with(MARK.as_bytes()) => {}
+        Ok(_) => bail!(
+            "{} was not written by this command: remove it first, or keep it and do without this one",
+            file.display()
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+    durable_fs::write_file(file, text.as_bytes(), true, 0o644)
+        .map(drop)
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn say_next(configuration: &Path, is_new: bool, user: &str) -> anyhow::Result<()> {
@@ -213,12 +267,12 @@ mod tests {
 
     #[test]
     fn a_program_that_the_services_user_cannot_start_is_refused_with_what_is_in_the_way() {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+        let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("sets");
         let binary = folder.path().join("landfall");
         fs::write(&binary, "").expect("writes");
         fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("sets");
-        let why = out_of_reach(&binary).expect("the folder is closed");
+        let why = closed_to_others(&binary).expect("the folder is closed");
         assert!(why.contains("is closed to others"), "{why}");
         assert!(out_of_reach(Path::new("/tmp/landfall")).is_some_and(|why| why.contains("temporary")));
         assert_eq!(out_of_reach(Path::new("/usr/bin/env")), None);

@@ -81,6 +81,21 @@ pub(super) fn joined(folders: impl IntoIterator<Item = PathBuf>) -> BTreeSet<Pat
     joined
 }
 
+/// The folder that has all of these in it, where that is not the root: between those of one rule files are renamed.
+pub(super) fn common(folders: &[PathBuf]) -> Option<PathBuf> {
+    let (first, others) = folders.split_first()?;
+    let common = first.ancestors().find(|above| others.iter().all(|other| other.starts_with(above)))?;
+    common.parent().is_some().then(|| common.to_owned())
+}
+
+/// The folder above a place where something is to be mounted: the place itself would be a mount at once, whether that is there or not.
+pub(super) fn above_mounts(folder: PathBuf, points: &[PathBuf]) -> PathBuf {
+    let point =
+        points.iter().filter(|point| folder.starts_with(point)).min_by_key(|point| point.as_os_str().len());
+    let above = point.and_then(|point| point.parent()).filter(|above| above.parent().is_some());
+    above.map_or(folder, Path::to_owned)
+}
+
 /// The folder that both lie in, or one is: of data, or one of them itself.
 fn common_of_data(one: &Path, other: &Path) -> Option<PathBuf> {
     let common = one.ancestors().find(|above| other.starts_with(above))?;
@@ -100,8 +115,8 @@ enum Place {
 fn word(path: &Path, place: Place) -> anyhow::Result<String> {
     let text =
         path.to_str().with_context(|| format!("{} is no text: systemd cannot be told", path.display()))?;
-    if text.contains('\n') {
-        bail!("{text:?} has a new line in it: systemd cannot be told");
+    if text.contains(char::is_control) {
+        bail!("{text:?} has a new line or another sign of control in it: systemd cannot be told");
     }
     let text = text.replace('%', "%%");
     let text = if place == Place::Command { text.replace('$', "$$") } else { text };
@@ -111,12 +126,7 @@ fn word(path: &Path, place: Place) -> anyhow::Result<String> {
     }
     if place == Place::Path {
         // Before the quote `-` would be part of the path.
-        return Ok(text
-            .replace('\\', "\\\\")
-            .replace(' ', "\\x20")
-            .replace('\t', "\\x09")
-            .replace('"', "\\\"")
-            .replace('\'', "\\'"));
+        return Ok(text.replace('\\', "\\\\").replace(' ', "\\ ").replace('"', "\\\"").replace('\'', "\\'"));
     }
     Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
@@ -135,7 +145,7 @@ mod tests {
         let text = filled("/opt/lf/landfall", "/srv/lf/landfall.toml", false);
         assert!(text.starts_with(MARK));
         for line in [
-            "ExecStartPre=-/opt/lf/landfall check --config /srv/lf/landfall.toml",
+            "ExecStartPre=-/usr/bin/timeout -s KILL 60 /opt/lf/landfall check --config /srv/lf/landfall.toml",
             "ExecStart=/opt/lf/landfall run --config /srv/lf/landfall.toml",
             "ExecReload=/opt/lf/landfall reload --config /srv/lf/landfall.toml",
             "User=ingest",
@@ -171,8 +181,22 @@ mod tests {
         let folders = ["/srv/in", "/srv/in/a", "/data/o ut", "/var/lib/landfall/spare"].map(PathBuf::from);
         let text = drop_in(&joined(folders)).expect("can be told").expect("there are some");
         let paths: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("ReadWritePaths=-")).collect();
-        assert_eq!(paths, ["/data/o\\x20ut", "/srv/in"]);
+        assert_eq!(paths, ["/data/o\\ ut", "/srv/in"]);
         assert_eq!(drop_in(&joined([PathBuf::from("/var/lib/landfall")])).expect("can be told"), None);
+    }
+
+    #[test]
+    fn what_is_to_be_mounted_is_named_by_the_folder_above_it_and_the_folders_of_a_claim_by_what_they_share() {
+        let above = |folder: &str| {
+            above_mounts(folder.into(), &["/mnt/out".into(), "/mnt/out/deep".into(), "/in".into()])
+        };
+        assert_eq!(above("/mnt/out/deep/a"), Path::new("/mnt"));
+        assert_eq!(above("/mnt/out"), Path::new("/mnt"));
+        assert_eq!(above("/mnt/output"), Path::new("/mnt/output"));
+        assert_eq!(above("/in/a"), Path::new("/in/a"), "all is nobody's");
+        let of = |folders: &[&str]| common(&folders.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(of(&["/srv/sftp/acme/in", "/srv/landfall/claims"]), Some("/srv".into()));
+        assert_eq!(of(&["/srv/in", "/var/claims"]), None);
     }
 
     #[test]
