@@ -103,7 +103,7 @@ fn folders(settings: &Settings) -> BTreeSet<PathBuf> {
     let mounts: Vec<_> = settings.rules.iter().filter_map(|rule| rule.publish.mount.clone()).collect();
     let named = of_rules.chain(own.into_iter().flatten().map(Path::to_owned)).map(|folder| {
         let points = [points_to_be(&folder), mounts.clone()].concat();
-        there(unit::above_mounts(folder, &points))
+        there(&unit::above_mounts(folder, &points))
     });
     unit::joined(named.filter(|folder| !folder.starts_with(RUNTIME_FOLDER)))
 }
@@ -116,9 +116,9 @@ fn claimed_within(rule: &Rule) -> Option<PathBuf> {
 }
 
 /// The folder, or the one above it that is there: the service makes what is missing, and may not where nothing is named. Not the root.
-fn there(folder: PathBuf) -> PathBuf {
+fn there(folder: &Path) -> PathBuf {
     let found = folder.ancestors().find(|above| above.is_dir()).filter(|above| above.parent().is_some());
-    found.map_or(folder.clone(), Path::to_owned)
+    found.unwrap_or(folder).to_owned()
 }
 
 /// Why the service could not start this program, if it could not.
