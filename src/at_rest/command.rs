@@ -101,3 +101,25 @@ fn told(complaint: &[u8]) -> String {
         _ => format!(": {}", said(end)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_told_but_for_one_that_may_hold_a_key_or_a_part_of_it() {
+        for told_as_it_is in [
+            "the vault is sealed",
+            "cannot open /etc/vault/keys/at-rest.age: no such file",
+            "connection to 10.0.0.1:8200 refused",
+        ] {
+            assert!(told(told_as_it_is.as_bytes()).contains(told_as_it_is), "{told_as_it_is}");
+        }
+        let key = "AGE-SECRET-KEY-1QQPQ8ZZXYRP2KV0S3FQ8TJX4WS8N3M9XJ5Q7Z0L6C2D4E5F6G7H8J9";
+        let parts = [key, &key[15..], &key[30..], "QUdFLVNFQ1JFVC1LRVktMVFRUFE4WlpYWVJQMktWMFMz"];
+        for part in parts {
+            let text = format!("bad line: {part}\nsorry");
+            assert!(!told(text.as_bytes()).contains(part), "{part}");
+        }
+    }
+}

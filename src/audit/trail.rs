@@ -75,7 +75,7 @@ impl Appender {
     /// Goes on where the trail ends: in the store's word, or behind it with lines whose rows still wait to be written down.
     pub(super) fn begin(folder: &Path, head: Option<AuditHead>, waiting: &[u64]) -> Result<Found, FsError> {
         durable_fs::make_folder(folder, OpenTo::Owner)?;
-        let failed = |error| FsError::new("read", folder, error);
+        let failed = |error| FsError::new("go on with the audit trail in", folder, error);
         let files = files_of(folder).map_err(failed)?;
         let is_known = head.is_some() || files.is_empty();
         let none = AuditHead { seq: 0, hash: NO_LINE.to_owned(), file: 1, length: 0 };

@@ -10,34 +10,31 @@ use crate::model::pace::PaceSetting;
 
 /// An act on a job, or on a file.
 pub(super) fn of_act(engine: &Engine, act: &Act, by: &str) -> AuditEvent {
-    let file = match act {
-        Act::Ingest { path, .. }
-        | Act::HandOver { path, .. }
-        | Act::Adopt { path }
-        | Act::GiveUp { path } => Some(path.clone()),
-        _ => None,
-    };
-    let (event, job, about) = match act {
-        Act::Retry { job, .. } => ("retry", Some(job), None),
-        Act::AcceptMissing { job } => ("retry_accepting_missing", Some(job), None),
-        Act::Set { job, priority } => ("set", Some(job), Some(format!("priority {}", priority.get()))),
-        Act::SetWorkers { job, workers_max } => ("set", Some(job), Some(format!("workers {workers_max}"))),
-        Act::Pause { job } => ("pause", Some(job), None),
-        Act::Resume { job } => ("resume", Some(job), None),
-        Act::Abort { job } => ("abort", Some(job), None),
-        Act::Rerun { job, .. } => ("rerun", Some(job), None),
-        Act::Abandon { job, .. } => ("abandon", Some(job), None),
-        Act::DropRecords { job, .. } => ("records_drop", Some(job), None),
-        Act::RetryRecords { job, .. } => ("records_retry", Some(job), None),
-        Act::EditRecord { job, number, .. } => ("records_edit", Some(job), Some(format!("record {number}"))),
-        Act::Ingest { .. } => ("ingest", None, None),
-        Act::HandOver { .. } => ("hand_over", None, None),
-        Act::Adopt { .. } => ("adopt", None, None),
-        Act::GiveUp { .. } => ("give_up", None, None),
+    let (event, job, file, about) = match act {
+        Act::Retry { job, .. } => ("retry", Some(job), None, None),
+        Act::AcceptMissing { job } => ("retry_accepting_missing", Some(job), None, None),
+        Act::Set { job, priority } => ("set", Some(job), None, Some(format!("priority {}", priority.get()))),
+        Act::SetWorkers { job, workers_max } => {
+            ("set", Some(job), None, Some(format!("workers {workers_max}")))
+        }
+        Act::Pause { job } => ("pause", Some(job), None, None),
+        Act::Resume { job } => ("resume", Some(job), None, None),
+        Act::Abort { job } => ("abort", Some(job), None, None),
+        Act::Rerun { job, .. } => ("rerun", Some(job), None, None),
+        Act::Abandon { job, .. } => ("abandon", Some(job), None, None),
+        Act::DropRecords { job, .. } => ("records_drop", Some(job), None, None),
+        Act::RetryRecords { job, .. } => ("records_retry", Some(job), None, None),
+        Act::EditRecord { job, number, .. } => {
+            ("records_edit", Some(job), None, Some(format!("record {number}")))
+        }
+        Act::Ingest { path, .. } => ("ingest", None, Some(path), None),
+        Act::HandOver { path, .. } => ("hand_over", None, Some(path), None),
+        Act::Adopt { path } => ("adopt", None, Some(path), None),
+        Act::GiveUp { path } => ("give_up", None, Some(path), None),
     };
     let mut told = AuditEvent::new(clock::now(), event, by);
     told.job = job.and_then(|job| engine.id_of(job).ok());
-    (told.source, told.about) = (file, about);
+    (told.source, told.about) = (file.cloned(), about);
     told
 }
 

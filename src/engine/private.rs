@@ -82,14 +82,18 @@ fn of_service(service: &Service) -> Vec<Kept> {
 }
 
 /// Names of files in an argument: itself, and whole paths within it, as an option has them (`-i/keys/main`, `--identity=/keys/main`) and a
-/// shell's script. Where programs lie no key does.
+/// shell's script. Where programs lie no key does; and a folder right below the root (`cd /etc`) is not what is meant by it.
 fn names_in(argument: &str) -> Vec<&str> {
     const PROGRAMS: &[&str] = &["/bin", "/sbin", "/usr", "/lib"];
     let is_mark = |c: char| c.is_whitespace() || "'\"`=:,;|&<>(){}".contains(c);
-    let paths = argument.split(is_mark).filter_map(|word| word.get(word.find('/')?..));
-    let paths = paths.filter(|path| !PROGRAMS.iter().any(|folder| Path::new(path).starts_with(folder)));
+    // `secret/landfall` is no path, but what a vault calls it.
+    let begins = |word: &&str| word.starts_with('/') || word.starts_with('-');
+    let words = argument.split(is_mark).filter(begins);
+    let paths = words.filter_map(|word| word.get(word.find('/')?..));
+    let is_deep = |path: &&str| Path::new(path).components().count() > 2;
+    let is_program = |path: &str| PROGRAMS.iter().any(|folder| Path::new(path).starts_with(folder));
     let whole = (!argument.starts_with('-')).then_some(argument);
-    paths.filter(|path| Path::new(path).has_root()).chain(whole).collect()
+    paths.filter(|path| is_deep(path) && !is_program(path)).chain(whole).collect()
 }
 
 fn of_rule(rule: &Rule) -> Vec<Kept> {
@@ -126,6 +130,23 @@ pub(crate) fn keys_of(rule: &Rule) -> impl Iterator<Item = KeyPath> + use<'_> {
 mod tests {
     use super::*;
     use crate::engine::tests::World;
+
+    #[test]
+    fn a_key_that_a_command_names_is_found_wherever_it_stands_and_nothing_else_is_taken_for_one() {
+        for (argument, names) in [
+            ("/keys/main", &["/keys/main", "/keys/main"][..]),
+            ("at_rest.age", &["at_rest.age"]),
+            ("--identity=/keys/main", &["/keys/main"]),
+            ("-i/keys/main", &["/keys/main"]),
+            ("-field=key", &[]),
+            ("kv/etc", &["kv/etc"]),
+            ("https://vault/etc/x", &["//vault/etc/x", "https://vault/etc/x"]),
+            ("cd /etc && cat '/keys/a b' /k/c", &["/keys/a", "/k/c", "cd /etc && cat '/keys/a b' /k/c"]),
+            ("/usr/bin/age -d </k/x", &["/k/x", "/usr/bin/age -d </k/x"]),
+        ] {
+            assert_eq!(names_in(argument), names, "{argument}");
+        }
+    }
 
     #[test]
     fn what_the_service_keeps_takes_and_makes_is_private_and_so_are_its_keys() {

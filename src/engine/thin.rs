@@ -140,7 +140,7 @@ fn remove_files(shared: &Shared, row: &ArchivedRow) -> Result<Removed, Trouble> 
     for file in &row.files {
         match look(file)? {
             Found::Ours => {
-                durable_fs::remove_file(file.path.as_path())?;
+                durable_fs::remove_seen(file.path.as_path())?;
                 removed += 1;
             }
             Found::NotOurs => {}

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::default::is_default;
 use super::identity::FileIdentity;
 use super::os_text::OsText;
 
@@ -53,8 +54,4 @@ impl Companion {
     pub fn note_copy(&mut self, copy: FileIdentity) {
         self.copied_as = Some(copy);
     }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

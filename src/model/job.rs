@@ -10,6 +10,7 @@ use super::category::Category;
 pub use super::companion::Companion;
 use super::complete_by::CompleteBy;
 use super::deadline::DeadlineReport;
+use super::default::is_default;
 use super::delivery::Delivery;
 use super::fault::{JobError, WaitsFor};
 use super::identity::{FileIdentity, FolderIdentity, KeptAs};
@@ -498,11 +499,6 @@ impl Job {
     pub fn leaves_its_source(&self) -> bool {
         self.state == JobState::Failed || self.abandoned.is_some()
     }
-}
-
-/// What says nothing is not written: rows are written several times for each small file.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 #[cfg(test)]

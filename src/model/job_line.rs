@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::complete_by::CompleteBy;
 use super::deadline::DeadlineReport;
+use super::default::is_default;
 use super::fault::JobError;
 use super::identity::FileIdentity;
 use super::job::{HeldRecords, Job, Moment, Retries, Slices, Source, Waiting};
@@ -261,10 +262,6 @@ impl From<JobRowBrief> for Job {
         job.held_records = row.held_records;
         job
     }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod complete_by;
 pub mod configuration;
 pub mod deadline;
 pub mod decisions;
+mod default;
 pub mod delivery;
 pub mod expected;
 pub mod fault;

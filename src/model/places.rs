@@ -6,6 +6,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::default::is_default;
 use super::os_text::OsText;
 
 /// Folders that are remembered at most: more than the rules of one machine have.
@@ -44,10 +45,6 @@ pub struct Lies<'p> {
     pub mount: &'p Path,
     /// Whether that is below what the rule spells out.
     pub is_below: bool,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl Places {

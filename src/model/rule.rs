@@ -16,6 +16,7 @@ use super::api::Api;
 pub use super::archive_owner::ArchiveOwner;
 use super::category::Category;
 use super::deadline;
+use super::default::is_default;
 use super::delivery::DeliveryRule;
 use super::expected::Expect;
 use super::hook::Hook;
@@ -237,10 +238,6 @@ pub enum Order {
     Name,
     /// By modification time.
     Modified,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// `[rule.decode]`.

@@ -107,24 +107,19 @@ impl Life {
         let Ok(files) = self.engine.files_in_view() else { return };
         let waited = now.saturating_duration_since(self.begun);
         if !self.is_ready && !files.is_first_look {
-            self.become_ready();
+            self.is_ready = true;
         } else if !self.is_ready && waited >= FIRST_LOOK_TAKES {
             tracing::warn!(
                 seconds = waited.as_secs(),
                 "some folders are still looked through for the first time: the service is ready, and files there are found later"
             );
-            self.become_ready();
+            self.is_ready = true;
         }
         if self.is_ready {
-            self.supervisor.ready(); // again, where it was not taken
+            self.supervisor.ready(); // it tells that once, and again where it was not taken
         }
         self.count_jobs(now);
         self.supervisor.status(&told(self.jobs, &files));
-    }
-
-    fn become_ready(&mut self) {
-        self.is_ready = true;
-        self.supervisor.ready();
     }
 
     fn count_jobs(&mut self, now: Instant) {
