@@ -1,5 +1,6 @@
 //! One request: who asks, what for, and the answer. Whatever may wait for a disk is done by a thread of its own; this only waits for it.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,17 +10,20 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts as _, Query, RawPathParams};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use axum::routing::any;
 
 use super::acts::ActLine;
+use super::dashboard::{self, Session, Sessions};
 use super::metrics::Scrapes;
 use super::outputs::Outputs;
 use super::params::Asked;
 use super::pipe::{Giver, Piece, pipe};
 use super::problem::Problem;
-use super::routes::{Route, Work, routes, trace};
+use super::routes::{Route, Work, reload, routes, trace};
 use super::token::{Refusals, Tokens};
 use super::turns::Turns;
 use super::{events, openapi};
@@ -42,6 +46,10 @@ const ANSWERS_MAX: usize = 16;
 const TRACES_MAX: usize = 1;
 /// Those who listen to events, at once.
 const LISTENERS_MAX: usize = 16;
+/// Those who log in, at once: one with a wrong token is kept waiting.
+const LOGINS_MAX: usize = 4;
+/// So long.
+const WRONG_TOKEN_TAKES: Duration = Duration::from_secs(1);
 
 const JSON: &str = "application/json";
 
@@ -52,6 +60,16 @@ pub(super) struct By {
     pub(super) name: Arc<str>,
     /// By the socket: whoever can open it may ask.
     pub(super) is_known: bool,
+    /// The other machine's address; none by the socket.
+    pub(super) from: Option<IpAddr>,
+}
+
+/// Who asks, as far as is known.
+struct Asker {
+    /// For the history of jobs.
+    name: Arc<str>,
+    /// Whose session of the dashboard it is, where it is one.
+    session: Option<Session>,
 }
 
 pub(super) struct Desk {
@@ -61,27 +79,34 @@ pub(super) struct Desk {
     /// None: nobody asks by the port.
     tokens: Option<Tokens>,
     refusals: Refusals,
+    sessions: Sessions,
+    /// Over TLS: a cookie goes no other way.
+    with_tls: bool,
     document: String,
     answers: Arc<Turns>,
     outputs: Outputs,
     traces: Arc<Turns>,
     listeners: Arc<Turns>,
+    logins: Arc<Turns>,
     pub(super) stops: AtomicBool,
 }
 
 impl Desk {
-    pub(super) fn new(engine: Engine, data_dir: &Path, tokens: Option<Tokens>) -> Self {
+    pub(super) fn new(engine: Engine, data_dir: &Path, tokens: Option<Tokens>, with_tls: bool) -> Self {
         Self {
             engine,
             data_dir: data_dir.to_owned(),
             scrapes: Scrapes::default(),
             tokens,
             refusals: Refusals::default(),
+            sessions: Sessions::of(data_dir),
+            with_tls,
             document: openapi::document(&routes()),
             answers: Turns::new(ANSWERS_MAX),
             outputs: Outputs::new(),
             traces: Turns::new(TRACES_MAX),
             listeners: Turns::new(LISTENERS_MAX),
+            logins: Turns::new(LOGINS_MAX),
             stops: AtomicBool::new(false),
         }
     }
@@ -102,8 +127,15 @@ impl Desk {
                 async move {
                     let path = request.uri().path().to_owned();
                     let answer = desk.answer(&route, request).await;
-                    answer.unwrap_or_else(|problem| problem.at(&path).into_response())
+                    guarded(answer.unwrap_or_else(|problem| problem.at(&path).into_response()))
                 }
+            };
+            router = router.route(path, any(answer));
+        }
+        for path in dashboard::paths() {
+            let answer = move |request: Request<Body>| async move {
+                dashboard::answer(path, &request)
+                    .unwrap_or_else(|problem| guarded(problem.at(path).into_response()))
             };
             router = router.route(path, any(answer));
         }
@@ -113,26 +145,31 @@ impl Desk {
             let known = desk.know(&request, false);
             async move {
                 let problem = known.err().unwrap_or_else(|| Problem::no_such_path(&path));
-                problem.at(&path).into_response()
+                guarded(problem.at(&path).into_response())
             }
         })
     }
 
-    /// Whether whoever asks may.
-    fn know(&self, request: &Request<Body>, asks_for_metrics: bool) -> Result<(), Problem> {
-        if request.extensions().get::<By>().is_some_and(|by| by.is_known) {
-            return Ok(());
+    /// Who asks, if he may.
+    fn know(&self, request: &Request<Body>, asks_for_metrics: bool) -> Result<Asker, Problem> {
+        let by = request.extensions().get::<By>();
+        let name = by.map(|by| Arc::clone(&by.name)).unwrap_or_default();
+        if by.is_some_and(|by| by.is_known) {
+            return Ok(Asker { name, session: None });
         }
         let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-        let told = header.and_then(|header| header.split_once(' '));
-        let told = told.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let Some(header) = header else {
+            let session = self.sessions.of_request(request)?.ok_or_else(Problem::no_token)?;
+            return Ok(Asker { name: Arc::clone(&session.by), session: Some(session) });
+        };
+        let told = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let known = told.zip(self.tokens.as_ref());
         let may = known.is_some_and(|((_, token), tokens)| tokens.know(token.trim(), asks_for_metrics));
         if may {
-            return Ok(());
+            return Ok(Asker { name, session: None });
         }
         if known.is_some() {
-            self.refusals.note(request.extensions().get::<By>().map_or("", |by| &by.name));
+            self.refusals.note(&name);
         }
         Err(Problem::no_token())
     }
@@ -142,22 +179,36 @@ impl Desk {
         route: &Arc<Route>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Problem> {
-        if !route.is_open() {
-            self.know(&request, matches!(route.work, Work::Metrics))?;
-        }
+        let asker = match &route.work {
+            Work::Session => self.know(&request, false).ok(),
+            _ if route.is_open() => None,
+            work => Some(self.know(&request, matches!(work, Work::Metrics))?),
+        };
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         if if route.method == "GET" { !is_get } else { request.method() != Method::POST } {
             let allowed = if route.method == "GET" { "GET, HEAD" } else { "POST" };
             return Err(Problem::no_such_method(request.method().as_str(), allowed));
         }
-        let by = request.extensions().get::<By>().map(|by| Arc::clone(&by.name)).unwrap_or_default();
+        if matches!(route.work, Work::Login) {
+            dashboard::check_own_page(request.method(), request.headers())?;
+        }
+        let from = request.extensions().get::<By>().and_then(|by| by.from);
+        let by = asker.as_ref().map(|asker| Arc::clone(&asker.name)).unwrap_or_default();
         let asked = read(route, request).await?;
         match &route.work {
+            Work::Login => self.log_in(&asked, from).await,
+            Work::Session => {
+                let is_known = asker.is_some();
+                let session = asker.and_then(|asker| asker.session);
+                Ok(json(StatusCode::OK, dashboard::told(is_known, session.as_ref())))
+            }
+            Work::Logout => Ok(self.log_out(asker.and_then(|asker| asker.session).as_ref())),
             Work::Health => Ok(json(StatusCode::OK, "{\"status\":\"ok\"}\n".to_owned())),
             Work::Ready => Ok(self.ready()),
             Work::Document => Ok(json(StatusCode::OK, self.document.clone())),
             Work::Events => self.tell_events(asked),
             Work::Ask(_)
+            | Work::Reload
             | Work::Output
             | Work::Trace
             | Work::Act(_)
@@ -200,6 +251,7 @@ impl Desk {
     fn work(&self, route: &Route, asked: &Asked, by: &str, out: &mut Giver) -> Result<(), Problem> {
         match &route.work {
             Work::Ask(ask) => ask(&self.engine, asked, out).map_err(|stop| problem_of(&stop)),
+            Work::Reload => reload(&self.engine, by, out).map_err(|stop| problem_of(&stop)),
             Work::Output => self.outputs.print(&self.engine, asked, out),
             Work::Trace => trace(&self.engine, asked, out).map_err(|stop| problem_of(&stop)),
             Work::Act(line) => self.act(line, asked, by, out),
@@ -212,7 +264,13 @@ impl Desk {
             Work::Pace(name, of) => {
                 self.set_pace(of(asked.text(name).unwrap_or_default().to_owned()), asked, by, out)
             }
-            Work::Events | Work::Health | Work::Ready | Work::Document => Ok(()),
+            Work::Events
+            | Work::Health
+            | Work::Ready
+            | Work::Document
+            | Work::Login
+            | Work::Session
+            | Work::Logout => Ok(()),
         }
     }
 
@@ -253,6 +311,34 @@ impl Desk {
         let setting = PaceSetting { of, workers_max, records_per_second };
         let changed = self.engine.set_pace_for(&setting, by).map_err(|refusal| Problem::refused(&refusal))?;
         write(out, &serde_json::json!({ "version": VIEW_VERSION, "changed": changed }))
+    }
+
+    /// A session, for who shows the token. Whoever guesses has few guesses.
+    async fn log_in(&self, asked: &Asked, from: Option<IpAddr>) -> Result<Response<Body>, Problem> {
+        let Some(turn) = self.logins.take() else {
+            return Err(Problem::busy("so many log in already"));
+        };
+        let token = asked.text("token").unwrap_or_default().trim();
+        if !self.tokens.as_ref().is_some_and(|tokens| tokens.know(token, false)) {
+            self.refusals.note("the dashboard");
+            tokio::time::sleep(WRONG_TOKEN_TAKES).await;
+            return Err(Problem::wrong_token());
+        }
+        let (session, cookie) =
+            self.sessions.begin(asked.text("user").unwrap_or_default(), from, self.with_tls)?;
+        drop(turn);
+        let mut response = json(StatusCode::OK, dashboard::told(true, Some(&session)));
+        response.headers_mut().insert(SET_COOKIE, cookie);
+        Ok(response)
+    }
+
+    fn log_out(&self, session: Option<&Session>) -> Response<Body> {
+        let mut response = json(StatusCode::OK, dashboard::told(false, None));
+        if let Some(session) = session {
+            self.sessions.end(session);
+        }
+        response.headers_mut().insert(SET_COOKIE, self.sessions.no_cookie(self.with_tls));
+        response
     }
 
     fn tell_events(self: &Arc<Self>, asked: Asked) -> Result<Response<Body>, Problem> {
@@ -321,6 +407,18 @@ fn problem_of(stop: &Stop) -> Problem {
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Problem> {
     let spawned = Builder::new().name(name.to_owned()).spawn(work);
     spawned.map(drop).map_err(|_| Problem::busy("no thread could be started for the answer"))
+}
+
+/// Nobody keeps an answer, and no browser takes it for a page.
+fn guarded(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"),
+    );
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 fn response(content: &'static str, body: Body) -> Response<Body> {

@@ -12,6 +12,7 @@
 //! - The table of routes is the only one: the OpenAPI document is made of it, and parameters are checked by it.
 
 mod acts;
+mod dashboard;
 mod desk;
 mod events;
 mod metrics;

@@ -67,6 +67,23 @@ impl Problem {
         Self::new("no-token", StatusCode::UNAUTHORIZED, "the token is missing, or another one", hint)
     }
 
+    pub(super) fn wrong_token() -> Self {
+        let hint = "it stands in `api.token` of the data folder";
+        Self::new("no-token", StatusCode::UNAUTHORIZED, "that is not the token", hint)
+    }
+
+    /// A page of somebody else has a browser ask.
+    pub(super) fn foreign_page() -> Self {
+        let hint =
+            "open the dashboard at the address that the service listens on; a program sends the token itself";
+        Self::new(
+            "foreign-page",
+            StatusCode::FORBIDDEN,
+            "this was not asked by the dashboard's own page",
+            hint,
+        )
+    }
+
     pub(super) fn busy(detail: &str) -> Self {
         Self::new("busy", StatusCode::SERVICE_UNAVAILABLE, detail, "try again in a moment")
     }

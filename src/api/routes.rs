@@ -10,6 +10,7 @@ use crate::engine::{Door, Engine, JobFilter, Sought, TraceAsked};
 use crate::listing::trace::Traced;
 use crate::listing::{self, Stop};
 use crate::model::halts::{Halting, Scope};
+use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::job_view::{VIEW_VERSION, job_json};
 use crate::model::pace::Paced;
@@ -28,6 +29,12 @@ pub(super) enum Work {
     Output,
     /// Where one record of a job went.
     Trace,
+    /// Reads the configuration anew.
+    Reload,
+    /// Sessions of the dashboard.
+    Login,
+    Session,
+    Logout,
     Events,
     /// Whether the process answers; whether it takes files. Nobody need prove who they are.
     Health,
@@ -59,7 +66,7 @@ impl Route {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.work, Work::Health | Work::Ready)
+        matches!(self.work, Work::Health | Work::Ready | Work::Login | Work::Session)
     }
 }
 
@@ -115,6 +122,33 @@ const JOBS: &[Param] = &[
     Param::query("unfinished", Kind::Bool, "only those that have not ended"),
     Param::query("newest_first", Kind::Bool, "the newest first, not last"),
 ];
+const SKIP: Param = Param::query("skip", Kind::Integer(0, 10_000_000), "so many are passed over");
+const COUNT: Param = Param::query("count", Kind::Integer(1, 500), "so many at most; 50 if nothing is said");
+const COUNT_UNSAID: u64 = 50;
+const LINES: &[Param] = &[
+    JOBS[0],
+    JOBS[1],
+    JOBS[2],
+    JOBS[3],
+    JOBS[5],
+    Param::query("text", Kind::Text, "only those whose source or id has this in it, in letters of any case"),
+    Param::query("waiting", Kind::Bool, "only those that wait for something"),
+    Param::query("job", Kind::Text, "only this job"),
+    Param::query("upto", Kind::Text, "none that is newer than this job: so that pages stay as they are"),
+    Param::query(
+        "sort",
+        Kind::Word(listing::lines::SORTS),
+        "by what they are sorted; by when they were claimed if nothing is said",
+    ),
+    Param::query("ascending", Kind::Bool, "the least, or the oldest, first"),
+    SKIP,
+    COUNT,
+];
+const WAITING: &[Param] = &[Param::query("rule", Kind::Text, "only files of this rule"), SKIP, COUNT];
+const LOGIN: &[Param] = &[
+    Param::body("user", Kind::Text, "who it is, for histories and the audit trail: 64 characters at most"),
+    Param::body("token", Kind::Text, "what stands in `api.token` of the data folder"),
+];
 const SCOPE: &[Param] = &[
     Param::body("rule", Kind::Text, "what this rule takes").optional(),
     Param::body("sender", Kind::Text, "what comes from this sender").optional(),
@@ -153,6 +187,12 @@ const SOUGHT: &[Param] = &[
     Param::query("until", Kind::Time, "only those that were claimed before then"),
 ];
 const SETTLED: Param = Param::query("settled", Kind::Bool, "those too that were dropped or retried");
+const OF_RECORDS: &[Param] = &[
+    JOB,
+    SETTLED,
+    Param::query("first", Kind::Integer(1, u64::MAX >> 1), "only those from this number on"),
+    Param::query("count", Kind::Integer(1, 500), "only so many"),
+];
 const EVENTS: &[Param] = &[RULE, Param::query("job", Kind::Text, "only this job, by its whole id")];
 
 fn get(
@@ -172,7 +212,7 @@ fn of_job() -> [Route; 5] {
         get(
             "/v1/jobs/{job}/records",
             "A job's failed records, as `landfall records --json`",
-            &[JOB, SETTLED],
+            OF_RECORDS,
             "Records",
             Work::Ask(records),
         ),
@@ -215,6 +255,20 @@ pub(super) fn routes() -> Vec<Route> {
             "Jobs",
             Work::Ask(jobs),
         ),
+        get(
+            "/v1/lines",
+            "A page of the jobs, each with what a table has of it; the newest first, unless asked otherwise",
+            LINES,
+            "Lines",
+            Work::Ask(lines),
+        ),
+        get(
+            "/v1/waiting",
+            "A page of the files that wait to become jobs, by path, each with why; and what is told of folders",
+            WAITING,
+            "FilesWaiting",
+            Work::Ask(waiting),
+        ),
         get("/v1/rules", "The rules, as `landfall rules --json`", &[], "Rules", Work::Ask(rules)),
         get("/v1/configuration", "What the service goes by", &[], "Configuration", Work::Ask(configuration)),
         get(
@@ -230,6 +284,13 @@ pub(super) fn routes() -> Vec<Route> {
             FILE,
             "File",
             Work::Ask(file),
+        ),
+        get(
+            "/v1/explain",
+            "Which rule takes a file, what it waits for, and what it became, as `landfall explain --json`; without what a shadow knows",
+            FILE,
+            "Explained",
+            Work::Ask(explain),
         ),
         get(
             "/v1/find",
@@ -250,9 +311,20 @@ pub(super) fn routes() -> Vec<Route> {
             "Read the configuration anew; what became of it, as `landfall reload --json`",
             &[],
             "Reloaded",
-            Work::Ask(reload),
+            Work::Reload,
         ),
     ];
+    routes.extend([
+        post(
+            "/v1/login",
+            "Begin a session of the dashboard, which a cookie stands for. Taken from the dashboard's own page alone",
+            LOGIN,
+            "Session",
+            Work::Login,
+        ),
+        get("/v1/session", "Whether whoever asks may, and whose session of the dashboard it is", &[], "Session", Work::Session),
+        post("/v1/logout", "End this session of the dashboard", &[], "Session", Work::Logout),
+    ]);
     routes.extend(of_job());
     let halts = [
         (
@@ -302,13 +374,58 @@ fn jobs(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop>
     listing::jobs::print_json(out, Some(door), &filter)
 }
 
+fn lines(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let filter = JobFilter {
+        state: asked.get::<JobState>("state"),
+        rule: asked.text("rule").map(str::to_owned),
+        sender: asked.text("sender").map(str::to_owned),
+        since: asked.get("since"),
+        unfinished: asked.is_set("unfinished"),
+        jobs: asked.text("job").map(|job| id(door, job)).transpose()?.into_iter().collect(),
+        ..JobFilter::default()
+    };
+    let page = listing::lines::Page {
+        skip: usize::try_from(asked.number("skip").unwrap_or(0)).unwrap_or(usize::MAX),
+        count: usize::try_from(asked.number("count").unwrap_or(COUNT_UNSAID)).unwrap_or(usize::MAX),
+        sort: asked.text("sort").map(str::to_owned),
+        ascending: asked.is_set("ascending"),
+        text: asked.text("text").map(str::to_owned),
+        waiting: asked.is_set("waiting"),
+        upto: asked.text("upto").map(|job| id(door, job)).transpose()?,
+    };
+    listing::lines::print_json(out, door, &filter, &page)
+}
+
+/// Of a job that is listed, or of another one: its whole id is enough.
+fn id(door: &dyn Door, text: &str) -> Result<JobId, Stop> {
+    match text.parse() {
+        Ok(id) => Ok(id),
+        Err(_) => Ok(door.show(text)?.id),
+    }
+}
+
+fn waiting(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let number = |name, unsaid| usize::try_from(asked.number(name).unwrap_or(unsaid)).unwrap_or(usize::MAX);
+    listing::waiting::print_json(
+        out,
+        door,
+        asked.text("rule"),
+        (number("skip", 0), number("count", COUNT_UNSAID)),
+    )
+}
+
 fn job(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
     let job = door.show(asked.text("job").unwrap_or_default())?;
     Ok(writeln!(out, "{}", shown_json::to_string(&job_json(&job))?)?)
 }
 
 fn records(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
-    listing::records::list_json(out, door, asked.text("job").unwrap_or_default(), asked.is_set("settled"))
+    let wanted = listing::records::Wanted {
+        settled: asked.is_set("settled"),
+        first: asked.number("first").unwrap_or(1),
+        count: asked.number("count").and_then(|count| usize::try_from(count).ok()),
+    };
+    listing::records::list_json(out, door, asked.text("job").unwrap_or_default(), wanted)
 }
 
 fn record(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
@@ -342,6 +459,10 @@ fn file(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop>
     Ok(writeln!(out, "{}", shown_json::to_string(&known)?)?)
 }
 
+fn explain(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    listing::explain::json_of_service(out, door, std::path::Path::new(asked.text("path").unwrap_or_default()))
+}
+
 fn find(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
     let text = |name: &str| asked.text(name).map(str::to_owned);
     let sought = Sought {
@@ -365,8 +486,8 @@ fn limits(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
     Ok(writeln!(out, "{}", shown_json::to_string(&limits)?)?)
 }
 
-fn reload(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
-    let reloaded = door.reload()?;
+pub(super) fn reload(door: &dyn Door, by: &str, out: &mut dyn Write) -> Result<(), Stop> {
+    let reloaded = door.reload_for(by)?;
     Ok(writeln!(out, "{}", shown_json::to_string(&listing::reload::json(&reloaded))?)?)
 }
 

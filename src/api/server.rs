@@ -74,7 +74,7 @@ impl Server {
         #[cfg(unix)]
         let (socket, bound) = super::socket::bind(api, data_dir)?;
         tell(port.as_ref(), acceptor.is_some(), &data_dir.join(token::FILE));
-        let desk = Arc::new(Desk::new(engine, data_dir, tokens));
+        let desk = Arc::new(Desk::new(engine, data_dir, tokens, acceptor.is_some()));
         let doors = Doors {
             router: desk.router(),
             port,
@@ -195,7 +195,11 @@ async fn accept_at_port(
         let Some(turn) = connections.take() else { continue };
         stream.set_nodelay(true).ok(); // slower at worst
         let (acceptor, router) = (acceptor.clone(), router.clone());
-        let by = By { name: format!("the control API ({})", from.ip()).into(), is_known: false };
+        let by = By {
+            name: format!("the control API ({})", from.ip()).into(),
+            is_known: false,
+            from: Some(from.ip()),
+        };
         tokio::spawn(async move {
             match acceptor {
                 None => serve(stream, router, by).await,
@@ -222,7 +226,7 @@ async fn accept_at_socket(socket: tokio::net::UnixListener, router: Router, conn
         let router = router.clone();
         let user = stream.peer_cred().map(|peer| crate::durable_fs::shown_user(peer.uid()));
         let name = user.unwrap_or_else(|_| "the control API".to_owned());
-        let by = By { name: name.into(), is_known: !may_be_fenced(&stream) };
+        let by = By { name: name.into(), is_known: !may_be_fenced(&stream), from: None };
         tokio::spawn(async move {
             serve(stream, router, by).await;
             drop(turn);

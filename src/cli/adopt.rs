@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::exit::FAILED;
-use super::named_path::as_watched;
 use super::say::{complain, say};
 use crate::control::{self, Reached};
 use crate::engine::{Act, Door};
+use crate::listing::named_path::as_watched;
 use crate::listing::rules::rules_gone_by;
 use crate::model::file_known::{FileKept, FileKnown};
 use crate::model::os_text::{OsText, escaped_path};

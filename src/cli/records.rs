@@ -14,7 +14,7 @@ use super::private;
 use super::say::{complain, say};
 use super::view::{self, Stop};
 use crate::engine::{Act, Door, Refusal};
-use crate::listing::records::{RecordView, list_json};
+use crate::listing::records::{RecordView, Wanted, list_json};
 use crate::model::account::{FailedRecord, RecordBytes};
 use crate::model::job::Job;
 use crate::model::job_view::VIEW_VERSION;
@@ -160,11 +160,11 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
             edit_one(settings, job, *number, args.json)
         }
         Some(RecordsAction::List { settled: true }) if args.json => {
-            view::print(|out| list_json(out, door, job, true))
+            view::print(|out| list_json(out, door, job, Wanted::all(true)))
         }
         Some(RecordsAction::List { settled: true }) => view::print(|out| list(out, door, job, true)),
         Some(RecordsAction::List { settled: false }) | None if args.json => {
-            view::print(|out| list_json(out, door, job, false))
+            view::print(|out| list_json(out, door, job, Wanted::all(false)))
         }
         Some(RecordsAction::List { settled: false }) | None => view::print(|out| list(out, door, job, false)),
     }
@@ -520,12 +520,12 @@ mod tests {
     #[test]
     fn the_json_keeps_the_bytes_of_a_record_that_is_not_utf8() {
         let door = door();
-        let text = printed(|out| list_json(out, &door, &sample_job().id.to_string(), false));
+        let text = printed(|out| list_json(out, &door, &sample_job().id.to_string(), Wanted::all(false)));
         let json: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
         assert_eq!(json["records"][0]["data"], "1,a");
         assert_eq!(json["records"][1]["data_bytes"], "Miz/");
         let mut out = Vec::new();
-        assert!(list_json(&mut out, &door, "zzzz", false).is_err() && out.is_empty());
+        assert!(list_json(&mut out, &door, "zzzz", Wanted::all(false)).is_err() && out.is_empty());
         assert!(list(&mut out, &door, "zzzz", false).is_err() && out.is_empty());
     }
 

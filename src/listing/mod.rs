@@ -4,14 +4,19 @@
 
 mod bytes;
 pub(crate) mod disks;
+pub(crate) mod explain;
+pub(crate) mod explain_found;
 pub(crate) mod find;
 pub(crate) mod jobs;
 pub(crate) mod keys;
+pub(crate) mod lines;
+pub(crate) mod named_path;
 pub(crate) mod records;
 pub(crate) mod reload;
 pub(crate) mod rules;
 pub(crate) mod status;
 pub(crate) mod trace;
+pub(crate) mod waiting;
 
 use std::io::{self, Write};
 

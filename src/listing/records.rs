@@ -13,9 +13,30 @@ use crate::model::job_view::VIEW_VERSION;
 use crate::model::settling::NumberedRecord;
 use crate::model::shown_json;
 
-/// A job's failed records; with those that are settled, if `settled`.
-pub(crate) fn list_json(out: &mut dyn Write, door: &dyn Door, job: &str, settled: bool) -> Result<(), Stop> {
-    let records = any(door.records(job, settled))?.into_iter().flatten();
+/// Which of a job's failed records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// With those that are settled.
+    pub(crate) settled: bool,
+    /// From this number on.
+    pub(crate) first: u64,
+    /// No more than so many.
+    pub(crate) count: Option<usize>,
+}
+
+impl Wanted {
+    /// All of them.
+    pub(crate) fn all(settled: bool) -> Self {
+        Self { settled, first: 1, count: None }
+    }
+}
+
+/// A job's failed records.
+pub(crate) fn list_json(out: &mut dyn Write, door: &dyn Door, job: &str, wanted: Wanted) -> Result<(), Stop> {
+    let records = any(door.records(job, wanted.settled))?.into_iter().flatten();
+    let is_before =
+        |record: &Result<NumberedRecord, _>| record.as_ref().is_ok_and(|record| record.number < wanted.first);
+    let records = records.skip_while(is_before).take(wanted.count.unwrap_or(usize::MAX));
     write!(out, "{{\"version\":{VIEW_VERSION},\"records\":[")?;
     json_items(out, records, |record| shown_json::to_string(&RecordView::of(&record)))?;
     out.write_all(b"}\n")?;

@@ -123,6 +123,9 @@ pub(crate) fn print_json(
             "rule_hash": rule.hash(),
             "paths": rule.paths,
             "exclude": rule.exclude,
+            "outputs": rule.outputs.iter().map(|(category, output)| (category.to_string(), output.path.clone())).collect::<BTreeMap<_, _>>(),
+            "limits": rule.pace.limits,
+            "throttle": rule.pace.throttle,
             "overrides": overrides.collect::<Vec<_>>(),
         });
         activity_json(&rule.name, activity, own)

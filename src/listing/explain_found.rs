@@ -4,12 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::view::{self, Stop, bytes};
+use super::Stop;
 use crate::durable_fs::{self, Kind};
 use crate::engine::{Door, JobFilter};
+use crate::model::amount;
 use crate::model::file_known::{FileKept, FileSeen, ingest_here};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
@@ -23,35 +23,35 @@ use crate::watch::companion::{self, Companion};
 const JOBS_TOLD_MAX: usize = 5;
 
 /// What is known of the file.
-pub(super) struct Found {
+pub(crate) struct Found {
     /// What lies there.
-    pub there: String,
+    pub(crate) there: String,
     /// Nothing does.
-    is_gone: bool,
+    pub(crate) is_gone: bool,
     /// What its rule waits for beside it: the key, where it lies, and whether it is there.
-    companions: Vec<(&'static str, PathBuf, io::Result<Option<Kind>>)>,
+    pub(crate) companions: Vec<(&'static str, PathBuf, io::Result<Option<Kind>>)>,
     /// The key by which others wait for it.
-    pub awaited_as: Option<&'static str>,
+    pub(crate) awaited_as: Option<&'static str>,
     /// How the running service has seen it.
-    seen: Option<FileSeen>,
+    pub(crate) seen: Option<FileSeen>,
     /// What holds up a folder above it, or the watch.
-    held_up: Option<(OsText, String)>,
+    pub(crate) held_up: Option<(OsText, String)>,
     /// What is known of its folder, and holds up nothing.
-    folder_note: Option<(OsText, String)>,
+    pub(crate) folder_note: Option<(OsText, String)>,
     /// It stays where it lies, and is not taken as long as it is the same.
-    kept: Option<FileKept>,
+    pub(crate) kept: Option<FileKept>,
     /// What has it taken here all the same, where another rule had it.
-    taken_here: Option<String>,
+    pub(crate) taken_here: Option<String>,
     /// Why not, where a job has it, or had it.
-    not_taken: Option<String>,
+    pub(crate) not_taken: Option<String>,
     /// The newest first, each with what of it the file is.
-    jobs: Vec<(&'static str, Job)>,
-    is_service: bool,
+    pub(crate) jobs: Vec<(&'static str, Job)>,
+    pub(crate) is_service: bool,
 }
 
 impl Found {
     /// Of what a path names, which is another one where a link is followed.
-    pub(super) fn of(
+    pub(crate) fn of(
         door: Option<&dyn Door>,
         (named, path): (&Path, &Path),
         taker: Option<&Rule>,
@@ -107,17 +107,17 @@ impl Found {
     }
 
     /// Whether the running service waits for it.
-    pub(super) fn is_seen(&self) -> bool {
+    pub(crate) fn is_seen(&self) -> bool {
         self.seen.is_some()
     }
 
     /// Whether it stays where it lies.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.kept.is_some()
     }
 
     /// What it is, where it is nothing that may be taken: what a job made of a source.
-    pub(super) fn product(&self) -> Option<String> {
+    pub(crate) fn product(&self) -> Option<String> {
         let (part, job) = self.jobs.iter().find(|(part, _)| *part != "source")?;
         let id = job.id;
         Some(match (*part, job.state.get()) {
@@ -129,90 +129,7 @@ impl Found {
         })
     }
 
-    /// Line by line.
-    pub(super) fn lines(&self, now: Timestamp) -> Vec<String> {
-        let mut lines = Vec::new();
-        let age = |at: Timestamp| view::age(at, now);
-        if self.is_gone && self.seen.is_some() {
-            lines.push("it is gone: the service, which waited for it, sees that at its next look".to_owned());
-        } else if let Some(seen) = &self.seen {
-            let late = if seen.is_late { " (late: longer than `ready.late_after`)" } else { "" };
-            lines.push(format!("waits: {}{late}", view::printable(seen.reason.as_bytes(), usize::MAX)));
-            lines.push(format!(
-                "  for that since {}, seen first {} ago, unchanged since {}{}",
-                age(seen.reason_since),
-                age(seen.first_seen_at),
-                age(seen.still_since),
-                seen.next_look_at.map_or_else(String::new, |at| format!(
-                    ", looked at again in {} at the latest",
-                    age_until(now, at)
-                ))
-            ));
-            let sizes: Vec<_> = seen
-                .sizes
-                .iter()
-                .map(|size| format!("{} ({} ago)", bytes(size.bytes), age(size.at)))
-                .collect();
-            lines.push(format!("  sizes seen: {}", sizes.join(", ")));
-        } else if let Some((path, reason)) = &self.held_up {
-            lines.push(format!("waits: {path}: {}", view::printable(reason.as_bytes(), usize::MAX)));
-        } else if !self.is_service {
-            lines.push("no service is running: nobody watches for it".to_owned());
-        }
-        if let Some((path, reason)) = &self.folder_note {
-            lines.push(format!("its folder {path}: {}", view::printable(reason.as_bytes(), usize::MAX)));
-        }
-        // Those of a file that a job took went with it.
-        let companions = self.companions.iter().filter(|_| !self.is_gone || self.jobs.is_empty());
-        for (key, path, kind) in companions {
-            let there = match kind {
-                Ok(Some(Kind::File)) => "is there".to_owned(),
-                Ok(Some(kind)) => format!("is {kind}, and only a regular file counts"),
-                Ok(None) => "is not there".to_owned(),
-                Err(error) => format!("cannot be looked at: {error}"),
-            };
-            lines.push(format!("its {key} (`ready.{key}`): {} {there}", escaped_path(path)));
-        }
-        if let Some(kept) = &self.kept {
-            lines.push(self.told_kept(kept, &age(kept.at)));
-        }
-        if let (None, None, Some(why)) = (&self.kept, &self.seen, &self.not_taken) {
-            lines.push(format!("not taken: {}", view::printable(why.as_bytes(), usize::MAX)));
-        }
-        for (part, job) in &self.jobs {
-            let age = age(job.created_at);
-            let what = if *part == "source" { String::new() } else { format!(" (this is its {part})") };
-            lines.push(format!(
-                "job {}: {} under rule \"{}\", claimed {age} ago{what}",
-                job.id, job.state, job.rule
-            ));
-            if let Some(waiting) = &job.waiting {
-                let detail = view::printable(waiting.detail.as_bytes(), usize::MAX);
-                lines.push(format!("  it waits: {detail}"));
-            }
-        }
-        lines
-    }
-
-    fn told_kept(&self, kept: &FileKept, age: &str) -> String {
-        let lay_at = kept.lay_at.as_ref().map(|lay| format!(" as {lay}")).unwrap_or_default();
-        if kept.job.is_none() {
-            let rule = &kept.rule;
-            return format!(
-                "adopted {age} ago{lay_at} under rule \"{rule}\": not taken as long as it is the same (`landfall adopt --undo`)"
-            );
-        }
-        let is_elsewhere = kept.lay_at.is_some() || self.taken_here.is_some();
-        let under =
-            if is_elsewhere { format!("{lay_at} under rule \"{}\"", kept.rule) } else { String::new() };
-        // One that waits is told so there.
-        let way = self.taken_here.as_ref().filter(|_| self.seen.is_none());
-        let way = way.map(|way| format!("; {way}")).unwrap_or_default();
-        let became = kept.became();
-        format!("kept, {age} ago{under}: {became}; not taken again as long as it is the same{way}")
-    }
-
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let companion = |(key, path, kind): &(&str, PathBuf, io::Result<Option<Kind>>)| {
             let is_there = matches!(kind, Ok(Some(Kind::File)));
             json!({ "key": key, "path": escaped_path(path), "there": is_there })
@@ -233,11 +150,6 @@ impl Found {
             "found_as": self.jobs.iter().map(|(part, _)| *part).collect::<Vec<_>>(),
         })
     }
-}
-
-/// How long until then, as ages are told.
-fn age_until(now: Timestamp, at: Timestamp) -> String {
-    view::age(now, at)
 }
 
 /// What of a job a file is.
@@ -270,7 +182,7 @@ fn companions(rule: &Rule, path: &Path) -> Vec<(&'static str, PathBuf, io::Resul
 
 fn what_lies_at(path: &Path) -> String {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() => format!("a file of {}", bytes(found.len())),
+        Ok(found) if found.is_file() => format!("a file of {}", amount::bytes(found.len())),
         Ok(found) if found.is_dir() => "a folder: only files are taken".to_owned(),
         Ok(found) if found.is_symlink() => Kind::Link.to_string(),
         Ok(_) => format!("{}: it is never taken, nor opened", Kind::Other),

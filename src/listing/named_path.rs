@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::watch::rules::RuleSet;
 
 /// As rules name it: it may be relative, go up again (`..`), and a folder may go by the name of a link to it.
-pub(super) fn as_watched(path: &Path, set: &RuleSet) -> io::Result<PathBuf> {
+pub(crate) fn as_watched(path: &Path, set: &RuleSet) -> io::Result<PathBuf> {
     let absolute = without_dots(&std::path::absolute(path)?);
     if set.assign(&absolute).is_some() {
         return Ok(absolute);

@@ -1,0 +1,145 @@
+// Jobs, a page at a time: sorted and filtered by the service, live by its events.
+
+import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
+import { onEvent, url, useAnswer } from "./api.js";
+import { Age, Pager, Path, Pending, State, Table, Trouble, jobHref } from "./parts.js";
+import { STATES, between, bytes, count, duration, percent, seen } from "./words.js";
+
+const PAGE = 50;
+const COLUMNS = [
+  ["state", "State"],
+  ["source", "Source"],
+  ["rule", "Rule", "wide"],
+  ["priority", "Prio.", "num wide"],
+  ["size", "Size", "num wide"],
+  ["records", "Records", "num wide"],
+  ["failed_records", "Failed", "num wide"],
+  ["ended", "Took", "num wide"],
+  ["claimed", "Claimed", "num"],
+];
+
+function go(query, changes) {
+  const next = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === "" || value === null || value === undefined || value === false) next.delete(name);
+    else next.set(name, value);
+  }
+  const text = next.toString();
+  location.hash = text ? `#/jobs?${text}` : "#/jobs";
+}
+
+function Filters({ query }) {
+  const rules = useAnswer("/v1/rules", null, { every: 30 });
+  const timer = useRef(null);
+  const search = useRef(null);
+  const text = query.get("text") || "";
+  // What was typed since is not taken away.
+  useEffect(() => {
+    if (search.current && document.activeElement !== search.current) search.current.value = text;
+  }, [text]);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const typed = (event) => {
+    const { value } = event.target;
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => go(query, { text: value.trim(), skip: "", upto: "" }), 250);
+  };
+  const pick = (name) => (event) => go(query, { [name]: event.target.value, skip: "", upto: "" });
+  const names = [...new Set([...(rules.data?.rules || []), ...(rules.data?.gone || [])].map((rule) => rule.name).concat(query.get("rule") || []))];
+  return html`<form class="filters" role="search" aria-label="Filter jobs" onSubmit=${(event) => event.preventDefault()}>
+    <label>State <select value=${query.get("state") || ""} onChange=${pick("state")}>
+      <option value="">all</option>${Object.keys(STATES).map((state) => html`<option value=${state} selected=${state === query.get("state")}>${state}</option>`)}</select></label>
+    <label>Rule <select onChange=${pick("rule")}>
+      <option value="">all</option>${names.map((name) => html`<option value=${name} selected=${name === query.get("rule")}>${name}</option>`)}</select></label>
+    <label>Name or id <input type="search" data-search ref=${search} defaultValue=${text} onInput=${typed} maxlength="200" /></label>
+    <label><input type="checkbox" checked=${query.get("unfinished") === "true"} onChange=${(event) => go(query, { unfinished: event.target.checked, skip: "", upto: "" })} /> not ended</label>
+    <label><input type="checkbox" checked=${query.get("waiting") === "true"} onChange=${(event) => go(query, { waiting: event.target.checked, skip: "", upto: "" })} /> waiting</label>
+  </form>`;
+}
+
+export function Progress({ job }) {
+  if (!["running", "publishing"].includes(job.state) || !job.size) return null;
+  return html`<span class="num dim"> ${percent(Math.min(job.bytes_worked, job.size), job.size)}</span>`;
+}
+
+function Row({ job }) {
+  return html`<tr>
+    <td><${State} state=${job.state} /><${Progress} job=${job} /></td>
+    <td class="fill"><${Path} path=${job.source} href=${jobHref(job.id)} why=${job.trouble} /></td>
+    <td class="wide">${job.rule}</td>
+    <td class="num wide">${job.priority}</td>
+    <td class="num wide">${bytes(job.size)}</td>
+    <td class="num wide">${count(job.records_in)}</td>
+    <td class="num wide ${job.records_failed ? "bad" : ""}">${count(job.records_failed)}</td>
+    <td class="num wide">${duration(between(job.started_at || job.created_at, job.finished_at))}</td>
+    <td class="num"><${Age} at=${job.created_at} /></td>
+  </tr>`;
+}
+
+export function Jobs({ query }) {
+  const sort = query.get("sort") || "claimed";
+  const ascending = query.get("ascending") === "true";
+  const skip = Number(query.get("skip")) || 0;
+  const upto = query.get("upto") || "";
+  const filters = Object.fromEntries(["state", "rule", "text", "unfinished", "waiting"].map((name) => [name, query.get(name) || ""]));
+  const isByAge = sort === "claimed" && !ascending;
+  const params = { ...filters, sort: sort === "claimed" ? "" : sort, ascending, skip: skip || "", count: PAGE, upto };
+  const page = useAnswer("/v1/lines", params, {
+    every: 5,
+    wake: (event) => event.kind === "anew" || (page.data?.jobs.some((job) => job.id === event.job) ?? true) || (!upto && (page.data?.jobs.length ?? 0) < PAGE),
+  });
+  // New jobs move nothing under whoever reads: they are told as a number, until he asks for them.
+  const [fresh, setFresh] = useState(0);
+  const pinned = useRef(null);
+  const key = url("/v1/lines", params);
+  if (pinned.current?.key !== key) pinned.current = { key, ids: null };
+  const rows = useMemo(() => {
+    const jobs = page.data?.jobs;
+    if (!jobs) return null;
+    if (!isByAge || upto) return jobs;
+    const ids = pinned.current.ids;
+    if (!ids || ids.length < PAGE || skip) {
+      pinned.current.ids = jobs.map((job) => job.id);
+      pinned.current.last = jobs;
+      return jobs;
+    }
+    const now = new Map(jobs.map((job) => [job.id, job]));
+    pinned.current.last = pinned.current.last.map((job) => now.get(job.id) || job);
+    return pinned.current.last;
+  }, [page.data, key]);
+  useEffect(() => {
+    const jobs = page.data?.jobs;
+    if (!jobs || !isByAge || upto || !pinned.current.ids) return;
+    const ids = new Set(pinned.current.ids);
+    setFresh(jobs.filter((job) => !ids.has(job.id)).length);
+  }, [page.data]);
+  // States are shown as they change, before the page is read anew.
+  const [moved, setMoved] = useState({});
+  useEffect(() => onEvent((event) => {
+    if (event.kind === "job" && event.state) setMoved((all) => ({ ...(Object.keys(all).length > 500 ? {} : all), [event.job]: event.state }));
+  }), []);
+  useEffect(() => setMoved({}), [page.data]);
+  const showFresh = () => {
+    pinned.current = { key, ids: null };
+    setFresh(0);
+    page.again();
+  };
+  const turn = (name) => go(query, { sort: name === "claimed" ? "" : name, ascending: sort === name && !ascending, skip: "", upto: "" });
+  const move = (next) => go(query, { skip: next || "", upto: next && isByAge ? upto || rows?.[0]?.id : "" });
+  const newer = upto ? page.data?.newer || 0 : fresh;
+  const head = COLUMNS.map(([name, label, kind]) => ({
+    class: kind,
+    sort: sort === name ? (ascending ? "ascending" : "descending") : undefined,
+    label: html`<button class="sort" onClick=${() => turn(name)}>${label}<span aria-hidden="true">${sort === name ? (ascending ? " ▲" : " ▼") : ""}</span></button>`,
+  }));
+  return html`<div><h1 tabindex="-1">Jobs</h1>
+    <${Filters} query=${query} />
+    <div class="bar">
+      <${Pager} what="jobs" skip=${skip} size=${PAGE} shown=${rows?.length || 0} more=${page.data?.more} total=${page.data?.total} go=${move} />
+      <button class=${newer ? "" : "hidden"} disabled=${!newer} onClick=${upto ? () => go(query, { skip: "", upto: "" }) : showFresh}>${newer >= PAGE ? `${PAGE} or more` : newer} new: show</button>
+    </div>
+    ${rows ? html`<${Trouble} problem=${page.problem} />` : html`<${Pending} answer=${page} />`}
+    ${rows ? html`<${Table} label="Jobs" head=${head} className="jobs">
+      ${rows.map((job) => html`<${Row} key=${job.id} job=${moved[job.id] ? { ...job, state: moved[job.id] } : job} />`)}
+    <//>
+    ${rows.length ? null : html`<p class="dim">No job is so.</p>`}` : null}</div>`;
+}
