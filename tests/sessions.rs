@@ -67,7 +67,7 @@ fn started() -> (World, Service, String, String) {
 
 #[test]
 fn the_page_is_there_for_everybody_and_says_nothing_of_the_service() {
-    let (_world, mut service, url, _) = started();
+    let (_world, service, url, _) = started();
     for path in ["/", "/dashboard/app.js", "/dashboard/style.css", "/dashboard/vendor/preact.js"] {
         let answer = curl(&[&format!("{url}{path}")]);
         assert_eq!(answer.status, 200, "{path}");
@@ -87,7 +87,7 @@ fn the_page_is_there_for_everybody_and_says_nothing_of_the_service() {
 
 #[test]
 fn who_shows_the_token_once_goes_by_a_cookie_until_he_logs_out() {
-    let (_world, mut service, url, token) = started();
+    let (_world, service, url, token) = started();
     let begun = Instant::now();
     let wrong = log_in(&url, "anna", &"0".repeat(64));
     assert_eq!(wrong.status, 401, "{}", wrong.text);
@@ -127,7 +127,7 @@ fn who_shows_the_token_once_goes_by_a_cookie_until_he_logs_out() {
 
 #[test]
 fn what_another_page_has_a_browser_ask_is_refused_and_changes_nothing() {
-    let (world, mut service, url, token) = started();
+    let (world, service, url, token) = started();
     let cookie = log_in(&url, "anna", &token).cookie();
     let host = url.split_once("//").expect("a URL").1;
     let pause = |headers: &[&str]| {
@@ -177,7 +177,7 @@ fn what_another_page_has_a_browser_ask_is_refused_and_changes_nothing() {
 
 #[test]
 fn who_did_something_stands_in_the_history_and_in_the_audit_trail() {
-    let (world, mut service, url, token) = started();
+    let (world, service, url, token) = started();
     let cookie = log_in(&url, "anna", &token).cookie();
     let ask = |path: &str| curl(&["-H", &cookie, &format!("{url}{path}")]).json();
     let post = |path: &str, body: &str| {
@@ -214,7 +214,7 @@ fn who_did_something_stands_in_the_history_and_in_the_audit_trail() {
 /// Goal: of very many jobs a page is read, in the order and of those that are asked for, and it stays still while new ones come.
 #[test]
 fn lines_come_a_page_at_a_time_sorted_and_chosen_by_the_service() {
-    let (world, mut service, url, token) = started();
+    let (world, service, url, token) = started();
     let token = format!("Authorization: Bearer {token}");
     let ask = |path: &str| {
         let answer = curl(&["-H", &token, &format!("{url}{path}")]);

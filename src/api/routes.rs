@@ -240,21 +240,19 @@ fn of_job() -> [Route; 5] {
     ]
 }
 
-pub(super) fn routes() -> Vec<Route> {
-    let post =
-        |path, about, params, answer, work| Route { method: "POST", path, about, params, answer, work };
-    let mut routes = vec![
-        get("/healthz", "Whether the service answers", &[], "Status", Work::Health),
-        get("/readyz", "Whether the service takes files", &[], "Status", Work::Ready),
-        get("/metrics", "What Prometheus scrapes, as OpenMetrics", &[], "Metrics", Work::Metrics),
-        get("/openapi.json", "This document", &[], "Document", Work::Document),
-        get(
-            "/v1/jobs",
-            "The jobs, oldest first, as `landfall jobs --json`; with all of them the files that wait to become one",
-            JOBS,
-            "Jobs",
-            Work::Ask(jobs),
-        ),
+fn post(
+    path: &'static str,
+    about: &'static str,
+    params: &'static [Param],
+    answer: &'static str,
+    work: Work,
+) -> Route {
+    Route { method: "POST", path, about, params, answer, work }
+}
+
+/// What the dashboard asks for besides; pages of long lists are for everybody.
+fn of_dashboard() -> [Route; 5] {
+    [
         get(
             "/v1/lines",
             "A page of the jobs, each with what a table has of it; the newest first, unless asked otherwise",
@@ -268,6 +266,37 @@ pub(super) fn routes() -> Vec<Route> {
             WAITING,
             "FilesWaiting",
             Work::Ask(waiting),
+        ),
+        post(
+            "/v1/login",
+            "Begin a session of the dashboard, which a cookie stands for. Taken from the dashboard's own page alone",
+            LOGIN,
+            "Session",
+            Work::Login,
+        ),
+        get(
+            "/v1/session",
+            "Whether whoever asks may, and whose session of the dashboard it is",
+            &[],
+            "Session",
+            Work::Session,
+        ),
+        post("/v1/logout", "End this session of the dashboard", &[], "Session", Work::Logout),
+    ]
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    let mut routes = vec![
+        get("/healthz", "Whether the service answers", &[], "Status", Work::Health),
+        get("/readyz", "Whether the service takes files", &[], "Status", Work::Ready),
+        get("/metrics", "What Prometheus scrapes, as OpenMetrics", &[], "Metrics", Work::Metrics),
+        get("/openapi.json", "This document", &[], "Document", Work::Document),
+        get(
+            "/v1/jobs",
+            "The jobs, oldest first, as `landfall jobs --json`; with all of them the files that wait to become one",
+            JOBS,
+            "Jobs",
+            Work::Ask(jobs),
         ),
         get("/v1/rules", "The rules, as `landfall rules --json`", &[], "Rules", Work::Ask(rules)),
         get("/v1/configuration", "What the service goes by", &[], "Configuration", Work::Ask(configuration)),
@@ -314,18 +343,8 @@ pub(super) fn routes() -> Vec<Route> {
             Work::Reload,
         ),
     ];
-    routes.extend([
-        post(
-            "/v1/login",
-            "Begin a session of the dashboard, which a cookie stands for. Taken from the dashboard's own page alone",
-            LOGIN,
-            "Session",
-            Work::Login,
-        ),
-        get("/v1/session", "Whether whoever asks may, and whose session of the dashboard it is", &[], "Session", Work::Session),
-        post("/v1/logout", "End this session of the dashboard", &[], "Session", Work::Logout),
-    ]);
     routes.extend(of_job());
+    routes.extend(of_dashboard());
     let halts = [
         (
             "/v1/pause",

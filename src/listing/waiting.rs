@@ -33,13 +33,13 @@ pub(crate) fn print_json(
     let rule_of = |file: &FileWaiting| {
         set.assign(file.path.as_path()).and_then(|(at, _)| rules.get(at)).map(|rule| rule.name.as_str())
     };
-    // One of one rule alone is told after all others were looked at.
-    let files_max = rule.is_none().then(|| skip.saturating_add(count).saturating_add(1));
-    let files: Vec<_> = door.files_waiting(files_max).collect::<Result<_, _>>()?;
-    let (folders, files): (Vec<_>, Vec<_>) = files.iter().partition(|file| watch::is_of_folder(&file.reason));
-    let of_rule = files
-        .into_iter()
-        .map(|file| OfRule { file: file_waiting_json(&file.path, &file.reason), rule: rule_of(file) });
+    let folders = door.files_in_view()?.folders;
+    // Folders are among what is asked for. Which files are of one rule is known once all were looked at.
+    let files_max = skip.saturating_add(count).saturating_add(folders.len()).saturating_add(1);
+    let files: Vec<_> = door.files_waiting(rule.is_none().then_some(files_max)).collect::<Result<_, _>>()?;
+    let files = files.iter().filter(|file| !watch::is_of_folder(&file.reason));
+    let of_rule =
+        files.map(|file| OfRule { file: file_waiting_json(&file.path, &file.reason), rule: rule_of(file) });
     let mut of_rule = of_rule.filter(|file| rule.is_none() || file.rule == rule).skip(skip);
     let told: Vec<_> = of_rule.by_ref().take(count).collect();
     let folders: Vec<_> = folders.iter().map(|it| file_waiting_json(&it.path, &it.reason)).collect();

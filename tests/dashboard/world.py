@@ -20,7 +20,7 @@ workers  = 2
 free_min = "1MiB"
 
 [throttle.mainframe]
-records_per_second = 4000
+records_per_second = 800
 
 # Good and invalid records, drops and failures.
 [[rule]]

@@ -57,7 +57,7 @@ function Answer({ path }) {
   const names = (rules.data?.rules || []).map((rule) => rule.name);
   if (!found) return html`<${Pending} answer=${answer} />`;
   const waiting = found.seen;
-  return html`<div><${Trouble} problem=${answer.problem} />
+  return html`<section aria-label="What is known of it"><${Trouble} problem=${answer.problem} />
     <div class="titled"><h2 class="mono">${seen(found.path)}</h2><div class="buttons">
       ${names.length ? html`<button onClick=${() => ingest(found.path, names, found.rule)}>Take it now</button>` : null}
       ${found.kept && !found.kept.job ? html`<button onClick=${() => giveUp(found.path, answer.again)}>Take the adoption back</button>` : html`<button onClick=${() => adopt(found.path, answer.again)}>Adopt</button>`}
@@ -83,17 +83,17 @@ function Answer({ path }) {
     ${found.jobs.length ? html`<h3>Jobs that it became</h3>
       <${Table} label="Jobs of this file" head=${[{ label: "Job" }, { label: "State" }, { label: "The file is" }, { label: "Records", class: "num" }, { label: "Claimed", class: "num" }]}>
         ${found.jobs.map((job, at) => html`<tr key=${job.id}><td><${Path} path=${job.source} href=${jobHref(job.id)} /></td><td><${State} state=${job.state} /></td><td>its ${found.found_as[at]}</td><td class="num">${count(job.records_in)}</td><td class="num"><${Age} at=${job.created_at} /></td></tr>`)}
-      <//>` : null}</div>`;
+      <//>` : null}</section>`;
 }
 
 function Sought({ name }) {
   const answer = useAnswer("/v1/find", { source: name }, {});
   const found = answer.data?.found.slice(-100).reverse();
   if (!found) return html`<${Pending} answer=${answer} />`;
-  return html`<div><h2>Sources called ${seen(name)}</h2>
+  return html`<section aria-label="What was found"><h2>Sources called ${seen(name)}</h2>
     ${found.length ? html`<${Table} label="Sources that were found" head=${[{ label: "Source" }, { label: "Outcome" }, { label: "Rule" }, { label: "Claimed", class: "num" }]}>
       ${found.map((it) => html`<tr key=${it.job}><td><${Path} path=${it.source} href=${it.is_listed ? jobHref(it.job) : `#/explain?path=${encodeURIComponent(it.source)}`} /></td><td><${State} state=${it.outcome} /></td><td>${it.rule}</td><td class="num"><${Age} at=${it.claimed_at} /></td></tr>`)}
-    <//>` : html`<p>No such source was ever claimed. Give its whole path to learn what keeps it.</p>`}</div>`;
+    <//>` : html`<p>No such source was ever claimed. Give its whole path to learn what keeps it.</p>`}</section>`;
 }
 
 export function Explain({ query }) {

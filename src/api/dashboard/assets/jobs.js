@@ -46,11 +46,11 @@ function Filters({ query }) {
   const pick = (name) => (event) => go(query, { [name]: event.target.value, skip: "", upto: "" });
   const names = [...new Set([...(rules.data?.rules || []), ...(rules.data?.gone || [])].map((rule) => rule.name).concat(query.get("rule") || []))];
   return html`<form class="filters" role="search" aria-label="Filter jobs" onSubmit=${(event) => event.preventDefault()}>
-    <label>State <select value=${query.get("state") || ""} onChange=${pick("state")}>
-      <option value="">all</option>${Object.keys(STATES).map((state) => html`<option value=${state} selected=${state === query.get("state")}>${state}</option>`)}</select></label>
-    <label>Rule <select onChange=${pick("rule")}>
-      <option value="">all</option>${names.map((name) => html`<option value=${name} selected=${name === query.get("rule")}>${name}</option>`)}</select></label>
-    <label>Name or id <input type="search" data-search ref=${search} defaultValue=${text} onInput=${typed} maxlength="200" /></label>
+    <label for="by-state">State</label><select id="by-state" onChange=${pick("state")}>
+      <option value="">all</option>${Object.keys(STATES).map((state) => html`<option value=${state} selected=${state === query.get("state")}>${state}</option>`)}</select>
+    <label for="by-rule">Rule</label><select id="by-rule" onChange=${pick("rule")}>
+      <option value="">all</option>${names.map((name) => html`<option value=${name} selected=${name === query.get("rule")}>${name}</option>`)}</select>
+    <label for="by-text">Name or id</label><input id="by-text" type="search" data-search ref=${search} defaultValue=${text} onInput=${typed} maxlength="200" />
     <label><input type="checkbox" checked=${query.get("unfinished") === "true"} onChange=${(event) => go(query, { unfinished: event.target.checked, skip: "", upto: "" })} /> not ended</label>
     <label><input type="checkbox" checked=${query.get("waiting") === "true"} onChange=${(event) => go(query, { waiting: event.target.checked, skip: "", upto: "" })} /> waiting</label>
   </form>`;

@@ -20,8 +20,8 @@ export function readMetrics(text) {
 const SAMPLES_MAX = 100;
 const samples = [];
 const RATES = [
-  ["records", "Records read", "records_read_total", (value) => `${rate(value)}/s`],
-  ["bytes", "Sources read", "sources_read_bytes_total", (value) => `${bytes(value)}/s`],
+  ["records", "Records, jobs done", "records_read_total", (value) => `${rate(value)}/s`],
+  ["bytes", "Bytes, jobs done", "sources_read_bytes_total", (value) => `${bytes(value)}/s`],
   ["jobs", "Jobs ended", "jobs_ended_total", (value) => `${rate(value * 60)}/min`],
   ["slices", "Slices worked", "slices_worked_total", (value) => `${rate(value)}/s`],
 ];

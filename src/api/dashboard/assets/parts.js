@@ -55,7 +55,7 @@ export const Pending = ({ answer }) =>
 
 /** A table that may be wider than the screen. */
 export function Table({ label, head, children, className = "", hasBodies }) {
-  return html`<div class="scroll" role="region" tabindex="0" aria-label=${label}>
+  return html`<div class="scroll" role="group" tabindex="0" aria-label=${label}>
     <table class=${className}>
       <thead><tr>${head.map((it) => html`<th scope="col" class=${it.class || ""} aria-sort=${it.sort}>${it.label}</th>`)}</tr></thead>
       ${hasBodies ? children : html`<tbody>${children}</tbody>`}

@@ -148,7 +148,7 @@ export function Rule({ name }) {
         ["Last arrival", html`<${Age} at=${rule.last_job_at} suffix=${rule.last_job_at ? " ago" : ""} />`],
         ["Workers", limit(own?.workers_max, rule.limits?.workers_max)],
         ["Records a second", limit(own?.records_per_second, rule.limits?.records_per_second)],
-        throttle ? ["Throttle", `${throttle.name}: ${limit(set("throttle", throttle.name)?.workers_max, throttle.limits.workers_max)} workers, ${limit(set("throttle", throttle.name)?.records_per_second, throttle.limits.records_per_second)} records a second`] : null,
+        throttle ? ["Throttle", `${throttle.name}: workers ${limit(set("throttle", throttle.name)?.workers_max, throttle.limits.workers_max)}, records a second ${limit(set("throttle", throttle.name)?.records_per_second, throttle.limits.records_per_second)}`] : null,
         ["Jobs", jobs.length ? jobs.map(([state, number]) => html`<a class="pair" href="#/jobs?rule=${encodeURIComponent(name)}&state=${state}"><${State} state=${state} /> ${count(number)}</a> `) : "none"],
         rule.overrides?.length ? ["Overrides", rule.overrides.map((it) => html`<div>if <code>${seen(JSON.stringify(it.if))}</code>: ${it.keys.join(", ")}</div>`)] : null,
       ]} />
