@@ -200,6 +200,19 @@ fn who_did_something_stands_in_the_history_and_in_the_audit_trail() {
                 .collect::<String>()
         })
     };
+    // A proxy that knows its users shows the token for them.
+    let (shown, name) = (format!("Authorization: Bearer {token}"), "X-Forwarded-User: berta");
+    let to = format!("{url}/v1/pause");
+    let by_proxy = |headers: &[&str]| {
+        let mut all = vec!["-H", shown.as_str(), "-H", name, "-d", "{\"sender\":\"acme\"}"];
+        all.extend(headers.iter().flat_map(|header| ["-H", *header]));
+        all.push(&to);
+        curl(&all).status
+    };
+    assert_eq!((by_proxy(&[]), by_proxy(&[OWN])), (403, 200));
+    let session = curl(&["-H", &shown, "-H", name, &format!("{url}/v1/session")]).json();
+    assert_eq!((&session["user"], &session["is_known"]), (&"berta".into(), &true.into()));
+    assert_eq!(ask("/v1/status")["paused"][0]["by"], "berta (proxy, 127.0.0.1)");
     for event in ["pause", "resume", "reloaded", "rerun"] {
         wait_until(event, || {
             let trail = trail()?;

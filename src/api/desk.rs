@@ -68,6 +68,8 @@ pub(super) struct By {
 struct Asker {
     /// For the history of jobs.
     name: Arc<str>,
+    /// Whom a proxy let in.
+    user: Option<Arc<str>>,
     /// Whose session of the dashboard it is, where it is one.
     session: Option<Session>,
 }
@@ -155,18 +157,20 @@ impl Desk {
         let by = request.extensions().get::<By>();
         let name = by.map(|by| Arc::clone(&by.name)).unwrap_or_default();
         if by.is_some_and(|by| by.is_known) {
-            return Ok(Asker { name, session: None });
+            return Ok(Asker { name, user: None, session: None });
         }
         let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
         let Some(header) = header else {
             let session = self.sessions.of_request(request)?.ok_or_else(Problem::no_token)?;
-            return Ok(Asker { name: Arc::clone(&session.by), session: Some(session) });
+            return Ok(Asker { name: Arc::clone(&session.by), user: None, session: Some(session) });
         };
         let told = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let known = told.zip(self.tokens.as_ref());
         let may = known.is_some_and(|((_, token), tokens)| tokens.know(token.trim(), asks_for_metrics));
         if may {
-            return Ok(Asker { name, session: None });
+            let by_proxy = dashboard::user_of_proxy(request, by.and_then(|by| by.from))?;
+            let (user, name) = by_proxy.map_or((None, name), |(user, name)| (Some(user), name));
+            return Ok(Asker { name, user, session: None });
         }
         if known.is_some() {
             self.refusals.note(&name);
@@ -198,9 +202,9 @@ impl Desk {
         match &route.work {
             Work::Login => self.log_in(&asked, from).await,
             Work::Session => {
-                let is_known = asker.is_some();
-                let session = asker.and_then(|asker| asker.session);
-                Ok(json(StatusCode::OK, dashboard::told(is_known, session.as_ref())))
+                let user = asker.as_ref().and_then(|asker| asker.user.as_deref());
+                let session = asker.as_ref().and_then(|asker| asker.session.as_ref());
+                Ok(json(StatusCode::OK, dashboard::told(asker.is_some(), user, session)))
             }
             Work::Logout => Ok(self.log_out(asker.and_then(|asker| asker.session).as_ref())),
             Work::Health => Ok(json(StatusCode::OK, "{\"status\":\"ok\"}\n".to_owned())),
@@ -327,13 +331,13 @@ impl Desk {
         let (session, cookie) =
             self.sessions.begin(asked.text("user").unwrap_or_default(), from, self.with_tls)?;
         drop(turn);
-        let mut response = json(StatusCode::OK, dashboard::told(true, Some(&session)));
+        let mut response = json(StatusCode::OK, dashboard::told(true, None, Some(&session)));
         response.headers_mut().insert(SET_COOKIE, cookie);
         Ok(response)
     }
 
     fn log_out(&self, session: Option<&Session>) -> Response<Body> {
-        let mut response = json(StatusCode::OK, dashboard::told(false, None));
+        let mut response = json(StatusCode::OK, dashboard::told(false, None, None));
         if let Some(session) = session {
             self.sessions.end(session);
         }

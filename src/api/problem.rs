@@ -74,8 +74,7 @@ impl Problem {
 
     /// A page of somebody else has a browser ask.
     pub(super) fn foreign_page() -> Self {
-        let hint =
-            "open the dashboard at the address that the service listens on; a program sends the token itself";
+        let hint = "open the dashboard at the address that the service listens on; a program that goes by the token alone is asked nothing of the kind";
         Self::new(
             "foreign-page",
             StatusCode::FORBIDDEN,

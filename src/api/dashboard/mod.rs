@@ -9,4 +9,4 @@ mod assets;
 mod sessions;
 
 pub(super) use assets::{answer, paths};
-pub(super) use sessions::{Session, Sessions, check_own_page, told};
+pub(super) use sessions::{Session, Sessions, check_own_page, told, user_of_proxy};

@@ -31,6 +31,8 @@ const USER_CHARS_MAX: usize = 64;
 /// No form, and no page of another origin, can send it.
 const OWN_HEADER: &str = "x-landfall";
 const OWN_WORD: &str = "dashboard";
+/// Whom a proxy let in.
+const PROXY_USER: &str = "x-forwarded-user";
 const FETCH_SITE: &str = "sec-fetch-site";
 
 #[derive(Clone, Debug)]
@@ -64,18 +66,12 @@ impl Sessions {
         from: Option<IpAddr>,
         with_tls: bool,
     ) -> Result<(Session, HeaderValue), Problem> {
-        let user = user.trim();
-        let is_name = |c: char| !c.is_control() && is_shown_raw(c);
-        if user.is_empty() || user.chars().count() > USER_CHARS_MAX || !user.chars().all(is_name) {
-            let hint = format!("give 1 to {USER_CHARS_MAX} characters that can be seen");
-            return Err(Problem::bad_request("`user` is no name", &hint));
-        }
-        let place = from.map(|from| format!(", {from}")).unwrap_or_default();
+        let user = checked_name(user)?;
         let secret = new_secret().to_hex();
         let session = Session {
             key: blake3::hash(secret.as_bytes()),
             user: user.into(),
-            by: format!("{user} (dashboard{place})").into(),
+            by: told_as(user, "dashboard", from),
             ends: Instant::now() + LASTS,
             ends_at: clock::now() + LASTS,
         };
@@ -130,31 +126,57 @@ impl Sessions {
     }
 }
 
+/// Whom a proxy that shows the token lets in by his name. It asks for a browser, so that this must be the dashboard's own page, too.
+pub(in crate::api) fn user_of_proxy(
+    request: &Request<Body>,
+    from: Option<IpAddr>,
+) -> Result<Option<(Arc<str>, Arc<str>)>, Problem> {
+    let Some(user) = request.headers().get(PROXY_USER) else { return Ok(None) };
+    let user = checked_name(std::str::from_utf8(user.as_bytes()).unwrap_or_default())?;
+    check_own_page(request.method(), request.headers())?;
+    Ok(Some((user.into(), told_as(user, "proxy", from))))
+}
+
+fn checked_name(user: &str) -> Result<&str, Problem> {
+    let user = user.trim();
+    let is_name = |c: char| !c.is_control() && is_shown_raw(c);
+    if user.is_empty() || user.chars().count() > USER_CHARS_MAX || !user.chars().all(is_name) {
+        let hint = format!("give 1 to {USER_CHARS_MAX} characters that can be seen");
+        return Err(Problem::bad_request("the user's name is none", &hint));
+    }
+    Ok(user)
+}
+
+/// In histories and the audit trail.
+fn told_as(user: &str, by: &str, from: Option<IpAddr>) -> Arc<str> {
+    let place = from.map(|from| format!(", {from}")).unwrap_or_default();
+    format!("{user} ({by}{place})").into()
+}
+
 /// Whether the page that asks is the dashboard's own, as the browser says; who changes something proves it besides.
 pub(in crate::api) fn check_own_page(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let changes = !matches!(*method, Method::GET | Method::HEAD);
-    // `none`: the user typed the address.
     let is_ours = match text(FETCH_SITE) {
-        None | Some("same-origin") => true,
+        Some("same-origin") => true,
+        // The user typed the address.
         Some("none") => !changes,
         Some(_) => false,
+        // A browser that says nothing of it, as of pages without TLS; a proxy may have changed `Host`, but then there is TLS before it.
+        None => text(ORIGIN.as_str()).is_none_or(|origin| {
+            origin.split_once("://").is_some_and(|(_, place)| text(HOST.as_str()) == Some(place))
+        }),
     };
-    let origin = text(ORIGIN.as_str());
-    let host = text(HOST.as_str());
-    let origin_is_ours = origin.is_none_or(|origin| {
-        origin.split_once("://").is_some_and(|(_, place)| host.is_some_and(|host| host == place))
-    });
     let has_word = text(OWN_HEADER) == Some(OWN_WORD);
-    if is_ours && origin_is_ours && (has_word || !changes) { Ok(()) } else { Err(Problem::foreign_page()) }
+    if is_ours && (has_word || !changes) { Ok(()) } else { Err(Problem::foreign_page()) }
 }
 
-/// As JSON. Who is known without one goes by the token, or the socket.
-pub(in crate::api) fn told(is_known: bool, session: Option<&Session>) -> String {
+/// As JSON: whether whoever asks may, and as whom he acts; without a session he goes by the token, a proxy, or the socket.
+pub(in crate::api) fn told(is_known: bool, user: Option<&str>, session: Option<&Session>) -> String {
     let told = json!({
         "version": VIEW_VERSION,
         "is_known": is_known,
-        "user": session.map(|session| &*session.user),
+        "user": user.or(session.map(|session| &*session.user)),
         "ends_at": session.map(|session| session.ends_at),
         "program": env!("CARGO_PKG_VERSION"),
     });
@@ -209,6 +231,8 @@ mod tests {
             (&[own, ("sec-fetch-site", "same-site")][..], true, true),
             (&[own, ("sec-fetch-site", "cross-site")][..], true, true),
             (&[own, ("origin", "http://b:1")][..], true, true),
+            // Before a proxy, which asks by another `Host`.
+            (&[own, ("sec-fetch-site", "same-origin"), ("origin", "https://b")][..], false, false),
             (&[own, ("origin", "http://a:2")][..], true, true),
             (&[own, ("origin", "null")][..], true, true),
         ] {
@@ -257,6 +281,19 @@ mod tests {
         assert_ne!(clear, cookie(false));
         let elsewhere = Sessions::of(Path::new("/other"));
         assert_ne!(sessions.cookie, elsewhere.cookie, "two services of one machine do not end each other's");
+    }
+
+    #[test]
+    fn a_proxy_names_who_asks_and_what_it_asks_for_a_browser_comes_from_the_dashboards_own_page() {
+        let asked = |method: Method, headers: &[(&str, &str)]| user_of_proxy(&request(method, headers), None);
+        let name = ("x-forwarded-user", "anna");
+        assert!(asked(Method::POST, &[]).expect("a program asks").is_none());
+        let (user, by) = asked(Method::GET, &[name]).expect("may").expect("a name");
+        assert_eq!((&*user, &*by), ("anna", "anna (proxy)"));
+        assert!(asked(Method::POST, &[name]).is_err());
+        assert!(asked(Method::GET, &[name, ("sec-fetch-site", "cross-site")]).is_err());
+        assert!(asked(Method::POST, &[name, ("x-landfall", "dashboard")]).expect("may").is_some());
+        assert!(asked(Method::GET, &[("x-forwarded-user", " ")]).is_err());
     }
 
     #[test]

@@ -163,7 +163,7 @@ function Frame({ who }) {
       <span class="link ${isThere ? "" : "bad"}" role="status">${!isThere ? "no answer" : live ? "live" : "…"}</span>
       <span class="user">${who.user || "token"}</span>
       <button class="quiet" onClick=${showKeys} aria-label="Keys">?</button>
-      <button class="quiet" onClick=${logOut}>Log out</button>
+      ${who.ends_at ? html`<button class="quiet" onClick=${logOut}>Log out</button>` : null}
     </header>
     <main id="main" ref=${main} tabindex="-1"><${View} route=${route} key=${route.key} /></main>
     <footer class="dim">Landfall ${who.program}</footer>

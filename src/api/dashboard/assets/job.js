@@ -268,7 +268,7 @@ export function JobView({ id }) {
     <div class="titled"><h1 tabindex="-1">${job ? file : `Job ${id}`}</h1>${job ? html`<${Acts} job=${job} again=${again} />` : null}</div>
     <${Pending} answer=${answer} />
     ${job ? html`<${Trouble} problem=${answer.problem} />
-      <p class="lead"><${State} state=${job.state} /> ${STATES[job.state]}${job.waiting ? html`. It waits: <${Told} text=${job.waiting.detail} />` : "."}</p>
+      <p class="lead"><${State} state=${job.state} />: ${STATES[job.state]}${job.waiting ? html`. It waits: <${Told} text=${job.waiting.detail} />` : "."}</p>
       ${job.error ? html`<div class="trouble"><strong><${Told} text=${job.error.message} /></strong> <${Told} text=${job.error.hint} /></div>` : null}
       <div class="grid">
         <div>
@@ -276,7 +276,7 @@ export function JobView({ id }) {
             ${Object.keys(job.reasons).length ? html`<h3>Reasons</h3><ul class="plain">${Object.entries(job.reasons).map(([why, number]) => html`<li><b class="num">${count(number)}</b> ${seen(why)}</li>`)}</ul>` : null}
           </section>
           ${job.outputs.length ? html`<section aria-labelledby="outputs"><h2 id="outputs">Outputs</h2>
-            <${Table} label="Outputs" hasBodies head=${[{ label: "Category" }, { label: "File" }, { label: "Records", class: "num" }, { label: "Bytes", class: "num wide" }, { label: "Look" }]}>
+            <${Table} label="Outputs" className="outputs" hasBodies head=${[{ label: "Category" }, { label: "File" }, { label: "Records", class: "num" }, { label: "Bytes", class: "num wide" }, { label: "Look" }]}>
               ${job.outputs.map((output) => html`<${Output} key=${output.path} job=${job} output=${output} />`)}
             <//></section>` : null}
           <${Records} job=${job} again=${again} />

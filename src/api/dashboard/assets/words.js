@@ -84,16 +84,16 @@ export const seen = (text) =>
   );
 
 export const STATES = {
-  queued: "waits for its turn",
-  running: "is being worked",
-  held: "cannot go on until something is mended",
+  queued: "it waits for its turn",
+  running: "it is being worked",
+  held: "it cannot go on until something is mended",
   publishing: "its outputs are appearing",
   retiring: "its source is being archived or deleted",
-  completed: "is done",
-  paused: "was stopped by an operator",
+  completed: "it is done",
+  paused: "an operator stopped it",
   failed: "nothing of it was published",
-  aborted: "was ended on purpose",
-  refused: "is a resend that the rule refuses",
+  aborted: "it was ended on purpose",
+  refused: "it is a resend that its rule refuses",
 };
 
 export const base64Bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
