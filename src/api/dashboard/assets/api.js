@@ -135,10 +135,11 @@ function entry(key) {
   return found;
 }
 
-function refresh(key, read) {
+function refresh(key, read, isUrgent) {
   const it = entry(key);
   if (it.asking) {
     it.again = true;
+    it.isUrgent ||= isUrgent;
     return it.asking;
   }
   const begun = performance.now();
@@ -152,9 +153,10 @@ function refresh(key, read) {
       it.asking = null;
       for (const tell of [...it.listeners]) tell();
       if (it.again) {
-        it.again = false;
-        // Whoever asks again and again leaves the service time for its work.
-        setTimeout(() => it.listeners.size && isShown() && refresh(key, read), Math.max(150, it.took * 4));
+        // Whoever asks again and again leaves the service time for its work; after an act he need not wait.
+        const pause = it.isUrgent ? 0 : Math.max(300, it.took * 4);
+        it.again = it.isUrgent = false;
+        setTimeout(() => it.listeners.size && isShown() && refresh(key, read), pause);
       }
     });
   return it.asking;
@@ -192,7 +194,7 @@ export function useAnswer(path, params, { every, wake, read, off } = {}) {
   return {
     data: it?.data,
     problem: it?.problem || null,
-    again: () => key && refresh(key, read || (() => get(key))),
+    again: () => key && refresh(key, read || (() => get(key)), true),
   };
 }
 

@@ -1,7 +1,7 @@
 // Jobs, a page at a time: sorted and filtered by the service, live by its events.
 
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
-import { onEvent, url, useAnswer } from "./api.js";
+import { known, onEvent, url, useAnswer } from "./api.js";
 import { Age, Pager, Path, Pending, State, Table, Trouble, jobHref } from "./parts.js";
 import { STATES, between, bytes, count, duration, percent, seen } from "./words.js";
 
@@ -82,50 +82,51 @@ export function Jobs({ query }) {
   const upto = query.get("upto") || "";
   const filters = Object.fromEntries(["state", "rule", "text", "unfinished", "waiting"].map((name) => [name, query.get(name) || ""]));
   const isByAge = sort === "claimed" && !ascending;
-  const params = { ...filters, sort: sort === "claimed" ? "" : sort, ascending, skip: skip || "", count: PAGE, upto };
+  const asked = { ...filters, sort: sort === "claimed" ? "" : sort, ascending, skip: skip || "", count: PAGE };
+  const own = url("/v1/lines", { ...asked, upto });
+  // New jobs move nothing under whoever reads: the rows that he sees are asked for, and new ones told as a number until he asks for them.
+  const [held, hold] = useState(null);
+  const isHeld = held?.own === own;
+  const params = { ...asked, upto: upto || (isHeld ? held.top : "") };
+  const kept = useRef({});
+  if (kept.current.own !== own) kept.current = { own, old: known("/v1/lines", params), rows: null, answer: null };
+  const isOfPage = (id) => kept.current.rows?.some((job) => job.id === id);
   const page = useAnswer("/v1/lines", params, {
     every: 5,
-    wake: (event) => event.kind === "anew" || (page.data?.jobs.some((job) => job.id === event.job) ?? true) || (!upto && (page.data?.jobs.length ?? 0) < PAGE),
+    wake: (event) => event.kind === "anew" || event.before === null || event.state === filters.state || isOfPage(event.job),
   });
-  // New jobs move nothing under whoever reads: they are told as a number, until he asks for them.
-  const [fresh, setFresh] = useState(0);
-  const pinned = useRef(null);
-  const key = url("/v1/lines", params);
-  if (pinned.current?.key !== key) pinned.current = { key, ids: null };
-  const rows = useMemo(() => {
-    const jobs = page.data?.jobs;
-    if (!jobs) return null;
-    if (!isByAge || upto) return jobs;
-    const ids = pinned.current.ids;
-    if (!ids || ids.length < PAGE || skip) {
-      pinned.current.ids = jobs.map((job) => job.id);
-      pinned.current.last = jobs;
-      return jobs;
-    }
-    const now = new Map(jobs.map((job) => [job.id, job]));
-    pinned.current.last = pinned.current.last.map((job) => now.get(job.id) || job);
-    return pinned.current.last;
-  }, [page.data, key]);
-  useEffect(() => {
-    const jobs = page.data?.jobs;
-    if (!jobs || !isByAge || upto || !pinned.current.ids) return;
-    const ids = new Set(pinned.current.ids);
-    setFresh(jobs.filter((job) => !ids.has(job.id)).length);
-  }, [page.data]);
-  // States are shown as they change, before the page is read anew.
+  const isPinned = isByAge && !upto && !skip;
   const [moved, setMoved] = useState({});
+  useEffect(() => {
+    const top = page.data?.jobs[0]?.id;
+    // What was known before may be old.
+    if (isPinned && !isHeld && top && page.data !== kept.current.old) hold({ own, top });
+  }, [page.data, own]);
+  const rows = useMemo(() => {
+    const { rows: before } = kept.current;
+    const jobs = page.data?.jobs;
+    if (!jobs) return before;
+    // One that is not chosen any more stays where it is, as what it became.
+    const now = new Map(jobs.map((job) => [job.id, job]));
+    const state = (job) => (moved[job.id] ? { ...job, state: moved[job.id] } : job);
+    const stays = isHeld && before?.some((job) => !now.has(job.id));
+    kept.current.rows = stays ? before.map((job) => now.get(job.id) || state(job)) : jobs;
+    return kept.current.rows;
+  }, [page.data, own]);
+  // States are shown as they change, before the page is read anew.
   useEffect(() => onEvent((event) => {
-    if (event.kind === "job" && event.state) setMoved((all) => ({ ...(Object.keys(all).length > 500 ? {} : all), [event.job]: event.state }));
+    if (event.kind === "job" && event.state && isOfPage(event.job)) setMoved((all) => ({ ...all, [event.job]: event.state }));
   }), []);
-  useEffect(() => setMoved({}), [page.data]);
+  useEffect(() => setMoved({}), [own, page.data]);
   const showFresh = () => {
-    pinned.current = { key, ids: null };
-    setFresh(0);
-    page.again();
+    if (upto) return go(query, { skip: "", upto: "" });
+    kept.current = { own, old: known("/v1/lines", { ...asked, upto }), rows: null, answer: null };
+    return hold(null);
   };
   const turn = (name) => go(query, { sort: name === "claimed" ? "" : name, ascending: sort === name && !ascending, skip: "", upto: "" });
   const move = (next) => go(query, { skip: next || "", upto: next && isByAge ? upto || rows?.[0]?.id : "" });
-  const newer = upto ? page.data?.newer || 0 : fresh;
+  if (page.data) kept.current.answer = page.data;
+  const { newer = 0, more, total } = kept.current.answer || {};
   const head = COLUMNS.map(([name, label, kind]) => ({
     class: kind,
     sort: sort === name ? (ascending ? "ascending" : "descending") : undefined,
@@ -134,8 +135,8 @@ export function Jobs({ query }) {
   return html`<div><h1 tabindex="-1">Jobs</h1>
     <${Filters} query=${query} />
     <div class="bar">
-      <${Pager} what="jobs" skip=${skip} size=${PAGE} shown=${rows?.length || 0} more=${page.data?.more} total=${page.data?.total} go=${move} />
-      <button class=${newer ? "" : "hidden"} disabled=${!newer} onClick=${upto ? () => go(query, { skip: "", upto: "" }) : showFresh}>${newer >= PAGE ? `${PAGE} or more` : newer} new: show</button>
+      <${Pager} what="jobs" skip=${skip} size=${PAGE} shown=${rows?.length || 0} more=${more} total=${total} go=${move} />
+      <button class=${newer ? "" : "hidden"} disabled=${!newer} onClick=${showFresh}>${count(newer)} new: show</button>
     </div>
     ${rows ? html`<${Trouble} problem=${page.problem} />` : html`<${Pending} answer=${page} />`}
     ${rows ? html`<${Table} label="Jobs" head=${head} className="jobs">
