@@ -46,8 +46,8 @@ const ANSWERS_MAX: usize = 16;
 const TRACES_MAX: usize = 1;
 /// Those who listen to events, at once.
 const LISTENERS_MAX: usize = 16;
-/// Those who log in, at once: one with a wrong token is kept waiting.
-const LOGINS_MAX: usize = 4;
+/// Those who log in with a wrong token, at once: they are kept waiting.
+const GUESSES_MAX: usize = 4;
 /// So long.
 const WRONG_TOKEN_TAKES: Duration = Duration::from_secs(1);
 
@@ -89,7 +89,7 @@ pub(super) struct Desk {
     outputs: Outputs,
     traces: Arc<Turns>,
     listeners: Arc<Turns>,
-    logins: Arc<Turns>,
+    guesses: Arc<Turns>,
     pub(super) stops: AtomicBool,
 }
 
@@ -108,7 +108,7 @@ impl Desk {
             outputs: Outputs::new(),
             traces: Turns::new(TRACES_MAX),
             listeners: Turns::new(LISTENERS_MAX),
-            logins: Turns::new(LOGINS_MAX),
+            guesses: Turns::new(GUESSES_MAX),
             stops: AtomicBool::new(false),
         }
     }
@@ -319,18 +319,19 @@ impl Desk {
 
     /// A session, for who shows the token. Whoever guesses has few guesses.
     async fn log_in(&self, asked: &Asked, from: Option<IpAddr>) -> Result<Response<Body>, Problem> {
-        let Some(turn) = self.logins.take() else {
-            return Err(Problem::busy("so many log in already"));
-        };
         let token = asked.text("token").unwrap_or_default().trim();
         if !self.tokens.as_ref().is_some_and(|tokens| tokens.know(token, false)) {
             self.refusals.note("the dashboard");
+            // Whoever guesses is in nobody's way who knows.
+            let Some(turn) = self.guesses.take() else {
+                return Err(Problem::busy("so many show a wrong token already"));
+            };
             tokio::time::sleep(WRONG_TOKEN_TAKES).await;
+            drop(turn);
             return Err(Problem::wrong_token());
         }
-        let (session, cookie) =
-            self.sessions.begin(asked.text("user").unwrap_or_default(), from, self.with_tls)?;
-        drop(turn);
+        let user = asked.text("user").unwrap_or_default();
+        let (session, cookie) = self.sessions.begin(user, from, self.with_tls)?;
         let mut response = json(StatusCode::OK, dashboard::told(true, None, Some(&session)));
         response.headers_mut().insert(SET_COOKIE, cookie);
         Ok(response)
