@@ -87,7 +87,7 @@ fn the_page_is_there_for_everybody_and_says_nothing_of_the_service() {
 
 #[test]
 fn who_shows_the_token_once_goes_by_a_cookie_until_he_logs_out() {
-    let (_world, service, url, token) = started();
+    let (_world, mut service, url, token) = started();
     let begun = Instant::now();
     let wrong = log_in(&url, "anna", &"0".repeat(64));
     assert_eq!(wrong.status, 401, "{}", wrong.text);
