@@ -119,7 +119,8 @@ bring_up() {
 restart() {
     case $(state) in
     active | activating | reloading | failed)
-        say "restarts the service; it was at: $(status_text)"
+        at=$(status_text)
+        say "restarts the service${at:+; it was at: $at}"
         bring_up "$@" ;;
     *) say "the service was stopped, and stays so: landfall service start" ;;
     esac
