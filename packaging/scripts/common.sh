@@ -19,11 +19,14 @@ state() { systemctl show --property=ActiveState --value "$UNIT" 2>/dev/null; }
 status_text() { systemctl show --property=StatusText --value "$UNIT" 2>/dev/null; }
 log_since() { journalctl --unit="$UNIT" --since="@$1" --no-pager --output=cat 2>/dev/null | tail -n 8; }
 
-# `ID STATE RULE SOURCE` of each job that has not ended and needs nobody.
+# `ID STATE RULE SOURCE` of each job that has not ended and needs nobody. Fails where nobody can be asked.
 unfinished() {
-    timeout 20 landfall jobs --unfinished --config "$CONFIG" 2>/dev/null |
+    listed=$(timeout 20 landfall jobs --unfinished --config "$CONFIG" 2>/dev/null) || return 1
+    printf '%s\n' "$listed" |
         awk 'length($1) == 26 && $2 ~ /^(queued|running|publishing|retiring)$/ { printf "%s %s %s", $1, $2, $3; for (i = 6; i <= NF; i++) printf " %s", $i; print "" }'
 }
+# How many they are; 0 where nobody knows.
+count_unfinished() { listing=$(unfinished) || listing=; printf '%s' "$listing" | grep -c '' || true; }
 
 # Before the files are exchanged: the old program asks the old service, which may speak otherwise than the new one.
 note_jobs_in_flight() {
@@ -34,9 +37,12 @@ note_jobs_in_flight() {
 
 tell_jobs_in_flight() {
     [ -s "$IN_FLIGHT" ] || { rm -f "$IN_FLIGHT"; return 0; }
-    # Without an answer nobody knows; the store does, and each goes on.
-    now=$(unfinished)
     say "jobs in flight at the upgrade: $(wc -l <"$IN_FLIGHT"). What became of each:"
+    now=$(unfinished) || {
+        more "nobody can be asked now. Each that was not done goes on when the service runs: landfall jobs --unfinished"
+        rm -f "$IN_FLIGHT"
+        return 0
+    }
     head -n "$JOBS_SHOWN_MAX" "$IN_FLIGHT" | while read -r id was rule source; do
         is=$(printf '%s\n' "$now" | awk -v id="$id" '$1 == id { print $2 }')
         case $is in
