@@ -80,14 +80,14 @@ impl Board {
     /// These rules count from now on. Where all are off it is said, once: whoever installed the service is to edit them.
     pub(super) fn take_rules(&self, rules: &[Rule], file: &Path) {
         let is_nothing = all_off(rules.iter().map(|rule| rule.mode));
-        if is_nothing && !self.watches_nothing.swap(is_nothing, Ordering::Relaxed) {
-            tracing::info!(
-                config = escaped_path(file),
-                hint = "name your folders there and take `mode = \"off\"` out: it is taken when it is saved, and `landfall check` says what is wrong",
-                "no rule watches anything"
-            );
+        if !self.watches_nothing.swap(is_nothing, Ordering::Relaxed) && is_nothing {
+            let hint = if rules.is_empty() {
+                "write a `[[rule]]` there: it is taken when it is saved, and `landfall check` says what is wrong"
+            } else {
+                "name your folders there and take `mode = \"off\"` out: it is taken when it is saved, and `landfall check` says what is wrong"
+            };
+            tracing::info!(config = escaped_path(file), hint, "no rule watches anything");
         }
-        self.watches_nothing.store(is_nothing, Ordering::Relaxed);
     }
 
     /// Whether every rule is off.
