@@ -170,6 +170,8 @@ fn a_shell_completes_every_command_and_the_names_of_rules_and_jobs_as_they_are()
         }
         let rules = offered(&world, shell, &["landfall", "set", "--rule", "pay"]);
         assert!(rules.starts_with(support::RULE), "{shell}: {rules}");
+        let pages = offered(&world, shell, &["landfall", "help", "resen"]);
+        assert!(pages.trim().starts_with("resends"), "{shell}: {pages}");
         assert_eq!(offered(&world, shell, &["landfall", "show", "0"]).trim(), "", "{shell}: no service runs");
     }
     assert_eq!(offered(&world, "bash", &["landfall", "stat"]).trim(), "status");
