@@ -169,15 +169,16 @@ fn make(world: &World, key: &str, path: &str) {
 fn keys_script(key: &str, path: &Path) -> String {
     let shown = path.display();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_armored = path.extension().is_some_and(|it| it == "asc");
     let made = match key {
-        "certificate" | "key" if name.ends_with(".pem") || name.contains("server") => format!(
+        "certificate" | "key" => format!(
             "cd \"$(dirname '{shown}')\"; test -e server.key || openssl req -quiet -x509 -newkey rsa:2048 -nodes \
              -keyout server.key -out server.pem -days 30 -subj /CN=localhost >/dev/null 2>&1"
         ),
         "key_file" if name.starts_with("enc") => format!("printf '%064d' 1 > '{shown}'"),
         "passphrase_file" | "bearer_file" => format!("echo secret > '{shown}'"),
-        "recipients_file" if name.ends_with(".asc") => gpg(&format!("--armor --export > '{shown}'")),
-        "identities" if name.ends_with(".asc") => {
+        "recipients_file" if is_armored => gpg(&format!("--armor --export > '{shown}'")),
+        "identities" if is_armored => {
             gpg(&format!("--armor --pinentry-mode loopback --passphrase '' --export-secret-keys > '{shown}'"))
         }
         "recipients_file" => format!("age-keygen 2>/dev/null | age-keygen -y > '{shown}'"),
