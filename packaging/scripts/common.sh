@@ -1,11 +1,13 @@
 # What the scripts of the .deb and of the .rpm have in common; packaging/release puts it into each of them. POSIX sh.
+# Not by PATH, in which another may come first.
+LANDFALL=/usr/bin/landfall
 CONFIG=/etc/landfall/landfall.toml
 STATE=/var/lib/landfall
 UNIT=landfall.service
 OWN_UNIT=/etc/systemd/system/landfall.service
 DROP_INS=/etc/systemd/system/landfall.service.d
 MARK='# Written by `landfall service install`'
-# Jobs in flight, from before the upgrade until after it: what `landfall jobs` printed.
+# Jobs in flight, from before an upgrade until after it. It is there, and be it empty, while one is under way.
 IN_FLIGHT=/run/landfall.upgrade
 JOBS_SHOWN_MAX=20
 # A stop may take 45 s, and a start waits up to 10 s for a folder that hangs. What takes longer goes on by itself.
@@ -19,55 +21,67 @@ state() { systemctl show --property=ActiveState --value "$UNIT" 2>/dev/null; }
 status_text() { systemctl show --property=StatusText --value "$UNIT" 2>/dev/null; }
 log_since() { journalctl --unit="$UNIT" --since="@$1" --no-pager --output=cat 2>/dev/null | tail -n 8; }
 
-# `ID STATE RULE SOURCE` of each job that has not ended and needs nobody. Fails where nobody can be asked.
-unfinished() {
-    listed=$(timeout 20 landfall jobs --unfinished --config "$CONFIG" 2>/dev/null) || return 1
+# `ID STATE RULE SOURCE` of each job that has not ended, in whatever state. Fails where nobody can be asked.
+not_ended() {
+    listed=$(timeout 20 "$LANDFALL" jobs --unfinished --config "$CONFIG" 2>/dev/null) || return 1
     printf '%s\n' "$listed" |
-        awk 'length($1) == 26 && $2 ~ /^(queued|running|publishing|retiring)$/ { printf "%s %s %s", $1, $2, $3; for (i = 6; i <= NF; i++) printf " %s", $i; print "" }'
+        awk 'length($1) == 26 { printf "%s %s %s", $1, $2, $3; for (i = 6; i <= NF; i++) printf " %s", $i; print "" }'
 }
-# How many they are; 0 where nobody knows.
-count_unfinished() { listing=$(unfinished) || listing=; printf '%s' "$listing" | grep -c '' || true; }
+# Those of them that need nobody.
+in_flight() {
+    listing=$(not_ended) || return 1
+    printf '%s\n' "$listing" | awk '$2 ~ /^(queued|running|publishing|retiring)$/'
+}
+# How many these are; 0 where nobody knows.
+count_in_flight() { listing=$(in_flight) || listing=; printf '%s' "$listing" | grep -c '' || true; }
 
 # Before the files are exchanged: the old program asks the old service, which may speak otherwise than the new one.
 note_jobs_in_flight() {
     rm -f "$IN_FLIGHT"
-    systemd_runs && [ "$(state)" = active ] || return 0
-    unfinished >"$IN_FLIGHT" || rm -f "$IN_FLIGHT"
+    (umask 077 && : >"$IN_FLIGHT")
+    if systemd_runs && [ "$(state)" = active ]; then in_flight >"$IN_FLIGHT" || true; fi
 }
 
 tell_jobs_in_flight() {
-    [ -s "$IN_FLIGHT" ] || { rm -f "$IN_FLIGHT"; return 0; }
+    [ -s "$IN_FLIGHT" ] || return 0
     say "jobs in flight at the upgrade: $(wc -l <"$IN_FLIGHT"). What became of each:"
-    now=$(unfinished) || {
+    now=$(not_ended) || {
         more "nobody can be asked now. Each that was not done goes on when the service runs: landfall jobs --unfinished"
-        rm -f "$IN_FLIGHT"
         return 0
     }
+    goes_on="goes on after the upgrade"
+    [ "$(state)" = active ] || goes_on="stands still until the service runs"
     head -n "$JOBS_SHOWN_MAX" "$IN_FLIGHT" | while read -r id was rule source; do
         is=$(printf '%s\n' "$now" | awk -v id="$id" '$1 == id { print $2 }')
         case $is in
         '') more "$id $rule $source: was $was, has ended: landfall show $id" ;;
-        *) more "$id $rule $source: was $was, goes on after the upgrade ($is)" ;;
+        queued | running | publishing | retiring) more "$id $rule $source: was $was, $goes_on ($is)" ;;
+        *) more "$id $rule $source: was $was, is $is: landfall show $id" ;;
         esac
     done
     shown=$(($(wc -l <"$IN_FLIGHT") - JOBS_SHOWN_MAX))
     [ "$shown" -le 0 ] || more "and $shown more: landfall jobs --unfinished"
-    rm -f "$IN_FLIGHT"
 }
 
 # What this version says against the configuration. It keeps nothing from starting: the service goes by the last one that was right.
 tell_refused_configuration() {
     [ -e "$CONFIG" ] || return 0
-    said=$(cd / && timeout 60 runuser -u landfall -- landfall check --config "$CONFIG" 2>&1) && return 0
-    say "this version refuses the configuration, or part of it (landfall check --config $CONFIG):"
+    refused=0
+    said=$(cd / && timeout 60 runuser -u landfall -- "$LANDFALL" check --config "$CONFIG" 2>&1) || refused=$?
+    case $refused in
+    0) return 0 ;;
+    2) say "this version refuses the configuration, or part of it (landfall check --config $CONFIG):" ;;
+    *) say "landfall check --config $CONFIG ended with $refused:" ;;
+    esac
     printf '%s\n' "$said" | tail -n 20 | indented
-    more "Mend it; it is taken when it is saved. Until then the service goes by the last one that was right."
+    [ $refused != 2 ] || [ "$(state)" != active ] ||
+        more "Mend it; it is taken when it is saved. Until then the service goes by the last one that was right."
 }
 
 # How the start, or the restart, that began then has come out. A service that does not start is told, and no error of the package's.
 tell_start() {
     case $(state) in
-    active) say "the service runs: $(status_text)" ;;
+    active | reloading) say "the service runs: $(status_text)" ;;
     activating)
         if [ "$(systemctl show --property=SubState --value "$UNIT")" = auto-restart ]; then tell_failure "$1"
         else say "the service is not ready yet, and goes on: $(status_text); landfall service status"; fi ;;
