@@ -101,7 +101,7 @@ fn a_mistyped_recipient_is_told_before_the_first_job() {
     assert!(found.iter().any(|(key, ..)| key == "rule \"payments\": output.safe.recipients"), "{found:?}");
 }
 
-/// The tables of a configuration, as README names them. One of a new kind is a key of one of these.
+/// The tables of a configuration, as the book names them. One of a new kind is a key of one of these.
 const TABLES: [&str; 11] = [
     "[service]",
     "[[rule]]",
@@ -119,18 +119,17 @@ const TABLES: [&str; 11] = [
 const UNKNOWN: &str = "qqqqqqqqqq";
 
 #[test]
-fn every_key_stands_in_the_readme_and_in_the_reference_configuration() {
+fn every_key_stands_in_the_book_and_in_the_reference_configuration() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("it is there");
-    let readme = read("README.md");
-    let (_, readme) = readme.split_once("## Every key").expect("a list of the keys");
+    let page = read("docs/keys.md");
     let reference: toml::Table = read("config/reference.toml").parse().expect("it is TOML");
     for (table, key) in known_keys() {
-        let about = readme.split("\n- ").find(|item| item.starts_with(&format!("`{table}`")));
-        let about = about.unwrap_or_else(|| panic!("README.md says nothing of {table}"));
-        // A table within a rule has an item of its own.
-        let told = about.contains(&format!("`{key}`")) || readme.contains(&format!("[rule.{key}"));
-        assert!(told, "README.md: {table} lacks `{key}`");
+        let about =
+            page.split("\n### ").filter(|part| part.starts_with(&format!("`{table}`"))).collect::<String>();
+        // A table within a rule has a part of its own.
+        let told = [format!("`{key}`"), format!("`{key}.")].iter().any(|name| about.contains(name));
+        assert!(told || page.contains(&format!("[rule.{key}")), "docs/keys.md: {table} lacks `{key}`");
         let lists = tables(&reference, table).iter().any(|node| node.get(&key).is_some());
         assert!(lists, "config/reference.toml: {table} lacks `{key}`");
     }

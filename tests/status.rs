@@ -31,6 +31,25 @@ fn a_service_that_is_well_needs_nobody_and_one_that_does_not_run_does() {
     assert_eq!(about(&json(&world, 1)), ["service"]);
 }
 
+/// Whoever has just installed it is to edit the first configuration.
+#[test]
+fn where_every_rule_is_off_check_status_and_the_log_say_so_until_one_is_on() {
+    let world = World::new("mode = \"off\"");
+    world.landfall(&["check"]).done().says(&["every rule is off"]);
+    let mut service = world.start();
+    service.wait_for_log("no rule watches anything");
+    world.landfall(&["status"]).done().says(&["1 rule, off: nothing is watched"]);
+    assert_eq!(json(&world, 0)["rules_off"], 1);
+    let toml = world.text("landfall.toml");
+    assert!(toml.contains("mode = \"off\""), "{toml}");
+    world.write("landfall.toml", toml.replace("mode = \"off\"", ""));
+    world.move_in("in/a.txt", lines(3));
+    service.wait_for(&world, "out/a.main");
+    let said = world.landfall(&["status"]).done();
+    assert!(!said.stdout.contains("off"), "{said:?}");
+    service.stop();
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_without_inodes_is_told_by_their_number_and_files_go_on_once_there_are_some() {
@@ -151,6 +170,8 @@ fn a_shell_completes_every_command_and_the_names_of_rules_and_jobs_as_they_are()
         }
         let rules = offered(&world, shell, &["landfall", "set", "--rule", "pay"]);
         assert!(rules.starts_with(support::RULE), "{shell}: {rules}");
+        let pages = offered(&world, shell, &["landfall", "help", "resen"]);
+        assert!(pages.trim().starts_with("resends"), "{shell}: {pages}");
         assert_eq!(offered(&world, shell, &["landfall", "show", "0"]).trim(), "", "{shell}: no service runs");
     }
     assert_eq!(offered(&world, "bash", &["landfall", "stat"]).trim(), "status");

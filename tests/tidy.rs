@@ -474,31 +474,11 @@ fn no_path_of_a_machine_is_committed() {
 }
 
 #[test]
-fn the_table_of_contents_of_the_readme_has_each_part() {
-    let readme = read(&root().join("README.md"));
-    let (contents, parts) = readme
-        .split_once("## Contents")
-        .and_then(|(_, rest)| rest.split_once("\n## "))
-        .expect("it has one, and parts behind it");
-    let parts = format!("\n## {parts}");
-    // In code a line that begins so is a comment.
-    let text = parts.split("\n```").step_by(2).collect::<String>();
-    let titles: Vec<_> = text.split("\n## ").skip(1).filter_map(|part| part.lines().next()).collect();
-    assert!(titles.len() > 20, "{titles:?}");
-    for title in &titles {
-        let kept = |c: &char| c.is_ascii_alphanumeric() || [' ', '-'].contains(c);
-        let anchor: String = title.to_lowercase().chars().filter(kept).collect();
-        let link = format!("[{title}](#{})", anchor.replace(' ', "-"));
-        assert!(contents.contains(&link), "{link} is missing in README's contents");
-    }
-    assert_eq!(contents.matches("](#").count(), titles.len(), "something is listed that is not there");
-}
-
-#[test]
 fn the_repository_has_what_readers_look_for() {
     for name in [
         "README.md",
         "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
         "CHANGELOG.md",
         "LICENSE-MIT",
         "LICENSE-APACHE",
@@ -506,6 +486,8 @@ fn the_repository_has_what_readers_look_for() {
         "deny.toml",
         "clippy.toml",
         "rustfmt.toml",
+        "docs/SUMMARY.md",
+        "docs/book.toml",
         "tests/README.md",
         "tests/run",
         "tests/space",

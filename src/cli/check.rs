@@ -21,6 +21,7 @@ use crate::model::category::Category;
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
+use crate::model::mode::all_off;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::pattern::Values;
 use crate::model::rule::{OnSuccess, Output, Rule, Settings};
@@ -147,6 +148,8 @@ fn summary(settings: &Settings) -> String {
     }
     if settings.rules.is_empty() {
         text.push_str("  no rule: nothing will be watched\n");
+    } else if all_off(settings.rules.iter().map(|rule| rule.mode)) {
+        text.push_str("  every rule is off: nothing will be watched before you take `mode = \"off\"` out\n");
     }
     text
 }

@@ -28,6 +28,7 @@ mod explain_lines;
 mod explain_path;
 mod find;
 mod generate;
+mod help;
 mod ingest;
 mod ingest_mode;
 mod init;
@@ -72,13 +73,15 @@ use crate::telemetry::logging::{self, LogFormat, Writes};
 use exit::USAGE;
 use explain::explain;
 
-/// What scripts go by.
-const EXIT_CODES: &str = "\
-Exit codes: 0: done; 1: a job or a test failed, or what was asked for does not exist; 2: the command line or the configuration is wrong";
+/// What scripts go by, and where to read on.
+const AFTER_HELP: &str = "\
+Exit codes: 0: done; 1: a job or a test failed, or what was asked for does not exist; 2: the command line or the configuration is wrong
+
+Pages of the documentation: `landfall help topics` lists them, `landfall help TOPIC` prints one";
 
 /// Watches folders and ingests each file that lands in them: exactly once, accounted for, on all cores.
 #[derive(Parser)]
-#[command(name = "landfall", version, after_help = EXIT_CODES)]
+#[command(name = "landfall", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -173,6 +176,8 @@ enum Command {
     Completions(generate::CompletionsArgs),
     /// Print the manual page, or write one for each command
     Man(man::ManArgs),
+    /// Print a page of the documentation, or the help of a command
+    Help(help::HelpArgs),
 }
 
 /// The whole `landfall` program with the steps of this registry: parses the process's arguments, runs the command, says what went
@@ -242,6 +247,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Top(args) => top::run(&args, config),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => man::man(&args, Cli::command()),
+        Command::Help(args) => help::run(&args, commands()),
         Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
     };
@@ -252,10 +258,13 @@ pub fn main(registry: Registry) -> ExitCode {
 
 /// The arguments; usage and help name the program as it was called.
 fn parse() -> Cli {
+    Cli::from_arg_matches(&commands().get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+fn commands() -> clap::Command {
     let program = std::env::args_os().next().map(PathBuf::from);
     let name = program.as_deref().and_then(Path::file_stem).map(|name| name.to_string_lossy().into_owned());
-    let command = Cli::command().bin_name(name.unwrap_or_else(|| "landfall".to_owned()));
-    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    Cli::command().bin_name(name.unwrap_or_else(|| "landfall".to_owned()))
 }
 
 /// What the running service goes by, for commands that only look or ask; where none runs, the configuration. The steps may be those of another

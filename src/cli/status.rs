@@ -44,9 +44,24 @@ pub(super) fn run(args: &StatusArgs, settings: &Settings) -> anyhow::Result<Exit
 }
 
 fn print(out: &mut dyn Write, status: &Status) -> Result<(), Stop> {
-    let Status { service, rules, jobs, files_waiting, files_out_of_view, paused, disks, attention, .. } =
-        status;
-    writeln!(out, "service    {service}, {rules} {}", if *rules == 1 { "rule" } else { "rules" })?;
+    let Status {
+        service,
+        rules,
+        rules_off,
+        jobs,
+        files_waiting,
+        files_out_of_view,
+        paused,
+        disks,
+        attention,
+        ..
+    } = status;
+    let off = match (*rules_off, *rules) {
+        (0, _) => String::new(),
+        (off, rules) if off == rules => ", off: nothing is watched".to_owned(),
+        (off, _) => format!(", {off} of them off"),
+    };
+    writeln!(out, "service    {service}, {rules} {}{off}", if *rules == 1 { "rule" } else { "rules" })?;
     let counts: Vec<_> = jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
     writeln!(out, "jobs       {}", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })?;
     if status.failed_records > 0 {

@@ -11,7 +11,7 @@
 //! 2. A file here, beside `jsonl.rs`, with `impl Reader` and `impl Writer`; and its arm in [`of`].
 //! 3. Only where its records end like those of no other format: a framing in `record`, named in [`Ends`].
 //! 4. Its rows in the tests of `record` and `pipeline`, which run over every format; in `src/fuzz/records.rs`; in
-//!    `config/reference.toml`, and under "How records are cut" in README.
+//!    `config/reference.toml`, and in `docs/formats.md`.
 //! 5. Its variant among the words of `formats_are_told_apart_in_one_place` (`tests/tidy.rs`): else nothing guards it.
 
 mod columns;

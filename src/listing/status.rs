@@ -24,7 +24,7 @@ use crate::model::job_line::JobLine;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::of_no_rule;
-use crate::model::rule::Settings;
+use crate::model::rule::{Mode, Settings};
 use crate::watch;
 
 /// A hook that failed less often may be told at the next try.
@@ -39,6 +39,8 @@ pub(crate) struct Status {
     /// `running`, or `stopped`.
     pub(crate) service: &'static str,
     pub(crate) rules: usize,
+    /// Of these: those that are off, and watch nothing.
+    pub(crate) rules_off: usize,
     /// How many are listed, by state.
     pub(crate) jobs: BTreeMap<&'static str, u64>,
     /// Failed records beside what was published, which nobody has decided on, and of how many jobs.
@@ -118,6 +120,7 @@ fn of_showing(
         version: VIEW_VERSION,
         service: service_word(door),
         rules: settings.rules.iter().filter(|rule| rule.is_base()).count(),
+        rules_off: settings.rules.iter().filter(|rule| rule.is_base() && rule.mode == Mode::Off).count(),
         jobs: BTreeMap::new(),
         failed_records: 0,
         jobs_with_failed_records: 0,

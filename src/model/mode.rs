@@ -14,6 +14,11 @@ pub enum Mode {
     Shadow,
 }
 
+/// Whether no file of any of these rules is looked at.
+pub(crate) fn all_off(modes: impl IntoIterator<Item = Mode>) -> bool {
+    modes.into_iter().all(|mode| mode == Mode::Off)
+}
+
 impl Mode {
     /// As the TOML has it.
     pub fn word(self) -> &'static str {

@@ -1,6 +1,7 @@
 //! What a service goes by, for whoever asks; and who asks that its configuration be read anew.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +11,9 @@ use crate::engine::{Configuration, Refusal};
 use crate::hooks::Hooks;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
+use crate::model::mode::all_off;
+use crate::model::os_text::escaped_path;
+use crate::model::rule::Rule;
 use crate::supervisor::Supervisor;
 
 /// How long who asks waits: a file that is being written is waited for, and a file system may hang.
@@ -20,6 +24,8 @@ pub(super) struct Board {
     posted: Mutex<Posted>,
     changed: Condvar,
     rung: AtomicBool,
+    /// Every rule is off.
+    watches_nothing: AtomicBool,
     hooks: OnceLock<Arc<Hooks>>,
     trail: TrailTrouble,
     supervisor: OnceLock<Arc<Supervisor>>,
@@ -64,10 +70,29 @@ impl Board {
             posted: Mutex::new(posted),
             changed: Condvar::new(),
             rung: AtomicBool::new(false),
+            watches_nothing: AtomicBool::new(false),
             hooks: OnceLock::new(),
             trail: TrailTrouble::default(),
             supervisor: OnceLock::new(),
         }
+    }
+
+    /// These rules count from now on. Where all are off it is said, once: whoever installed the service is to edit them.
+    pub(super) fn take_rules(&self, rules: &[Rule], file: &Path) {
+        let is_nothing = all_off(rules.iter().map(|rule| rule.mode));
+        if !self.watches_nothing.swap(is_nothing, Ordering::Relaxed) && is_nothing {
+            let hint = if rules.is_empty() {
+                "write a `[[rule]]` there: it is taken when it is saved, and `landfall check` says what is wrong"
+            } else {
+                "name your folders there and take `mode = \"off\"` out: it is taken when it is saved, and `landfall check` says what is wrong"
+            };
+            tracing::info!(config = escaped_path(file), hint, "no rule watches anything");
+        }
+    }
+
+    /// Whether every rule is off.
+    pub(super) fn watches_nothing(&self) -> bool {
+        self.watches_nothing.load(Ordering::Relaxed)
     }
 
     /// Who writes the audit trail says there why it cannot be written.

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::board::Board;
 use crate::engine::{Beat, Door as _, Engine};
 use crate::model::files_in_view::FilesInView;
 use crate::supervisor::Supervisor;
@@ -26,17 +27,22 @@ const COUNT_SHARE: u32 = 50;
 const FED_TIMES: u32 = 4;
 
 /// Begins to tell it. Where nobody asks to be told there is no such thread.
-pub(super) fn begin(engine: &Engine, supervisor: &Arc<Supervisor>) -> std::io::Result<()> {
+pub(super) fn begin(
+    engine: &Engine,
+    board: &Arc<Board>,
+    supervisor: &Arc<Supervisor>,
+) -> std::io::Result<()> {
     if !supervisor.is_there() {
         return Ok(());
     }
-    let life = Life::new(engine.clone(), Arc::clone(supervisor));
+    let life = Life::new(engine.clone(), Arc::clone(board), Arc::clone(supervisor));
     // It ends with the engine's stages.
     std::thread::Builder::new().name("life".into()).spawn(move || life.run()).map(drop)
 }
 
 struct Life {
     engine: Engine,
+    board: Arc<Board>,
     supervisor: Arc<Supervisor>,
     begun: Instant,
     is_ready: bool,
@@ -48,11 +54,12 @@ struct Life {
 }
 
 impl Life {
-    fn new(engine: Engine, supervisor: Arc<Supervisor>) -> Self {
+    fn new(engine: Engine, board: Arc<Board>, supervisor: Arc<Supervisor>) -> Self {
         let now = Instant::now();
         let proof = supervisor.watchdog().map(|time| Proof::new(time / 2, every(Some(time))));
         Self {
             engine,
+            board,
             supervisor,
             begun: now,
             is_ready: false,
@@ -119,7 +126,11 @@ impl Life {
             self.supervisor.ready(); // it tells that once, and again where it was not taken
         }
         self.count_jobs(now);
-        self.supervisor.status(&told(self.jobs, &files));
+        let mut text = told(self.jobs, &files);
+        if self.board.watches_nothing() {
+            text.push_str("; no rule watches anything: `landfall check`");
+        }
+        self.supervisor.status(&text);
     }
 
     fn count_jobs(&mut self, now: Instant) {

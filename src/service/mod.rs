@@ -173,6 +173,7 @@ impl Service {
             hooks.stop(Duration::ZERO);
         })?;
         tracing::info!(config = %file.display(), rules = live, shadow, off, overrides, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
+        board.take_rules(&start.settings.rules, &file);
         let trail = begin_trail(&start.store, &data_dir, board.trail());
         let traces = begin_traces(&engine, traces);
         let tend = tend(&control, &engine, &aside);
@@ -198,7 +199,7 @@ impl Service {
     /// Tells who started the service how it is, from now on.
     pub(crate) fn supervise(&self, supervisor: &Arc<Supervisor>) -> std::io::Result<()> {
         self.board.tell_reloads_to(supervisor);
-        life::begin(&self.engine, supervisor)
+        life::begin(&self.engine, &self.board, supervisor)
     }
 
     /// For another thread.

@@ -423,6 +423,7 @@ impl Owner {
         if rules != self.taken.rules || self.taken.is_pending || begins {
             change = self.engine.take_rules(rules.clone())?;
             self.aside.take_rules(&rules, &self.taken.at_rest);
+            self.board.take_rules(&rules, &self.files.main);
             self.taken.rules = rules;
         }
         self.hooks.take(&hooks).map_err(|error| Refusal::from_fault(&error))?;

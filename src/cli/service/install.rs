@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, bail};
 
 use super::InstallArgs;
-use super::systemd::{DROP_IN, UNIT, UNITS, Unit, call, refusal};
+use super::systemd::{DROP_IN, UNIT, UNITS, Unit, call, refusal, unit_of_package};
 use super::unit::{self, Filling, MARK, STATE_FOLDER};
 use crate::cli::exit::USAGE;
 use crate::cli::say::{complain, lines, say};
@@ -27,8 +27,8 @@ const CONFIGURATION: &str = "/etc/landfall/landfall.toml";
 const EXAMPLE: &str = include_str!("../../../config/service.toml");
 /// The unit's own (`RuntimeDirectory`).
 const RUNTIME_FOLDER: &str = "/run/landfall";
-/// Where packages have units: then ours would only hide theirs.
-const PACKAGED: &[&str] = &["/usr/lib/systemd/system", "/lib/systemd/system"];
+/// The user that the unit of a package names.
+const OWN_USER: &str = "landfall";
 /// The service has folders of its own in their place.
 const TEMPORARY: &[&str] = &["/tmp", "/var/tmp"];
 
@@ -55,6 +55,18 @@ pub(super) fn install(
     }
     if let Some(why) = out_of_reach(&binary) {
         complain(&why, Some("install -m 755 landfall /usr/local/bin/landfall, and run it from there"));
+        return Ok(ExitCode::from(USAGE));
+    }
+    if let Some(packaged) = packaged().filter(|_| is_otherwise(args, &configuration)) {
+        complain(
+            &format!(
+                "the unit is the package's, {}, which names its user, its configuration and how it is run",
+                packaged.display()
+            ),
+            Some(
+                "have it otherwise in a drop-in, `systemctl edit landfall`, and run this without those options",
+            ),
+        );
         return Ok(ExitCode::from(USAGE));
     }
     make_user(&args.user)?;
@@ -170,7 +182,7 @@ fn make_configuration(file: &Path, is_named: bool, user: &str) -> anyhow::Result
     };
     written.write_all(EXAMPLE.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
     // It may get passwords of others: it is for root and the service.
-    call("chgrp", &[user, CONFIGURATION])?;
+    call("chgrp", &[&group_of(user)?, CONFIGURATION])?;
     say!("wrote {}: nothing is watched until you edit it", file.display());
     Ok(true)
 }
@@ -188,20 +200,46 @@ fn make_data_folder(folder: &Path, user: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let shown = folder.to_str().with_context(|| format!("{} is no text", folder.display()))?;
-    call("install", &["-d", "-m", "700", "-o", user, "-g", user, "--", shown])?;
+    call("install", &["-d", "-m", "700", "-o", user, "-g", &group_of(user)?, "--", shown])?;
     say!("made {shown}, for {user} alone");
     Ok(())
 }
 
+/// The name of a user's first group.
+fn group_of(user: &str) -> anyhow::Result<String> {
+    let output =
+        Command::new("id").args(["-gn", user]).stdin(Stdio::null()).output().context("cannot run `id`")?;
+    if !output.status.success() {
+        bail!("cannot tell the group of {user}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Whether something else is asked for than what a package's unit has.
+fn is_otherwise(args: &InstallArgs, configuration: &Path) -> bool {
+    args.standby || args.user != OWN_USER || configuration != Path::new(CONFIGURATION)
+}
+
+/// The unit of a package, if that is the one that counts: one that this command wrote before hides it.
+fn packaged() -> Option<PathBuf> {
+    let is_hidden = Path::new(UNITS).join(UNIT).is_file();
+    unit_of_package().filter(|_| !is_hidden)
+}
+
 fn write_unit(text: &str) -> anyhow::Result<()> {
-    let packaged = PACKAGED.iter().map(|folder| Path::new(folder).join(UNIT)).find(|unit| unit.is_file());
-    if let Some(packaged) = packaged {
+    if let Some(packaged) = packaged() {
         say!("the unit is the package's: {}", packaged.display());
         return Ok(());
     }
     let file = Path::new(UNITS).join(UNIT);
     write_ours(&file, text)?;
     say!("wrote {}", file.display());
+    if let Some(packaged) = unit_of_package() {
+        say!(
+            "it hides the package's {}: to go by that, `landfall service uninstall`, then `install`",
+            packaged.display()
+        );
+    }
     Ok(())
 }
 

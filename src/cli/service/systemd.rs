@@ -1,7 +1,7 @@
 //! The service under systemd: asked, started and stopped by `systemctl`.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -15,10 +15,17 @@ pub(super) const UNIT: &str = "landfall.service";
 pub(super) const UNITS: &str = "/etc/systemd/system";
 /// The folders of rules, for the unit.
 pub(super) const DROP_IN: &str = "/etc/systemd/system/landfall.service.d/folders.conf";
+/// Where packages have theirs.
+const PACKAGED: &[&str] = &["/usr/lib/systemd/system", "/lib/systemd/system"];
 /// There while systemd runs the machine: `sd_booted(3)`.
 const BOOTED: &str = "/run/systemd/system";
 /// Lines of the journal that are shown where a start failed.
 const JOURNAL_LINES: &str = "-n15";
+
+/// That of a package, if one brought it.
+pub(super) fn unit_of_package() -> Option<PathBuf> {
+    PACKAGED.iter().map(|folder| Path::new(folder).join(UNIT)).find(|unit| unit.is_file())
+}
 
 /// Why nothing can be done about a service here, said.
 pub(super) fn refusal(needs_root: bool, command: &str) -> Option<ExitCode> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::systemd::{DROP_IN, UNIT, UNITS, Unit, call, refusal};
+use super::systemd::{DROP_IN, UNIT, UNITS, Unit, call, refusal, unit_of_package};
 use super::unit::{MARK, STATE_FOLDER};
 use crate::cli::exit::FAILED;
 use crate::cli::say::{complain, say};
@@ -35,6 +35,9 @@ pub(super) fn uninstall() -> anyhow::Result<ExitCode> {
         say!("removed {}", file.display());
     } else {
         say!("left {}, which this command did not write", unit.get("FragmentPath"));
+    }
+    if let Some(packaged) = unit_of_package().filter(|_| removed) {
+        say!("the package's {} counts again: `landfall service install` has it started", packaged.display());
     }
     say!(
         "left as they are: the configuration, the user, the data folder ({STATE_FOLDER} unless `data_dir` is another), and the"
