@@ -104,6 +104,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     // Which labels there are is the crate's own list: `config` checks against it, `record` cuts encoded fields.
     ("encoding_rs", &["decode", "record", "config"]),
     ("toml", &["config"]),
+    ("windows_service", &["cli/service/windows"]),
     ("clap", &["cli", "main"]),
     ("indicatif", &["cli"]),
     ("similar", &["cli"]),

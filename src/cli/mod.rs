@@ -197,6 +197,7 @@ pub fn main(registry: Registry) -> ExitCode {
     let cli = parse();
     let level = cli.common.log_level.as_deref().unwrap_or(match &cli.command {
         Command::Run(_) => "info",
+        Command::Service(args) if args.is_service() => "info",
         // What is logged of a job that is none, with paths of its own, would be taken for real.
         Command::Ingest(args) if args.dry_run => "off",
         // Of the second it would stand in the middle of the screen.
@@ -207,7 +208,12 @@ pub fn main(registry: Registry) -> ExitCode {
         LogStyle::Text => LogFormat::Text,
         LogStyle::Json => LogFormat::Json,
     };
-    let writes = if matches!(cli.command, Command::Run(_)) { Writes::Thread } else { Writes::Itself };
+    let writes = match &cli.command {
+        Command::Run(_) => Writes::Thread,
+        #[cfg(windows)]
+        Command::Service(args) => args.writes(),
+        _ => Writes::Itself,
+    };
     if let Err(error) = logging::set_up(level, format, writes) {
         say::complain(&error.to_string(), None);
         return ExitCode::from(USAGE);

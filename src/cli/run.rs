@@ -28,11 +28,11 @@ const STANDBY_TAKES: Duration = Duration::from_mins(1);
 const START_TAKES: Duration = Duration::from_secs(2);
 
 /// The arguments of `landfall run`.
-#[derive(clap::Args)]
+#[derive(Clone, Copy, clap::Args)]
 pub(super) struct RunArgs {
     /// Wait while another service has the data folder, on shared storage for instance, and take over when it lets go of it
     #[arg(long)]
-    standby: bool,
+    pub(super) standby: bool,
 }
 
 pub(super) fn run(args: &RunArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
@@ -126,17 +126,17 @@ fn serve(
             let service = service.map_err(cause_of)?;
             service
                 .supervise(supervisor)
-                .context("cannot start the thread that tells systemd how the service is")?;
+                .context("cannot start the thread that tells the supervisor how the service is")?;
             let reloader = service.reloader();
             let reload = || {
-                tracing::info!("SIGHUP: a reload is asked for");
+                tracing::info!("{RELOAD_ASKED}: a reload is asked for");
                 reloader.reload();
             };
             if came_early {
                 reload();
             }
             match signals.wait("await-stop", service.ended_handle(), reload)? {
-                Came::Done(()) => (service, "fault"),
+                Came::Done(()) => (service, FAULT),
                 Came::Signal(signal, _) => (service, signal),
             }
         }
@@ -148,7 +148,7 @@ fn serve(
     supervisor.stopping();
     supervisor.takes(service.stop_timeout() + STOP_TAKES);
     tracing::info!(signal, "stopping");
-    end_in_any_case(service.stop_timeout().max(STOP_TAKES))?;
+    end_in_any_case(service.stop_timeout().max(STOP_TAKES), signal != FAULT)?;
     service.stop().map_err(cause_of)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -165,8 +165,7 @@ fn started_after_all(
                 signal,
                 "the start{at} does not come to its end: ending all the same; the next start recovers"
             );
-            logging::write_last_lines();
-            std::process::exit(1);
+            end_now(true);
         }
     }
 }
@@ -183,25 +182,40 @@ fn cause_of(error: ServiceError) -> anyhow::Error {
 }
 
 /// A disk that does not answer must not hold up the stop for ever: what was not finished is recovered by the next start.
-fn end_in_any_case(within: Duration) -> anyhow::Result<()> {
+fn end_in_any_case(within: Duration, is_asked: bool) -> anyhow::Result<()> {
     let watchdog = move || {
         std::thread::sleep(within);
         tracing::warn!("the stop took too long: ending all the same; the next start recovers");
         crate::pipeline::kill_children();
-        logging::write_last_lines();
-        std::process::exit(1);
+        end_now(is_asked);
     };
     std::thread::Builder::new().name("end-in-any-case".into()).spawn(watchdog)?;
     Ok(())
+}
+
+/// Ends the process with what it has in its hands.
+#[cfg_attr(not(windows), allow(unused_variables, reason = "systemd knows what it asked for"))]
+fn end_now(is_asked: bool) -> ! {
+    logging::write_last_lines();
+    // What was asked to stop is not started anew, however it ends.
+    #[cfg(windows)]
+    crate::supervisor::manager::ended(u32::from(!is_asked));
+    std::process::exit(1);
 }
 
 /// What a signal asks for.
 enum Asked {
     Stop(&'static str),
     /// The configuration is to be read anew.
-    #[cfg(unix)]
     Reload,
 }
+
+/// The signal of a service that stops by itself.
+const FAULT: &str = "fault";
+#[cfg(unix)]
+const RELOAD_ASKED: &str = "SIGHUP";
+#[cfg(windows)]
+const RELOAD_ASKED: &str = "the control for changed parameters";
 
 /// The signals that the service listens to, from the moment that this is made.
 struct Signals {
@@ -224,7 +238,6 @@ impl Signals {
     }
 
     /// Does something on a thread of its own, until it is done or a signal asks to stop; `reload` is called for each that asks for that.
-    #[cfg_attr(windows, allow(unused_variables, unused_mut, reason = "no signal asks for a reload there"))]
     fn wait<T: Send + 'static>(
         &mut self,
         name: &str,
@@ -242,7 +255,6 @@ impl Signals {
                 tokio::select! {
                     asked = self.listening.next() => match asked {
                         Asked::Stop(signal) => break Some(signal),
-                        #[cfg(unix)]
                         Asked::Reload => reload(),
                     },
                     _ = &mut told => break None,
@@ -387,6 +399,7 @@ fn ignores_hang_up() -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
+/// Ctrl-C, and what the service control manager asks of a process that it started.
 #[cfg(windows)]
 struct Listening {
     interrupt: tokio::signal::windows::CtrlC,
@@ -400,7 +413,11 @@ impl Listening {
     }
 
     async fn next(&mut self) -> Asked {
-        self.interrupt.recv().await;
-        Asked::Stop("Ctrl-C")
+        use super::service::controls;
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Stop("Ctrl-C"),
+            control = controls::stop_asked() => Asked::Stop(control),
+            () = controls::reload_asked() => Asked::Reload,
+        }
     }
 }

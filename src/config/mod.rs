@@ -221,11 +221,11 @@ fn variable_name(name: String) -> String {
 }
 
 #[cfg(not(windows))]
-fn system_place() -> PathBuf {
+pub(crate) fn system_place() -> PathBuf {
     PathBuf::from("/etc/landfall").join(FILE_NAME)
 }
 
 #[cfg(windows)]
-fn system_place() -> PathBuf {
+pub(crate) fn system_place() -> PathBuf {
     service::program_data(&environment()).join("Landfall").join(FILE_NAME)
 }

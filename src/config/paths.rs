@@ -164,3 +164,35 @@ mod tests {
         assert!(absolute("in/", Path::new("/etc"), Kind::Plain).is_ok());
     }
 }
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::*;
+
+    fn at_data(text: &str, kind: Kind) -> Result<String, &'static str> {
+        absolute(text, Path::new(r"C:\ProgramData\Landfall"), kind).map_err(|bad| bad.message)
+    }
+
+    #[test]
+    fn drives_shares_and_both_slashes_name_what_they_name() {
+        let cases = [
+            (r"in\*.csv", r"C:\ProgramData\Landfall\in\*.csv"),
+            (r"..\other\x", r"C:\ProgramData\other\x"),
+            (r"D:\in\*.csv", r"D:\in\*.csv"),
+            ("D:/in//acme/*.csv", r"D:\in\acme\*.csv"),
+            (r"\\server\share\in\*.csv", r"\\server\share\in\*.csv"),
+            ("//server/share/in/*.csv", r"\\server\share\in\*.csv"),
+            (r"\data\x", r"C:\data\x"),
+        ];
+        for (text, meant) in cases {
+            for kind in [Kind::Template, Kind::Pattern] {
+                assert_eq!(at_data(text, kind).as_deref(), Ok(meant), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_drive_without_a_root_is_refused() {
+        assert_eq!(at_data("D:in", Kind::Plain), Err("this path has a drive but no root"));
+    }
+}

@@ -134,7 +134,7 @@ pub(crate) fn waits_for(error: &io::Error) -> WaitsFor {
     if platform::is_link_loop(error) {
         return WaitsFor::Config;
     }
-    match error.kind() {
+    match platform::kind_of_error(error) {
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::IsADirectory
@@ -264,7 +264,7 @@ pub(crate) fn hint_of(error: &io::Error) -> &str {
     if platform::is_link_loop(error) {
         return "take the symbolic link away that lies there: none is followed in this place; what waits goes on by itself";
     }
-    match error.kind() {
+    match platform::kind_of_error(error) {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "make room on that disk; what waits goes on by itself"
         }

@@ -59,7 +59,11 @@ mod whereabouts;
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
+mod windows_access;
+#[cfg(windows)]
 mod windows_rename;
+#[cfg(all(test, windows))]
+mod windows_tests;
 
 #[cfg(unix)]
 use unix as platform;
@@ -126,6 +130,8 @@ pub(crate) use users::{
 pub(crate) use whereabouts::{hanging, hangs_at, leave_place, note_place, place_of};
 #[cfg(windows)]
 pub(crate) use windows::user_of_process;
+#[cfg(windows)]
+pub(crate) use windows_access::{close_folder, is_on_mapped_drive};
 
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,11 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// Whether this process, or the whole system, has as many files open as it may.
+/// The standard library knows them all.
+pub(super) fn kind_of_error(error: &io::Error) -> io::ErrorKind {
+    error.kind()
+}
+
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

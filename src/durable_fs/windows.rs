@@ -12,15 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_CANT_RESOLVE_FILENAME, ERROR_FILE_EXISTS,
-    ERROR_INVALID_FUNCTION, ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_SHARING_VIOLATION,
-    ERROR_TOO_MANY_OPEN_FILES, FILETIME, LocalFree,
-};
-use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
-};
-use windows_sys::Win32::Security::{
-    DACL_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, SetFileSecurityW,
+    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_BAD_NET_NAME, ERROR_BAD_NETPATH,
+    ERROR_CANT_RESOLVE_FILENAME, ERROR_DEV_NOT_EXIST, ERROR_FILE_EXISTS, ERROR_INVALID_FUNCTION,
+    ERROR_LOCK_VIOLATION, ERROR_NETNAME_DELETED, ERROR_NOT_SUPPORTED, ERROR_SEM_TIMEOUT,
+    ERROR_SHARING_VIOLATION, ERROR_TOO_MANY_OPEN_FILES, ERROR_UNEXP_NET_ERR, FILETIME,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
@@ -31,6 +26,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 
 use super::file_numbers::number_of_id;
 use super::names::{Entry, Kind, OpenTo, Reach, Unkept, Wanted, parent_of};
+pub(super) use super::windows_access::keep_to_owner;
 use super::{landing, reach};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
@@ -64,13 +60,13 @@ pub(super) fn move_file_ex(from: &Path, to: &Path, flags: MOVE_FILE_FLAGS) -> io
     retry_held(|| {
         // SAFETY: both are NUL-terminated and outlive the call.
         match unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) } {
-            0 => Err(io::Error::last_os_error()),
+            0 => Err(not_gone(io::Error::last_os_error())),
             _ => Ok(()),
         }
     })
 }
 
-fn wide(path: &Path) -> Vec<u16> {
+pub(super) fn wide(path: &Path) -> Vec<u16> {
     let plain: Vec<u16> = path.as_os_str().encode_wide().collect();
     let mut units = Vec::with_capacity(plain.len() + 9);
     if plain.len() > PLAIN_PATH_UNITS_MAX
@@ -98,7 +94,7 @@ fn wide(path: &Path) -> Vec<u16> {
 #[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     reach::check(parent_of(path))?;
-    retry_held(|| fs::remove_file(path))
+    retry_held(|| fs::remove_file(path)).map_err(not_gone)
 }
 
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
@@ -128,7 +124,7 @@ pub(super) fn make_one_folder(folder: &Path, _open_to: OpenTo) -> io::Result<()>
 
 pub(super) fn kind_at(path: &Path) -> io::Result<Kind> {
     reach::check(parent_of(path))?;
-    Ok(kind_of(fs::symlink_metadata(path)?.file_type()))
+    Ok(kind_of(fs::symlink_metadata(path).map_err(not_gone)?.file_type()))
 }
 
 /// What a link says.
@@ -190,7 +186,7 @@ pub(super) struct Listing(fs::ReadDir);
 impl Listing {
     pub(super) fn of(folder: &Path) -> io::Result<Self> {
         reach::check(folder)?;
-        fs::read_dir(folder).map(Self)
+        fs::read_dir(folder).map(Self).map_err(not_gone)
     }
 }
 
@@ -222,7 +218,8 @@ fn open_plain(path: &Path, to_write: bool) -> io::Result<File> {
         .read(true)
         .write(to_write)
         .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT)
-        .open(path)?;
+        .open(path)
+        .map_err(not_gone)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
 }
 
@@ -262,34 +259,6 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
         return Err(landing::no_plain_file(path));
     }
     file.set_len(0).map(|()| file)
-}
-
-/// Lets nobody else at a file than its owner, the system and its administrators.
-#[allow(unsafe_code, reason = "std does not set access lists")]
-pub(super) fn keep_to_owner(path: &Path) -> io::Result<()> {
-    const LIST: &str = "D:P(A;;FA;;;OW)(A;;FA;;;SY)(A;;FA;;;BA)";
-    let list: Vec<u16> = LIST.encode_utf16().chain([0]).collect();
-    let mut descriptor: PSECURITY_DESCRIPTOR = std::ptr::null_mut();
-    // SAFETY: the text ends with 0, and the descriptor is written to a variable of ours; nobody asks for its size.
-    let made = unsafe {
-        ConvertStringSecurityDescriptorToSecurityDescriptorW(
-            list.as_ptr(),
-            SDDL_REVISION_1,
-            &raw mut descriptor,
-            std::ptr::null_mut(),
-        )
-    };
-    if made == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let name = wide(path);
-    let which = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
-    // SAFETY: the name ends with 0, and the descriptor was made above.
-    let set = unsafe { SetFileSecurityW(name.as_ptr(), which, descriptor) };
-    let done = if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
-    // SAFETY: the system made it, and nobody has it any more.
-    unsafe { LocalFree(descriptor) };
-    done
 }
 
 /// There is no such limit.
@@ -348,7 +317,7 @@ pub fn identity(file: &File) -> io::Result<FileIdentity> {
 
 pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
     reach::check(parent_of(path))?;
-    if !fs::symlink_metadata(path)?.is_file() {
+    if !fs::symlink_metadata(path).map_err(not_gone)?.is_file() {
         return Ok(None);
     }
     identity(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?).map(Some)
@@ -387,7 +356,7 @@ pub(super) fn remove_in(path: &Path, is_it: impl Fn(&FolderIdentity) -> bool) ->
 
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
     reach::check(folder)?;
-    if !fs::metadata(folder)?.is_dir() {
+    if !fs::metadata(folder).map_err(not_gone)?.is_dir() {
         return Ok(None);
     }
     let folder = open_to_ask(folder, 0)?;
@@ -522,6 +491,30 @@ fn unix_ns(filetime: i128) -> i128 {
 
 fn raw(error: &io::Error) -> Option<u32> {
     error.raw_os_error().and_then(|code| u32::try_from(code).ok())
+}
+
+/// The kind of an error, also of those that the standard library tells no kind of.
+pub(super) fn kind_of_error(error: &io::Error) -> io::ErrorKind {
+    match raw(error) {
+        Some(ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION) => io::ErrorKind::ResourceBusy,
+        Some(
+            ERROR_BAD_NETPATH
+            | ERROR_BAD_NET_NAME
+            | ERROR_NETNAME_DELETED
+            | ERROR_UNEXP_NET_ERR
+            | ERROR_DEV_NOT_EXIST
+            | ERROR_SEM_TIMEOUT,
+        ) => io::ErrorKind::HostUnreachable,
+        _ => error.kind(),
+    }
+}
+
+/// A share that is away: the standard library takes some of its errors for a file that is not there, and who sees such a file is done with it.
+pub(super) fn not_gone(error: io::Error) -> io::Error {
+    match kind_of_error(&error) {
+        io::ErrorKind::HostUnreachable => io::Error::new(io::ErrorKind::HostUnreachable, error),
+        _ => error,
+    }
 }
 
 fn is_held(error: &io::Error) -> bool {

@@ -1,4 +1,5 @@
-//! Who started the service and watches over it, and is told how it is: systemd, by the protocol of `sd_notify(3)`.
+//! Who started the service and watches over it, and is told how it is: systemd, by the protocol of `sd_notify(3)`, or the service control
+//! manager of Windows, for which `manager` takes the same words.
 //!
 //! ```text
 //!  start ──> STATUS, EXTEND_TIMEOUT_USEC … ──> READY=1 ──> STATUS, WATCHDOG=1 … ──> STOPPING=1
@@ -13,16 +14,18 @@
 //! Nothing here knows the service, or judges whether it gets on: see `proof` for what counts as proof, and `service::life` for who
 //! looks. Where nobody asks to be told all of this does nothing.
 
+#[cfg(any(windows, test))]
+#[cfg_attr(not(windows), allow(dead_code, reason = "it is tested everywhere"))]
+pub(crate) mod manager;
 pub(crate) mod proof;
 #[cfg(unix)]
-mod socket;
-#[cfg(not(unix))]
-#[path = "nobody.rs"]
 mod socket;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+#[cfg(windows)]
+use manager as socket;
 use socket::Socket;
 
 /// What it is told of a service's life.

@@ -12,7 +12,11 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
+#[cfg(windows)]
+use super::event_log::Hears;
 use super::log_writer::LogWriter;
 use crate::model::nearest::nearest;
 
@@ -28,12 +32,14 @@ pub(crate) enum LogFormat {
 }
 
 /// Who writes the log.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writes {
     /// Whoever logs.
     Itself,
     /// A thread: nobody waits for a reader who stands still.
     Thread,
+    /// A thread, to this, as a service of Windows, which has no standard error; warnings and errors go to the system's log of events too.
+    #[cfg(windows)]
+    Service(Box<dyn io::Write + Send>),
 }
 
 /// The level is no `tracing` filter.
@@ -69,15 +75,16 @@ fn filter_of(text: &str) -> Result<EnvFilter, BadLevel> {
     EnvFilter::try_new(text).map_err(|source| BadLevel::Filter { filter: text.to_owned(), source })
 }
 
-/// Sends every event of at least `level` (`info`, or a filter such as `landfall=debug`) to standard error.
+/// Sends every event of at least `level` (`info`, or a filter such as `landfall=debug`) to standard error, or where `writes` says.
 ///
 /// A second call changes nothing: the first set-up of a process stays.
 pub(crate) fn set_up(level: &str, format: LogFormat, writes: Writes) -> Result<(), BadLevel> {
     let filter = filter_of(level)?;
-    if writes == Writes::Thread && WRITER.get().is_none() {
-        // Without a thread each line is written by whoever logs it.
-        LogWriter::start(io::stderr(), tell_dropped).ok().map(|writer| WRITER.set(writer));
-    }
+    #[cfg(windows)]
+    let events = matches!(writes, Writes::Service(_)).then_some(Hears(&super::event_log::SYSTEM));
+    #[cfg(not(windows))]
+    let events = None::<tracing_subscriber::layer::Identity>;
+    start_writing(writes);
     let to = match WRITER.get() {
         Some(thread) => BoxMakeWriter::new(|| thread.clone()),
         None => BoxMakeWriter::new(io::stderr),
@@ -90,12 +97,26 @@ pub(crate) fn set_up(level: &str, format: LogFormat, writes: Writes) -> Result<(
     let set = match format {
         LogFormat::Text => {
             let builder = builder.fmt_fields(debug_fn(write_field).delimited(" "));
-            builder.with_target(false).with_ansi(io::stderr().is_terminal()).try_init()
+            builder.with_target(false).with_ansi(io::stderr().is_terminal()).finish().with(events).try_init()
         }
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => {
+            builder.json().flatten_event(true).with_current_span(false).finish().with(events).try_init()
+        }
     };
     drop(set); // an embedding program may have set up its own
     Ok(())
+}
+
+/// Without a thread each line is written by whoever logs it.
+fn start_writing(writes: Writes) {
+    let sink: Box<dyn io::Write + Send> = match writes {
+        _ if WRITER.get().is_some() => return,
+        Writes::Itself => return,
+        Writes::Thread => Box::new(io::stderr()),
+        #[cfg(windows)]
+        Writes::Service(file) => file,
+    };
+    LogWriter::start(sink, tell_dropped).ok().map(|writer| WRITER.set(writer));
 }
 
 /// Something for people on standard error, behind what was logged before it.

@@ -294,6 +294,26 @@ mod tests {
         assert!(!notifier.watch_above(folder.path()));
     }
 
+    /// Each is watched by itself: nothing relies on a system that descends.
+    #[test]
+    fn folders_that_lay_in_each_other_before_the_watch_all_tell_of_a_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folders = ["", "a", "a/b", "a/b/c"].map(|name| folder.path().join(name));
+        folders.iter().for_each(|folder| fs::create_dir_all(folder).expect("makes"));
+        let (inbox, messages) = std::sync::mpsc::sync_channel(64);
+        let mut notifier = Notifier::new(Some(Hints { inbox, lost: Arc::default(), counts: Arc::default() }));
+        for folder in &folders {
+            notifier.watch(folder);
+        }
+        assert_eq!(notifier.counts(), (4, 0));
+        for folder in folders {
+            let file = folder.join("x.csv");
+            fs::write(&file, "x").expect("writes");
+            let tells = || messages.recv_timeout(std::time::Duration::from_secs(20)).expect("an event");
+            while !matches!(tells(), Message::Hint(path, _) if path == file) {}
+        }
+    }
+
     #[test]
     fn hints_that_find_no_room_and_events_without_a_path_ask_for_a_scan() {
         let (inbox, _messages) = std::sync::mpsc::sync_channel(1);

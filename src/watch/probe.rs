@@ -290,3 +290,34 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, windows))]
+mod tests {
+    use std::os::windows::fs::OpenOptionsExt as _;
+
+    use super::*;
+
+    const SHARE_ALL: u32 = 7;
+
+    /// Whoever writes lets others read, write and remove, as most programs do.
+    #[test]
+    fn a_file_that_another_process_has_open_for_writing_is_not_ready_until_it_closes_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a");
+        let writer = File::options().write(true).create(true).share_mode(SHARE_ALL).open(&path);
+        let writer = writer.expect("opens");
+        assert!(is_written(&path));
+        assert!(matches!(examine(&path, false), Ok(Examined::HasWriter)));
+        drop(writer);
+        let reader = File::options().read(true).share_mode(SHARE_ALL).open(&path).expect("opens");
+        assert!(!is_written(&path));
+        assert!(matches!(examine(&path, true), Ok(Examined::Quiet { head, .. }) if head.is_empty()));
+        drop(reader);
+    }
+
+    #[test]
+    fn what_is_not_there_is_gone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert!(matches!(examine(&folder.path().join("nothing"), false), Ok(Examined::Gone)));
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! `unit` makes the texts; who does it with them is the system's own file.
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
 mod install;
@@ -12,11 +12,14 @@ mod systemd;
 mod uninstall;
 #[cfg(target_os = "linux")]
 mod unit;
+#[cfg(any(windows, test))]
+#[cfg_attr(not(windows), allow(dead_code, reason = "some of it is tested everywhere"))]
+mod windows;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 use elsewhere::{install, start, status, stop, uninstall};
 #[cfg(target_os = "linux")]
 use install::install;
@@ -24,14 +27,22 @@ use install::install;
 use systemd::{start, status, stop};
 #[cfg(target_os = "linux")]
 use uninstall::uninstall;
+#[cfg(windows)]
+pub(super) use windows::controls;
+#[cfg(windows)]
+use windows::{install, start, status, stop, uninstall};
 
 use crate::pipeline::Registry;
+#[cfg(windows)]
+use crate::telemetry::logging::Writes;
 
 /// Has the system run Landfall as a service.
 #[derive(clap::Args)]
 #[command(
     after_help = "Under systemd: `install` needs root. It runs again after each change of folders in the configuration, and after an upgrade; \
-                  what you change belongs into a drop-in (`systemctl edit landfall`), which it leaves alone."
+                  what you change belongs into a drop-in (`systemctl edit landfall`), which it leaves alone.\n\n\
+                  On Windows: all but `status` need a terminal of an administrator. The log is %ProgramData%\\Landfall\\log\\landfall.log; \
+                  warnings and errors stand in the Event Log too."
 )]
 pub(super) struct ServiceArgs {
     #[command(subcommand)]
@@ -50,14 +61,39 @@ enum ServiceCommand {
     Stop,
     /// Say whether it runs, and what it is at; exit code 1 if it does not
     Status,
+    /// What the service control manager starts
+    #[cfg(windows)]
+    #[command(hide = true)]
+    Run(crate::cli::run::RunArgs),
+}
+
+impl ServiceArgs {
+    /// Whether it is the service itself.
+    pub(super) fn is_service(&self) -> bool {
+        #[cfg(windows)]
+        return matches!(self.command, ServiceCommand::Run(_));
+        #[cfg(not(windows))]
+        false
+    }
+
+    /// Who writes its log.
+    #[cfg(windows)]
+    pub(super) fn writes(&self) -> Writes {
+        if self.is_service() { windows::writes() } else { Writes::Itself }
+    }
 }
 
 /// The arguments of `landfall service install`.
 #[derive(clap::Args)]
 struct InstallArgs {
     /// The user that it runs as; made if there is none of this name
+    #[cfg(not(windows))]
     #[arg(long, value_name = "NAME", default_value = "landfall")]
     user: String,
+    /// The account that it runs as [default: LocalSystem, or the one that it has]
+    #[cfg(windows)]
+    #[arg(long, value_name = "NAME")]
+    user: Option<windows::Account>,
     /// It waits while another service has the data folder, and takes over: `landfall run --standby`
     #[arg(long)]
     standby: bool,
@@ -77,5 +113,7 @@ pub(super) fn run(
         ServiceCommand::Start => start(),
         ServiceCommand::Stop => stop(),
         ServiceCommand::Status => status(),
+        #[cfg(windows)]
+        ServiceCommand::Run(args) => windows::serve(args, config, registry.clone()),
     }
 }

@@ -1,0 +1,50 @@
+//! The service on Windows: registered with the service control manager, started, stopped and asked by it.
+//!
+//! ```text
+//!  landfall service install ──> manager ──starts──> landfall service run   `entry`
+//!                                  │                     │ the work of `landfall run`
+//!                                  ├──Stop, ParamChange──> `controls` ──> who waits for signals
+//!                                  <──checkpoints, Running, Stopped── `supervisor::manager`
+//! ```
+//!
+//! - The log is where the installer makes a folder for it, whatever the configuration says: what keeps a service from reading that is
+//!   found there.
+//! - Who registers and asks is `install` and `manage`; what needs no system is tested everywhere.
+
+mod account;
+mod command_line;
+#[cfg(windows)]
+pub(crate) mod controls;
+#[cfg(windows)]
+mod entry;
+#[cfg(windows)]
+mod install;
+mod log_file;
+#[cfg(windows)]
+mod manage;
+#[cfg(windows)]
+mod registry;
+
+#[cfg(windows)]
+pub(super) use {
+    account::Account,
+    entry::{serve, writes},
+    install::install,
+    manage::{start, status, stop, uninstall},
+};
+
+/// By which the system knows it.
+#[cfg(windows)]
+const NAME: &str = "landfall";
+
+/// `%ProgramData%\Landfall`.
+#[cfg(windows)]
+fn home() -> std::path::PathBuf {
+    crate::durable_fs::parent_of(&crate::config::system_place()).to_owned()
+}
+
+/// What the service logs.
+#[cfg(windows)]
+fn log() -> std::path::PathBuf {
+    home().join("log").join("landfall.log")
+}
