@@ -4,6 +4,8 @@
 
 mod abandon;
 mod adopt;
+#[cfg(windows)]
+mod asked;
 mod audit;
 mod check;
 mod check_about;

@@ -413,11 +413,11 @@ impl Listening {
     }
 
     async fn next(&mut self) -> Asked {
-        use super::service::controls;
+        use super::asked;
         tokio::select! {
             _ = self.interrupt.recv() => Asked::Stop("Ctrl-C"),
-            control = controls::stop_asked() => Asked::Stop(control),
-            () = controls::reload_asked() => Asked::Reload,
+            control = asked::stop_asked() => Asked::Stop(control),
+            () = asked::reload_asked() => Asked::Reload,
         }
     }
 }

@@ -44,12 +44,12 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
-/// Whether this process, or the whole system, has as many files open as it may.
 /// The standard library knows them all.
 pub(super) fn kind_of_error(error: &io::Error) -> io::ErrorKind {
     error.kind()
 }
 
+/// Whether this process, or the whole system, has as many files open as it may.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

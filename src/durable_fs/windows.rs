@@ -4,7 +4,6 @@
 use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::windows::ffi::OsStrExt as _;
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::os::windows::io::AsRawHandle as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +26,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 use super::file_numbers::number_of_id;
 use super::names::{Entry, Kind, OpenTo, Reach, Unkept, Wanted, parent_of};
 pub(super) use super::windows_access::keep_to_owner;
+use super::windows_access::wide;
 use super::{landing, reach};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
@@ -34,8 +34,6 @@ use crate::model::identity::{FileIdentity, FolderIdentity};
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(640);
 const TRIES: u32 = 9;
-/// Longer paths need the prefix that turns off the old limit.
-const PLAIN_PATH_UNITS_MAX: usize = 240;
 /// 100 ns units from 1601 to 1970.
 const UNIX_EPOCH_AS_FILETIME: i128 = 116_444_736_000_000_000;
 
@@ -64,31 +62,6 @@ pub(super) fn move_file_ex(from: &Path, to: &Path, flags: MOVE_FILE_FLAGS) -> io
             _ => Ok(()),
         }
     })
-}
-
-pub(super) fn wide(path: &Path) -> Vec<u16> {
-    let plain: Vec<u16> = path.as_os_str().encode_wide().collect();
-    let mut units = Vec::with_capacity(plain.len() + 9);
-    if plain.len() > PLAIN_PATH_UNITS_MAX
-        && let Ok(absolute) = std::path::absolute(path)
-    {
-        let absolute: Vec<u16> = absolute.as_os_str().encode_wide().collect();
-        let (share, verbatim): (Vec<u16>, Vec<u16>) =
-            (r"\\".encode_utf16().collect(), r"\\?\".encode_utf16().collect());
-        if absolute.starts_with(&verbatim) {
-            units.extend(absolute);
-        } else if let Some(rest) = absolute.strip_prefix(share.as_slice()) {
-            units.extend(r"\\?\UNC\".encode_utf16());
-            units.extend(rest);
-        } else {
-            units.extend(verbatim);
-            units.extend(absolute);
-        }
-    } else {
-        units.extend(plain);
-    }
-    units.push(0);
-    units
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]

@@ -1,6 +1,7 @@
-//! Access lists, and drives that are one session's: what an installer asks of Windows.
+//! Access lists, drives that are one session's, and paths as the system takes them.
 
 use std::io;
+use std::os::windows::ffi::OsStrExt as _;
 use std::path::{Component, Path, Prefix};
 
 use windows_sys::Win32::Foundation::LocalFree;
@@ -12,8 +13,33 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::Storage::FileSystem::GetDriveTypeW;
 
-use super::error::FsError;
-use super::windows::wide;
+/// Longer paths need the prefix that turns off the old limit.
+const PLAIN_PATH_UNITS_MAX: usize = 240;
+
+pub(super) fn wide(path: &Path) -> Vec<u16> {
+    let plain: Vec<u16> = path.as_os_str().encode_wide().collect();
+    let mut units = Vec::with_capacity(plain.len() + 9);
+    if plain.len() > PLAIN_PATH_UNITS_MAX
+        && let Ok(absolute) = std::path::absolute(path)
+    {
+        let absolute: Vec<u16> = absolute.as_os_str().encode_wide().collect();
+        let (share, verbatim): (Vec<u16>, Vec<u16>) =
+            (r"\\".encode_utf16().collect(), r"\\?\".encode_utf16().collect());
+        if absolute.starts_with(&verbatim) {
+            units.extend(absolute);
+        } else if let Some(rest) = absolute.strip_prefix(share.as_slice()) {
+            units.extend(r"\\?\UNC\".encode_utf16());
+            units.extend(rest);
+        } else {
+            units.extend(verbatim);
+            units.extend(absolute);
+        }
+    } else {
+        units.extend(plain);
+    }
+    units.push(0);
+    units
+}
 
 /// Lets nobody else at a file than its owner, the system and its administrators.
 pub(super) fn keep_to_owner(path: &Path) -> io::Result<()> {
@@ -22,10 +48,10 @@ pub(super) fn keep_to_owner(path: &Path) -> io::Result<()> {
 
 /// Lets nobody else at a folder, and at what will be in it, than the system, its administrators and an account by its short name in such
 /// lists (`LS`), which may write there or not.
-pub(crate) fn close_folder(folder: &Path, account: &str, writes: bool) -> Result<(), FsError> {
+pub(crate) fn close_folder(folder: &Path, account: &str, writes: bool) -> io::Result<()> {
     let rights = if writes { "FA" } else { "0x1200a9" }; // all, or to read and to go through
     let list = format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;{rights};;;{account})");
-    set_access(folder, &list).map_err(|e| FsError::new("close to others", folder, e))
+    set_access(folder, &list)
 }
 
 /// Whether a path begins with a letter that stands for a share (`net use`): each session has its own, and a service none.

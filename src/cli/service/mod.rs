@@ -28,8 +28,6 @@ use systemd::{start, status, stop};
 #[cfg(target_os = "linux")]
 use uninstall::uninstall;
 #[cfg(windows)]
-pub(super) use windows::controls;
-#[cfg(windows)]
 use windows::{install, start, status, stop, uninstall};
 
 use crate::pipeline::Registry;
@@ -64,7 +62,7 @@ enum ServiceCommand {
     /// What the service control manager starts
     #[cfg(windows)]
     #[command(hide = true)]
-    Run(crate::cli::run::RunArgs),
+    Run(windows::ServeArgs),
 }
 
 impl ServiceArgs {
@@ -79,7 +77,10 @@ impl ServiceArgs {
     /// Who writes its log.
     #[cfg(windows)]
     pub(super) fn writes(&self) -> Writes {
-        if self.is_service() { windows::writes() } else { Writes::Itself }
+        match &self.command {
+            ServiceCommand::Run(args) => windows::writes(args),
+            _ => Writes::Itself,
+        }
     }
 }
 

@@ -1,22 +1,16 @@
-//! What the service control manager asks of the running service, on its way to who waits for signals.
+//! What the service control manager asks of the running service: the handler, and what the manager is shown.
 //!
 //! The handler is a plain function, with no state that anybody frees: the manager may ask once more (`Interrogate`) after a stop.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use windows_service::service::{
     ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState, ServiceStatus, ServiceType,
 };
 use windows_service::service_control_handler::ServiceControlHandlerResult;
 
+use crate::cli::asked;
 use crate::supervisor::manager::{State, Status};
-
-static STOP: Notify = Notify::const_new();
-static RELOAD: Notify = Notify::const_new();
-/// The control that asked to stop first.
-static STOPPED_BY: OnceLock<&str> = OnceLock::new();
 
 /// What a control asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,26 +36,12 @@ fn asked_by(control: &ServiceControl) -> Asks {
 /// The handler: it never waits.
 pub(super) fn take(control: ServiceControl) -> ServiceControlHandlerResult {
     match asked_by(&control) {
-        Asks::Stop(by) => {
-            STOPPED_BY.get_or_init(|| by);
-            STOP.notify_one();
-        }
-        Asks::Reload => RELOAD.notify_one(),
+        Asks::Stop(by) => asked::ask_to_stop(by),
+        Asks::Reload => asked::ask_to_reload(),
         Asks::Nothing => {}
         Asks::Unknown => return ServiceControlHandlerResult::NotImplemented,
     }
     ServiceControlHandlerResult::NoError
-}
-
-/// Until somebody asks to stop, and by what; at once where somebody did before.
-pub(crate) async fn stop_asked() -> &'static str {
-    STOP.notified().await;
-    STOPPED_BY.get().copied().unwrap_or("a control")
-}
-
-/// Until somebody asks for a reload; several are one.
-pub(crate) async fn reload_asked() {
-    RELOAD.notified().await;
 }
 
 /// As the system has it.
@@ -98,6 +78,7 @@ fn accepted(state: State) -> ServiceControlAccept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::asked::{reload_asked, stop_asked};
 
     fn now<T>(future: impl Future<Output = T>) -> Option<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");

@@ -20,19 +20,34 @@ use crate::telemetry::logging::{self, Writes};
 /// For the thread on which the system starts the service; it takes no parameters of ours.
 static WORK: Mutex<Option<Work>> = Mutex::new(None);
 
+/// The arguments of `landfall service run`.
+#[derive(Clone, clap::Args)]
+pub(in crate::cli) struct ServeArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The log
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    fn log(&self) -> PathBuf {
+        self.log.clone().unwrap_or_else(log)
+    }
+}
+
 struct Work {
-    args: RunArgs,
+    args: ServeArgs,
     config: Option<PathBuf>,
     registry: Registry,
 }
 
 /// Its log, which is opened before anything else can fail.
-pub(in crate::cli) fn writes() -> Writes {
-    let file = LogFile::open(log());
-    match file {
+pub(in crate::cli) fn writes(args: &ServeArgs) -> Writes {
+    let log = args.log();
+    match LogFile::open(log.clone()) {
         Ok(file) => Writes::Service(Box::new(file)),
         Err(error) => {
-            let log = log();
             note(
                 Severity::Warning,
                 &format!(
@@ -46,11 +61,11 @@ pub(in crate::cli) fn writes() -> Writes {
 }
 
 pub(in crate::cli) fn serve(
-    args: &RunArgs,
+    args: &ServeArgs,
     config: Option<&Path>,
     registry: Registry,
 ) -> anyhow::Result<ExitCode> {
-    let work = Work { args: *args, config: config.map(Path::to_owned), registry };
+    let work = Work { args: args.clone(), config: config.map(Path::to_owned), registry };
     *WORK.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
     match service_dispatcher::start(NAME, service_main) {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -89,14 +104,14 @@ extern "system" fn service_main(_: u32, _: *mut *mut u16) {
 
 /// 0, or what the process would have ended with.
 fn run(work: &Work) -> u32 {
-    if work.args.standby
+    if work.args.run.standby
         && let Err(error) = manager::runs_already()
     {
         tracing::warn!(%error, "the service control manager was not told that the service stands by");
     }
-    let ended = run::run(&work.args, work.config.as_deref(), &work.registry);
+    let ended = run::run(&work.args.run, work.config.as_deref(), &work.registry);
     let code = ended.unwrap_or_else(|error| {
-        let hint = format!("\r\nIts log: {}", log().display());
+        let hint = format!("\r\nIts log: {}", work.args.log().display());
         note(Severity::Error, &format!("the service ends: {error:#}{hint}"));
         explain(&error)
     });
@@ -106,7 +121,7 @@ fn run(work: &Work) -> u32 {
 
 fn place(work: &Work) -> String {
     let config = work.config.as_deref().map_or_else(|| "by default".into(), Path::to_string_lossy);
-    format!("\r\nIts configuration: {config}\r\nIts log: {}", log().display())
+    format!("\r\nIts configuration: {config}\r\nIts log: {}", work.args.log().display())
 }
 
 /// The parts of its life are in the system's log of events.

@@ -80,6 +80,12 @@ pub(in crate::cli::service) fn install(
     make_closed(&home(), account, false)?;
     make_closed(parent_of(&log()), account, true)?;
     let is_new = make_configuration(&wanted.configuration, config.is_some())?;
+    // What was just written is read, too.
+    let settings = if is_new {
+        config::load_with_places(&wanted.configuration, registry).map(|(it, _)| it)
+    } else {
+        settings
+    };
     // A standby takes what is there: one that is made where nothing is shared would be another store.
     if let Some(settings) = settings.as_ref().ok().filter(|_| !args.standby) {
         make_closed(&settings.service.data_dir, account, true)?;
@@ -92,7 +98,7 @@ pub(in crate::cli::service) fn install(
         );
     }
     say!("registered: it starts with the machine");
-    if let (Err(problems), false) = (&settings, is_new) {
+    if let Err(problems) = &settings {
         say!("\nthe configuration is wrong: mend it, and start the service then\n{problems}");
         return Ok(ExitCode::from(USAGE));
     }
@@ -102,12 +108,15 @@ pub(in crate::cli::service) fn install(
 }
 
 impl Wanted {
-    fn arguments(&self) -> anyhow::Result<Vec<&str>> {
-        let configuration = self.configuration.to_str();
-        let configuration =
-            configuration.with_context(|| format!("{} is no text", self.configuration.display()))?;
+    fn arguments(&self) -> anyhow::Result<Vec<String>> {
+        let text = |path: &Path| {
+            let text = path.to_str().map(str::to_owned);
+            text.with_context(|| format!("{} is no text", path.display()))
+        };
+        let (configuration, log) = (text(&self.configuration)?, text(&log())?);
+        let words = ["service", "run", "--config", &configuration, "--log", &log];
         let standby = self.standby.then_some("--standby");
-        Ok(["service", "run", "--config", configuration].into_iter().chain(standby).collect())
+        Ok(words.into_iter().chain(standby).map(str::to_owned).collect())
     }
 
     fn info(&self) -> anyhow::Result<ServiceInfo> {
@@ -129,7 +138,7 @@ impl Wanted {
     fn told(&self) -> String {
         let binary = self.binary.display().to_string();
         let arguments = self.arguments().unwrap_or_default();
-        let command = command_line::joined([binary.as_str()].into_iter().chain(arguments));
+        let command = command_line::joined([&binary].into_iter().chain(&arguments).map(String::as_str));
         let seconds: Vec<_> = STARTED_ANEW_AFTER.iter().map(|time| format!("{} s", time.as_secs())).collect();
         format!(
             "service    {NAME} ({SHOWN_NAME}): {DESCRIPTION}\n\
@@ -170,8 +179,9 @@ fn make_closed(folder: &Path, account: Account, writes: bool) -> anyhow::Result<
         return Ok(());
     }
     durable_fs::make_folder(folder, OpenTo::Owner)
-        .and_then(|()| durable_fs::close_folder(folder, account.in_lists(), writes))
         .with_context(|| format!("cannot make {}", folder.display()))?;
+    durable_fs::close_folder(folder, account.in_lists(), writes)
+        .with_context(|| format!("cannot close {} to others", folder.display()))?;
     say!("made {}, for administrators and the service alone", folder.display());
     Ok(())
 }
@@ -295,11 +305,11 @@ mod tests {
     #[test]
     fn what_is_registered_is_told_as_it_is() {
         let told = wanted(true).told();
-        let command = r#""C:\Program Files\Landfall\landfall.exe" service run --config C:\ProgramData\Landfall\landfall.toml --standby"#;
-        assert!(told.contains(&format!("command    {command}\n")), "{told}");
+        let command = r#""C:\Program Files\Landfall\landfall.exe" service run --config C:\ProgramData\Landfall\landfall.toml --log "#;
+        assert!(told.contains(&format!("command    {command}")) && told.contains(" --standby\n"), "{told}");
         assert!(told.contains("restarts   5 s, 30 s, 60 s after"), "{told}");
         let info = wanted(false).info().expect("is text");
-        assert_eq!(info.launch_arguments.len(), 4);
+        assert_eq!(info.launch_arguments.len(), 6);
         assert_eq!(info.account_name, None, "the account stays");
     }
 

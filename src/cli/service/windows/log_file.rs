@@ -44,14 +44,25 @@ impl LogFile {
     /// The file and all older ones get the next number.
     fn change(&mut self) {
         self.file = None;
-        let moved = (0..OLDER_MAX).rev().try_for_each(|number| {
-            durable_fs::rename_replace(&numbered(&self.path, number), &numbered(&self.path, number + 1))?;
-            Ok::<_, FsError>(())
-        });
+        let moved = self.move_all();
         self.change_at = match moved {
             Ok(()) => self.bytes_max,
             Err(_) => self.length + self.bytes_max / 10,
         };
+    }
+
+    /// The file itself goes aside first: where that cannot be, because somebody holds it, each older one stays where it is.
+    fn move_all(&self) -> Result<(), FsError> {
+        let mut aside = self.path.as_os_str().to_owned();
+        aside.push(".next");
+        let aside = PathBuf::from(aside);
+        durable_fs::rename_replace(&self.path, &aside)?;
+        let older = (1..OLDER_MAX).rev().try_for_each(|number| {
+            durable_fs::rename_replace(&numbered(&self.path, number), &numbered(&self.path, number + 1))
+                .map(drop)
+        });
+        // One that is held costs at most the oldest.
+        durable_fs::rename_replace(&aside, &numbered(&self.path, 1)).map(drop).and(older)
     }
 }
 
@@ -130,21 +141,31 @@ mod tests {
         assert_eq!(lengths(&path), [1, 3]);
     }
 
-    /// Here a folder lies in the way of one; on Windows a file that is held would too.
+    /// Here a folder lies in the way; on Windows a file that is held does.
     #[test]
-    fn a_file_that_cannot_be_renamed_is_written_on_and_no_line_is_lost() {
+    fn a_file_that_cannot_be_renamed_is_written_on_and_costs_neither_a_line_nor_an_older_file() {
         let (_folder, path, mut log) = world();
-        fs::create_dir_all(numbered(&path, OLDER_MAX).join("in the way")).expect("makes");
-        fs::write(numbered(&path, OLDER_MAX - 1), LINE).expect("writes");
-        for _ in 0..5 {
+        let aside = path.with_extension("log.next");
+        fs::create_dir_all(aside.join("in the way")).expect("makes");
+        for number in 1..=OLDER_MAX {
+            fs::write(numbered(&path, number), number.to_string()).expect("writes");
+        }
+        for _ in 0..30 {
             log.write_all(LINE).expect("writes");
         }
-        assert_eq!(fs::read(&path).expect("reads"), LINE.repeat(5));
-        fs::remove_dir_all(numbered(&path, OLDER_MAX)).expect("removes");
+        assert_eq!(fs::read(&path).expect("reads"), LINE.repeat(30));
+        for number in 1..=OLDER_MAX {
+            assert_eq!(fs::read_to_string(numbered(&path, number)).expect("is there"), number.to_string());
+        }
+        fs::remove_dir_all(&aside).expect("removes");
         for _ in 0..2 {
             log.write_all(LINE).expect("writes");
         }
-        assert!(numbered(&path, 1).is_file(), "the change is tried again");
+        assert_eq!(
+            fs::read_to_string(numbered(&path, 2)).expect("is there"),
+            "1",
+            "the change is tried again"
+        );
     }
 
     #[cfg(windows)]

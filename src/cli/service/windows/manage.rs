@@ -131,7 +131,8 @@ pub(in crate::cli::service) fn start() -> anyhow::Result<ExitCode> {
     let config = service.query_config().context("cannot read how the service is registered")?;
     // One that was just stopped is let go of first.
     wait_while(&service, &[ServiceState::StopPending])?;
-    let logged = log_length();
+    let log = log_of(&config);
+    let logged = std::fs::metadata(&log).map_or(0, |found| found.len());
     match service.start(&[] as &[&str]) {
         Err(error) if code_of(&error) == Some(ERROR_SERVICE_ALREADY_RUNNING) => {}
         Err(error) if code_of(&error) == Some(ERROR_ACCESS_DENIED) => {
@@ -152,10 +153,10 @@ pub(in crate::cli::service) fn start() -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    lines(&log_from(logged));
+    lines(&log_from(&log, logged));
     complain(
         &format!("it did not start: {}", state_in_words(&status)),
-        Some(&format!("its log: {}; the Event Log has it too", log().display())),
+        Some(&format!("its log: {}; the Event Log has it too", log.display())),
     );
     Ok(ExitCode::from(FAILED))
 }
@@ -165,6 +166,7 @@ pub(in crate::cli::service) fn stop() -> anyhow::Result<ExitCode> {
         Ok(service) => service,
         Err(code) => return Ok(code),
     };
+    let config = service.query_config().context("cannot read how the service is registered")?;
     let status = stopped(&service)?;
     if status.current_state == ServiceState::Stopped && is_clean(&status) {
         say!("stopped; it starts again with the machine, or by `landfall service start`");
@@ -172,7 +174,7 @@ pub(in crate::cli::service) fn stop() -> anyhow::Result<ExitCode> {
     }
     complain(
         &format!("it stopped, and not cleanly: {}", state_in_words(&status)),
-        Some(&format!("its log: {}", log().display())),
+        Some(&format!("its log: {}", log_of(&config).display())),
     );
     Ok(ExitCode::from(FAILED))
 }
@@ -202,7 +204,7 @@ pub(in crate::cli::service) fn status() -> anyhow::Result<ExitCode> {
     let status = state_of(&service)?;
     let config = service.query_config().context("cannot read how the service is registered")?;
     let runs = status.current_state == ServiceState::Running;
-    let says = runs.then(|| says(&configuration_of(&command_of(&config))?)).flatten();
+    let says = runs.then(|| says(&named(&command_of(&config), "--config")?)).flatten();
     lines(&told(&status, &config, says.as_deref()));
     Ok(if runs { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
@@ -257,10 +259,15 @@ fn command_of(config: &ServiceConfig) -> String {
     config.executable_path.to_string_lossy().into_owned()
 }
 
-fn configuration_of(command: &str) -> Option<PathBuf> {
+/// The file behind a word of a command line.
+fn named(command: &str, word: &str) -> Option<PathBuf> {
     let words = command_line::words(command);
-    let at = words.iter().position(|word| word == "--config")?;
+    let at = words.iter().position(|it| it == word)?;
     words.get(at + 1).map(PathBuf::from)
+}
+
+fn log_of(config: &ServiceConfig) -> PathBuf {
+    named(&command_of(config), "--log").unwrap_or_else(log)
 }
 
 /// What the running service is at, if it can be asked.
@@ -311,19 +318,15 @@ fn told(status: &ServiceStatus, config: &ServiceConfig, says: Option<&str>) -> S
         says.map(|says| format!("it says    {says}\n")),
         process.map(|id| format!("process    {id}\n")),
         Some(format!("starts     {starts}\ncommand    {}\n", command_of(config))),
-        Some(format!("log        {}\n", log().display())),
+        Some(format!("log        {}\n", log_of(config).display())),
     ];
     told.into_iter().flatten().collect()
 }
 
-fn log_length() -> u64 {
-    std::fs::metadata(log()).map_or(0, |found| found.len())
-}
-
 /// What was logged since the log was so long, the end of it.
-fn log_from(length: u64) -> String {
+fn log_from(log: &Path, length: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(log())?;
+        let mut file = File::open(log)?;
         let now = file.metadata()?.len();
         // A shorter one is another.
         let begin = if now < length { 0 } else { length };
@@ -384,7 +387,8 @@ mod tests {
 
     #[test]
     fn the_configuration_is_the_one_that_is_registered() {
-        let found = configuration_of(&command_of(&config()));
-        assert_eq!(found.as_deref(), Some(Path::new(r"C:\c d\landfall.toml")));
+        let found = |word| named(&command_of(&config()), word);
+        assert_eq!(found("--config").as_deref(), Some(Path::new(r"C:\c d\landfall.toml")));
+        assert_eq!(found("--log"), None);
     }
 }

@@ -3,18 +3,18 @@
 //! ```text
 //!  landfall service install ──> manager ──starts──> landfall service run   `entry`
 //!                                  │                     │ the work of `landfall run`
-//!                                  ├──Stop, ParamChange──> `controls` ──> who waits for signals
+//!                                  ├──Stop, ParamChange──> `controls` ──> `cli/asked.rs`: who waits for signals
 //!                                  <──checkpoints, Running, Stopped── `supervisor::manager`
 //! ```
 //!
-//! - The log is where the installer makes a folder for it, whatever the configuration says: what keeps a service from reading that is
-//!   found there.
+//! - The log is where the installer makes a folder for it, and its command line says: what keeps a service from reading its configuration
+//!   is found there, and a service may have another environment than who installed it.
 //! - Who registers and asks is `install` and `manage`; what needs no system is tested everywhere.
 
 mod account;
 mod command_line;
 #[cfg(windows)]
-pub(crate) mod controls;
+mod controls;
 #[cfg(windows)]
 mod entry;
 #[cfg(windows)]
@@ -28,7 +28,7 @@ mod registry;
 #[cfg(windows)]
 pub(super) use {
     account::Account,
-    entry::{serve, writes},
+    entry::{ServeArgs, serve, writes},
     install::install,
     manage::{start, status, stop, uninstall},
 };
@@ -43,7 +43,7 @@ fn home() -> std::path::PathBuf {
     crate::durable_fs::parent_of(&crate::config::system_place()).to_owned()
 }
 
-/// What the service logs.
+/// What the service logs, where nobody says another file.
 #[cfg(windows)]
 fn log() -> std::path::PathBuf {
     home().join("log").join("landfall.log")
