@@ -169,7 +169,7 @@ impl Desk {
         let may = known.is_some_and(|((_, token), tokens)| tokens.know(token.trim(), asks_for_metrics));
         if may {
             let by_proxy = dashboard::user_of_proxy(request, by.and_then(|by| by.from))?;
-            let (user, name) = by_proxy.map_or((None, name), |(user, name)| (Some(user), name));
+            let (user, name) = by_proxy.map_or((None, name), |user| (Some(user.name), user.by));
             return Ok(Asker { name, user, session: None });
         }
         if known.is_some() {
@@ -183,7 +183,7 @@ impl Desk {
         route: &Arc<Route>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Problem> {
-        let asker = match &route.work {
+        let who = match &route.work {
             Work::Session => self.know(&request, false).ok(),
             _ if route.is_open() => None,
             work => Some(self.know(&request, matches!(work, Work::Metrics))?),
@@ -197,16 +197,16 @@ impl Desk {
             dashboard::check_own_page(request.method(), request.headers())?;
         }
         let from = request.extensions().get::<By>().and_then(|by| by.from);
-        let by = asker.as_ref().map(|asker| Arc::clone(&asker.name)).unwrap_or_default();
+        let by = who.as_ref().map(|who| Arc::clone(&who.name)).unwrap_or_default();
         let asked = read(route, request).await?;
         match &route.work {
             Work::Login => self.log_in(&asked, from).await,
             Work::Session => {
-                let user = asker.as_ref().and_then(|asker| asker.user.as_deref());
-                let session = asker.as_ref().and_then(|asker| asker.session.as_ref());
-                Ok(json(StatusCode::OK, dashboard::told(asker.is_some(), user, session)))
+                let user = who.as_ref().and_then(|who| who.user.as_deref());
+                let session = who.as_ref().and_then(|who| who.session.as_ref());
+                Ok(json(StatusCode::OK, dashboard::told(who.is_some(), user, session)))
             }
-            Work::Logout => Ok(self.log_out(asker.and_then(|asker| asker.session).as_ref())),
+            Work::Logout => Ok(self.log_out(who.and_then(|who| who.session).as_ref())),
             Work::Health => Ok(json(StatusCode::OK, "{\"status\":\"ok\"}\n".to_owned())),
             Work::Ready => Ok(self.ready()),
             Work::Document => Ok(json(StatusCode::OK, self.document.clone())),

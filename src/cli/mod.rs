@@ -226,7 +226,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args, config, &registry),
         Command::Test(args) => test::run(&args, config, &registry),
-        Command::Run(args) => run::run(&args, config, &registry),
+        Command::Run(args) => run::run(args, config, &registry),
         Command::Service(args) => service::run(&args, config, &registry),
         Command::Ingest(args) => ingest::run(&args, config, registry),
         Command::Jobs(args) => settings(config).and_then(|settings| jobs::run(&args, &settings)),

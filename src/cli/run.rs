@@ -35,7 +35,7 @@ pub(super) struct RunArgs {
     pub(super) standby: bool,
 }
 
-pub(super) fn run(args: &RunArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: RunArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
     // Before the service confines itself.
     let supervisor = Arc::new(Supervisor::of_environment());
     // From here on a stop is clean, however early it comes.

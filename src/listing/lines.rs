@@ -96,7 +96,7 @@ pub(crate) fn print_json(
     page: &Page,
 ) -> Result<(), Stop> {
     let found = find(door, filter, page)?;
-    let lines: Vec<_> = found.lines.iter().map(LineView::of).collect();
+    let lines: Vec<_> = found.page.iter().map(LineView::of).collect();
     let told = serde_json::json!({
         "version": VIEW_VERSION,
         "jobs": lines,
@@ -108,8 +108,8 @@ pub(crate) fn print_json(
 }
 
 #[derive(Default)]
-struct Lines {
-    lines: Vec<JobLine>,
+struct Found {
+    page: Vec<JobLine>,
     /// There are some behind these.
     more: bool,
     /// How many pass in all; none: it was not counted.
@@ -118,7 +118,7 @@ struct Lines {
     newer: u64,
 }
 
-fn find(door: &dyn Door, filter: &JobFilter, page: &Page) -> Result<Lines, Stop> {
+fn find(door: &dyn Door, filter: &JobFilter, page: &Page) -> Result<Found, Stop> {
     let by_age = page.sort.as_deref().is_none_or(|sort| sort == "claimed");
     let filter = JobFilter { newest_first: !(by_age && page.ascending), limit: None, ..filter.clone() };
     let text = page.text.as_ref().map(|text| text.to_lowercase());
@@ -129,7 +129,7 @@ fn find(door: &dyn Door, filter: &JobFilter, page: &Page) -> Result<Lines, Stop>
         };
         (!page.waiting || line.waiting.is_some()) && text.as_ref().is_none_or(has)
     };
-    let mut found = Lines::default();
+    let mut found = Found::default();
     let wanted = page.skip.saturating_add(page.count);
     let mut sorted = BinaryHeap::new();
     let mut seen = 0usize;
@@ -149,7 +149,7 @@ fn find(door: &dyn Door, filter: &JobFilter, page: &Page) -> Result<Lines, Stop>
                 return Ok(found);
             }
             if seen > page.skip {
-                found.lines.push(line);
+                found.page.push(line);
             }
         } else {
             sorted.push(Sorted {
@@ -164,8 +164,7 @@ fn find(door: &dyn Door, filter: &JobFilter, page: &Page) -> Result<Lines, Stop>
     }
     if !by_age {
         found.more = seen > wanted;
-        found.lines =
-            sorted.into_sorted_vec().into_iter().skip(page.skip).map(|sorted| sorted.line).collect();
+        found.page = sorted.into_sorted_vec().into_iter().skip(page.skip).map(|sorted| sorted.line).collect();
     }
     found.total = Some(seen as u64);
     Ok(found)

@@ -108,6 +108,7 @@ pub(crate) fn set_up(level: &str, format: LogFormat, writes: Writes) -> Result<(
 }
 
 /// Without a thread each line is written by whoever logs it.
+#[cfg_attr(not(windows), expect(clippy::needless_pass_by_value, reason = "under Windows it has the file"))]
 fn start_writing(writes: Writes) {
     let sink: Box<dyn io::Write + Send> = match writes {
         _ if WRITER.get().is_some() => return,

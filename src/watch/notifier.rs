@@ -299,7 +299,9 @@ mod tests {
     fn folders_that_lay_in_each_other_before_the_watch_all_tell_of_a_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let folders = ["", "a", "a/b", "a/b/c"].map(|name| folder.path().join(name));
-        folders.iter().for_each(|folder| fs::create_dir_all(folder).expect("makes"));
+        for folder in &folders {
+            fs::create_dir_all(folder).expect("makes");
+        }
         let (inbox, messages) = std::sync::mpsc::sync_channel(64);
         let mut notifier = Notifier::new(Some(Hints { inbox, lost: Arc::default(), counts: Arc::default() }));
         for folder in &folders {

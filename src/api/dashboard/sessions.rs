@@ -126,15 +126,22 @@ impl Sessions {
     }
 }
 
+/// Whom a proxy let in.
+pub(in crate::api) struct ProxyUser {
+    pub(in crate::api) name: Arc<str>,
+    /// For histories and the audit trail.
+    pub(in crate::api) by: Arc<str>,
+}
+
 /// Whom a proxy that shows the token lets in by his name. It asks for a browser, so that this must be the dashboard's own page, too.
 pub(in crate::api) fn user_of_proxy(
     request: &Request<Body>,
     from: Option<IpAddr>,
-) -> Result<Option<(Arc<str>, Arc<str>)>, Problem> {
+) -> Result<Option<ProxyUser>, Problem> {
     let Some(user) = request.headers().get(PROXY_USER) else { return Ok(None) };
     let user = checked_name(std::str::from_utf8(user.as_bytes()).unwrap_or_default())?;
     check_own_page(request.method(), request.headers())?;
-    Ok(Some((user.into(), told_as(user, "proxy", from))))
+    Ok(Some(ProxyUser { name: user.into(), by: told_as(user, "proxy", from) }))
 }
 
 fn checked_name(user: &str) -> Result<&str, Problem> {
@@ -288,8 +295,8 @@ mod tests {
         let asked = |method: Method, headers: &[(&str, &str)]| user_of_proxy(&request(method, headers), None);
         let name = ("x-forwarded-user", "anna");
         assert!(asked(Method::POST, &[]).expect("a program asks").is_none());
-        let (user, by) = asked(Method::GET, &[name]).expect("may").expect("a name");
-        assert_eq!((&*user, &*by), ("anna", "anna (proxy)"));
+        let user = asked(Method::GET, &[name]).expect("may").expect("a name");
+        assert_eq!((&*user.name, &*user.by), ("anna", "anna (proxy)"));
         assert!(asked(Method::POST, &[name]).is_err());
         assert!(asked(Method::GET, &[name, ("sec-fetch-site", "cross-site")]).is_err());
         assert!(asked(Method::POST, &[name, ("x-landfall", "dashboard")]).expect("may").is_some());

@@ -21,7 +21,7 @@ pub(super) fn printed(text: &str, page_of: impl Fn(&str) -> Option<&'static str>
             Block::Text { first, rest, words } => wrapped(&plain(&words, &page_of), &first, &rest),
         };
         // Items of a list stand together.
-        if !printed.is_empty() && !(is_item && was_item) {
+        if !(printed.is_empty() || is_item && was_item) {
             printed.push('\n');
         }
         printed.push_str(&told);

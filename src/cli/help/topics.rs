@@ -64,7 +64,7 @@ pub(super) fn listed() -> String {
         let file = line.split_once("](").and_then(|(_, file)| file.strip_suffix(".md)"));
         let Some(topic) = file.and_then(Topic::named) else { continue };
         if let Some(heading) = heading.take() {
-            listed.push_str(&format!("\n{heading}\n"));
+            writeln!(listed, "\n{heading}").ok(); // as below
         }
         writeln!(listed, "  {:<18} {}", topic.name, topic.title()).ok(); // a text takes everything
     }

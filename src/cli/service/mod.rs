@@ -68,10 +68,11 @@ enum ServiceCommand {
 impl ServiceArgs {
     /// Whether it is the service itself.
     pub(super) fn is_service(&self) -> bool {
-        #[cfg(windows)]
-        return matches!(self.command, ServiceCommand::Run(_));
-        #[cfg(not(windows))]
-        false
+        match self.command {
+            #[cfg(windows)]
+            ServiceCommand::Run(_) => true,
+            _ => false,
+        }
     }
 
     /// Who writes its log.

@@ -109,7 +109,7 @@ fn run(work: &Work) -> u32 {
     {
         tracing::warn!(%error, "the service control manager was not told that the service stands by");
     }
-    let ended = run::run(&work.args.run, work.config.as_deref(), &work.registry);
+    let ended = run::run(work.args.run, work.config.as_deref(), &work.registry);
     let code = ended.unwrap_or_else(|error| {
         let hint = format!("\r\nIts log: {}", work.args.log().display());
         note(Severity::Error, &format!("the service ends: {error:#}{hint}"));
