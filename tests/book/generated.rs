@@ -114,7 +114,7 @@ fn metrics() -> Vec<(String, &'static str, String)> {
     for file in ["src/telemetry/metrics.rs", "src/api/metrics.rs"] {
         let text = read(file);
         let mut about = String::new();
-        for (place, _) in text.match_indices("\n").map(|(place, end)| (place + 1, end)) {
+        for (place, _) in text.match_indices('\n').map(|(place, end)| (place + 1, end)) {
             let line = text[place..].trim_start();
             if let Some(said) = line.strip_prefix("let about =") {
                 about = first_text(said).unwrap_or_default();

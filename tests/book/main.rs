@@ -4,6 +4,11 @@
 //! `LANDFALL_BOOK=write cargo test --test book` writes anew what is generated (`generated.rs`). A sample that is not run says why in a comment
 //! before it: `<!-- not run: REASON -->`.
 #![cfg(target_os = "linux")]
+#![expect(
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "texts of some pages: nobody counts what they allocate"
+)]
 
 mod errors;
 mod generated;

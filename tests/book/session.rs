@@ -17,7 +17,7 @@ fn the_session_in_the_readme_is_what_its_rule_does() {
     };
     let (rule, session) = (of("toml", "[[rule]]"), of("text", "$ landfall jobs"));
     let world = World::with_config(&rule.code);
-    let amount = |id: u32| if [3, 250].contains(&id) { "N/A".to_owned() } else { format!("{}.50", id) };
+    let amount = |id: u32| if [3, 250].contains(&id) { "N/A".to_owned() } else { format!("{id}.50") };
     let rows: String = (1..=400).map(|id| format!("{id},{}\n", amount(id))).collect();
     world.write("payments-1.csv", format!("id,amount\n{rows}"));
     world.sh("gzip payments-1.csv; mkdir -p inbox/acme");
