@@ -15,6 +15,11 @@ pub(super) fn ask_to_stop(by: &'static str) {
     STOP.notify_one();
 }
 
+/// Whether anybody asked to stop, ever.
+pub(super) fn is_stop_asked() -> bool {
+    STOPPED_BY.get().is_some()
+}
+
 /// Asks for a reload; several are one.
 pub(super) fn ask_to_reload() {
     RELOAD.notify_one();

@@ -129,9 +129,11 @@ pub(crate) use users::{
 };
 pub(crate) use whereabouts::{hanging, hangs_at, leave_place, note_place, place_of};
 #[cfg(windows)]
-pub(crate) use windows::user_of_process;
+pub(crate) use windows::{not_gone, user_of_process};
 #[cfg(windows)]
-pub(crate) use windows_access::{close_folder, is_on_mapped_drive};
+pub(crate) use windows_access::{
+    access_of, is_on_mapped_drive, make_closed_folder, number_of_account, number_of_user,
+};
 
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,12 @@ use std::thread;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_BAD_NET_NAME, ERROR_BAD_NETPATH,
-    ERROR_CANT_RESOLVE_FILENAME, ERROR_DEV_NOT_EXIST, ERROR_FILE_EXISTS, ERROR_INVALID_FUNCTION,
-    ERROR_LOCK_VIOLATION, ERROR_NETNAME_DELETED, ERROR_NOT_SUPPORTED, ERROR_SEM_TIMEOUT,
-    ERROR_SHARING_VIOLATION, ERROR_TOO_MANY_OPEN_FILES, ERROR_UNEXP_NET_ERR, FILETIME,
+    ERROR_ACCESS_DENIED, ERROR_ADAP_HDW_ERR, ERROR_ALREADY_EXISTS, ERROR_BAD_NET_NAME, ERROR_BAD_NETPATH,
+    ERROR_CANT_RESOLVE_FILENAME, ERROR_CONNECTION_ABORTED, ERROR_DEV_NOT_EXIST, ERROR_FILE_EXISTS,
+    ERROR_HOST_UNREACHABLE, ERROR_INVALID_DRIVE, ERROR_INVALID_FUNCTION, ERROR_LOCK_VIOLATION,
+    ERROR_NETNAME_DELETED, ERROR_NETWORK_ACCESS_DENIED, ERROR_NETWORK_UNREACHABLE, ERROR_NO_NETWORK,
+    ERROR_NOT_SUPPORTED, ERROR_REM_NOT_LIST, ERROR_SEM_TIMEOUT, ERROR_SHARING_VIOLATION,
+    ERROR_TOO_MANY_OPEN_FILES, ERROR_UNEXP_NET_ERR, ERROR_VC_DISCONNECTED, FILETIME,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
@@ -92,7 +94,7 @@ pub(super) fn has_no_locks(error: &io::Error) -> bool {
 /// Folders take their access list from their parent; the installer sets that of the data folder.
 pub(super) fn make_one_folder(folder: &Path, _open_to: OpenTo) -> io::Result<()> {
     reach::check(parent_of(folder))?;
-    fs::create_dir(folder)
+    fs::create_dir(folder).map_err(not_gone)
 }
 
 pub(super) fn kind_at(path: &Path) -> io::Result<Kind> {
@@ -103,7 +105,7 @@ pub(super) fn kind_at(path: &Path) -> io::Result<Kind> {
 /// What a link says.
 pub(super) fn read_link(path: &Path) -> io::Result<PathBuf> {
     reach::check(parent_of(path))?;
-    fs::read_link(path)
+    fs::read_link(path).map_err(not_gone)
 }
 
 fn kind_of(kind: fs::FileType) -> Kind {
@@ -145,7 +147,11 @@ pub(crate) fn is_foreign(_path: &Path) -> bool {
 /// Whose a folder is stands in access lists, which the installer sets for the data folder; the others inherit theirs.
 pub(super) fn check_own_folder(folder: &Path) -> io::Result<()> {
     reach::check(folder)?;
-    if fs::symlink_metadata(folder)?.is_dir() { Ok(()) } else { Err(landing::no_folder(folder)) }
+    if fs::symlink_metadata(folder).map_err(not_gone)?.is_dir() {
+        Ok(())
+    } else {
+        Err(landing::no_folder(folder))
+    }
 }
 
 /// Which folder this is, of those that [`check_own_folder`] lets pass.
@@ -168,12 +174,14 @@ impl Iterator for Listing {
 
     fn next(&mut self) -> Option<Self::Item> {
         let entry = self.0.next()?;
-        Some(entry.and_then(|entry| Ok(Entry { kind: kind_of(entry.file_type()?), path: entry.path() })))
+        let told =
+            entry.and_then(|entry| Ok(Entry { kind: kind_of(entry.file_type()?), path: entry.path() }));
+        Some(told.map_err(not_gone))
     }
 }
 
 pub(super) fn open_followed(path: &Path) -> io::Result<File> {
-    File::open(path)
+    File::open(path).map_err(not_gone)
 }
 
 pub(crate) fn open_source(path: &Path) -> io::Result<File> {
@@ -201,14 +209,14 @@ pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
     reach::check(parent_of(path))?;
     let mut options = OpenOptions::new();
     options.read(true).write(create).create(create).truncate(false);
-    let file = options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
+    let file = options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path).map_err(not_gone)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
 }
 
 /// An empty file that was not there.
 pub(super) fn create_probe(path: &Path) -> io::Result<File> {
     reach::check(parent_of(path))?;
-    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(not_gone)
 }
 
 /// Owners and modes are access lists here, which files inherit from their folder.
@@ -220,14 +228,14 @@ pub(super) fn give(_file: &File, _wanted: Wanted) -> io::Result<Vec<Unkept>> {
 /// Removes an empty folder.
 pub(super) fn remove_folder(path: &Path) -> io::Result<()> {
     reach::check(parent_of(path))?;
-    fs::remove_dir(path)
+    fs::remove_dir(path).map_err(not_gone)
 }
 
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     reach::check(parent_of(path))?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
-    let file = options.open(path)?;
+    let file = options.open(path).map_err(not_gone)?;
     if reach::is_link(&file.metadata()?) {
         return Err(landing::no_plain_file(path));
     }
@@ -348,7 +356,7 @@ pub(super) fn free_and_total(folder: &Path) -> io::Result<(u64, u64)> {
     // SAFETY: the path is NUL-terminated and outlives the call, both numbers are ours, and the third is not asked for.
     match unsafe { GetDiskFreeSpaceExW(folder.as_ptr(), &raw mut free, &raw mut total, std::ptr::null_mut()) }
     {
-        0 => Err(io::Error::last_os_error()),
+        0 => Err(not_gone(io::Error::last_os_error())),
         _ => Ok((free, total)),
     }
 }
@@ -362,14 +370,14 @@ pub(super) fn files_free_and_total(_folder: &Path) -> io::Result<(u64, u64)> {
 /// The root of a drive, or a folder in which a volume is mounted.
 #[allow(unsafe_code, reason = "std does not tell where a volume is mounted")]
 pub(super) fn is_mount_point(folder: &Path) -> io::Result<bool> {
-    fs::metadata(folder)?; // one that is not there is told by the volume above it
+    fs::metadata(folder).map_err(not_gone)?; // one that is not there is told by the volume above it
     let folder = std::path::absolute(folder)?;
     let asked = wide(&folder);
     let mut root = vec![0_u16; asked.len() + 2];
     let length = u32::try_from(root.len()).unwrap_or(u32::MAX);
     // SAFETY: the path is NUL-terminated, and the buffer is ours and as long as is said.
     if unsafe { GetVolumePathNameW(asked.as_ptr(), root.as_mut_ptr(), length) } == 0 {
-        return Err(io::Error::last_os_error());
+        return Err(not_gone(io::Error::last_os_error()));
     }
     let shown = |units: &[u16]| {
         let text = String::from_utf16_lossy(units.split(|unit| *unit == 0).next().unwrap_or_default());
@@ -388,6 +396,7 @@ fn open_to_ask(path: &Path, flags: u32) -> io::Result<File> {
     retry_held(|| {
         OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS | flags).open(path)
     })
+    .map_err(not_gone)
 }
 
 #[allow(unsafe_code, reason = "std does not show serial number and index on stable Rust")]
@@ -476,14 +485,23 @@ pub(super) fn kind_of_error(error: &io::Error) -> io::ErrorKind {
             | ERROR_NETNAME_DELETED
             | ERROR_UNEXP_NET_ERR
             | ERROR_DEV_NOT_EXIST
-            | ERROR_SEM_TIMEOUT,
+            | ERROR_SEM_TIMEOUT
+            | ERROR_INVALID_DRIVE
+            | ERROR_REM_NOT_LIST
+            | ERROR_ADAP_HDW_ERR
+            | ERROR_NETWORK_ACCESS_DENIED
+            | ERROR_VC_DISCONNECTED
+            | ERROR_NO_NETWORK
+            | ERROR_NETWORK_UNREACHABLE
+            | ERROR_HOST_UNREACHABLE
+            | ERROR_CONNECTION_ABORTED,
         ) => io::ErrorKind::HostUnreachable,
         _ => error.kind(),
     }
 }
 
-/// A share that is away: the standard library takes some of its errors for a file that is not there, and who sees such a file is done with it.
-pub(super) fn not_gone(error: io::Error) -> io::Error {
+/// A share or a drive that is away: the standard library takes some of its errors for a file that is not there, and who sees such a file is done with it.
+pub(crate) fn not_gone(error: io::Error) -> io::Error {
     match kind_of_error(&error) {
         io::ErrorKind::HostUnreachable => io::Error::new(io::ErrorKind::HostUnreachable, error),
         _ => error,

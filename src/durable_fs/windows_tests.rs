@@ -5,7 +5,7 @@ use std::io;
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use windows_sys::Win32::Foundation::{ERROR_BAD_NETPATH, ERROR_NETNAME_DELETED, ERROR_SHARING_VIOLATION};
+use windows_sys::Win32::Foundation::ERROR_SHARING_VIOLATION;
 
 use super::windows::not_gone;
 use super::*;
@@ -16,14 +16,22 @@ fn error(code: u32) -> io::Error {
 }
 
 #[test]
-fn a_file_that_is_held_is_tried_again_and_a_share_that_is_away_is_waited_for() {
+fn a_file_that_is_held_is_tried_again() {
     assert_eq!(waits_for(&error(ERROR_SHARING_VIOLATION)), WaitsFor::Retry);
     assert!(hint_of(&error(ERROR_SHARING_VIOLATION)).contains("somebody else holds"));
-    for code in [ERROR_BAD_NETPATH, ERROR_NETNAME_DELETED] {
+}
+
+/// By its codes of the system: the standard library takes some of them for a file that is not there.
+#[test]
+fn a_share_or_a_drive_that_is_away_is_waited_for() {
+    for code in [15, 51, 53, 55, 57, 59, 64, 65, 67, 121, 240, 1222, 1231, 1232, 1236] {
         assert_eq!(waits_for(&error(code)), WaitsFor::Mount, "{code}");
         let told = not_gone(error(code));
-        assert_eq!(told.kind(), io::ErrorKind::HostUnreachable, "it is no file that is not there");
-        assert_eq!(waits_for(&told), WaitsFor::Mount);
+        assert_eq!(told.kind(), io::ErrorKind::HostUnreachable, "it is no file that is not there: {code}");
+        assert_eq!(waits_for(&told), WaitsFor::Mount, "{code}");
+    }
+    for code in [2, 3] {
+        assert_eq!(not_gone(error(code)).kind(), io::ErrorKind::NotFound, "{code}");
     }
 }
 
@@ -69,13 +77,26 @@ fn paths_longer_than_260_characters_are_made_written_renamed_asked_and_removed()
 
 /// As the installer does; Wine makes something else of the list.
 #[test]
-fn a_folder_is_closed_to_others_than_the_service() {
+fn a_folder_is_made_closed_to_others_than_the_service_once() {
     let folder = tempfile::tempdir().expect("a folder");
     for (account, writes) in [("SY", true), ("LS", false)] {
-        close_folder(folder.path(), account, writes).expect("closes");
+        let path = folder.path().join(account);
+        make_closed_folder(&path, account, writes).expect("makes");
+        fs::write(path.join("a"), "A").expect("an administrator may write");
+        make_closed_folder(&path, account, writes).expect_err("it is there");
     }
-    fs::write(folder.path().join("a"), "A").expect("an administrator may write");
-    close_folder(folder.path(), "nonsense", true).expect_err("there is no such account");
+    make_closed_folder(&folder.path().join("b"), "nonsense", true).expect_err("there is no such account");
+}
+
+#[test]
+fn whose_something_is_and_who_may_write_it_is_a_text() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = access_of(folder.path()).expect("asks");
+    assert!(list.starts_with("O:") && list.contains("D:"), "{list}");
+    access_of(&folder.path().join("none")).expect_err("is not there");
+    assert!(number_of_user().expect("asks").starts_with("S-1-5-"));
+    assert_eq!(number_of_account(r"NT AUTHORITY\LocalService").expect("is known"), "S-1-5-19");
+    number_of_account("nobody of this name").expect_err("is not known");
 }
 
 #[test]

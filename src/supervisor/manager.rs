@@ -81,11 +81,14 @@ impl Status {
     }
 }
 
-/// Tells the system a status; the flag is whether the state is another than before.
-type Tell = Box<dyn Fn(&Status, bool) -> io::Result<()> + Send + Sync>;
+/// Tells the system a status.
+type Tell = Box<dyn Fn(&Status) -> io::Result<()> + Send + Sync>;
+/// Hears of each new state, once the system was told.
+type Hear = Box<dyn Fn(State) + Send + Sync>;
 
 struct Manager {
     tell: Tell,
+    hear: Hear,
     known: Mutex<Status>,
 }
 
@@ -96,8 +99,8 @@ impl fmt::Debug for Manager {
 }
 
 impl Manager {
-    fn new(tell: Tell) -> Self {
-        Self { tell, known: Mutex::new(Status::STARTING) }
+    fn new(tell: Tell, hear: Hear) -> Self {
+        Self { tell, hear, known: Mutex::new(Status::STARTING) }
     }
 
     /// In order: locked while it is told.
@@ -107,20 +110,27 @@ impl Manager {
             return Ok(());
         }
         let Some(next) = news(*known) else { return Ok(()) };
-        let told = (self.tell)(&next, next.state != known.state);
-        if told.is_ok() || matches!(next.state, State::Stopped { .. }) {
+        let told = (self.tell)(&next);
+        let (before, is_known) = (known.state, told.is_ok() || matches!(next.state, State::Stopped { .. }));
+        if is_known {
             *known = next;
+        }
+        // Who hears may take its time.
+        drop(known);
+        if is_known && next.state != before {
+            (self.hear)(next.state);
         }
         told
     }
 }
 
-/// A service that the manager started: it is told by `tell` from now on.
+/// A service that the manager started: it is told by `tell` from now on, and then `hear` of what is new.
 pub(crate) fn begin(
-    tell: impl Fn(&Status, bool) -> io::Result<()> + Send + Sync + 'static,
+    tell: impl Fn(&Status) -> io::Result<()> + Send + Sync + 'static,
+    hear: impl Fn(State) + Send + Sync + 'static,
 ) -> io::Result<()> {
-    let manager = MANAGER.get_or_init(|| Manager::new(Box::new(tell)));
-    (manager.tell)(&Status::STARTING, true)
+    let manager = MANAGER.get_or_init(|| Manager::new(Box::new(tell), Box::new(hear)));
+    (manager.tell)(&Status::STARTING)
 }
 
 /// One that may wait for ever for its turn: the manager lets nobody stop what is still starting.
@@ -202,22 +212,33 @@ mod tests {
 
     #[test]
     fn nothing_follows_the_end_and_what_was_not_taken_is_told_again() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let (tells, refuses) = (Arc::clone(&told), std::sync::atomic::AtomicBool::new(true));
-        let manager = Manager::new(Box::new(move |status, is_news| {
+        let [told, heard] = [(); 2].map(|()| Arc::new(Mutex::new(Vec::new())));
+        let (tells, hears) = (Arc::clone(&told), Arc::clone(&heard));
+        let refuses = std::sync::atomic::AtomicBool::new(true);
+        let tell = move |status: &Status| {
             if refuses.swap(false, std::sync::atomic::Ordering::Relaxed) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            tells.lock().expect("a list").push((status.state, is_news));
+            tells.lock().expect("a list").push(status.state);
             Ok(())
-        }));
+        };
+        let hear = move |state| hears.lock().expect("a list").push(state);
+        let manager = Manager::new(Box::new(tell), Box::new(hear));
         manager.tell_if(|status| status.after("READY=1")).expect_err("refused");
+        assert!(heard.lock().expect("a list").is_empty(), "nobody hears of what was not told");
         manager.tell_if(|status| status.after("READY=1")).expect("told");
         manager.tell_if(|_| Some(Status::at_rest(State::Stopped { code: 2 }))).expect("told");
         manager.tell_if(|status| status.after("STOPPING=1")).expect("lost");
-        assert_eq!(
-            *told.lock().expect("a list"),
-            [(State::Running, true), (State::Stopped { code: 2 }, true)]
-        );
+        let expected = [State::Running, State::Stopped { code: 2 }];
+        assert_eq!(*told.lock().expect("a list"), expected);
+        assert_eq!(*heard.lock().expect("a list"), expected);
+    }
+
+    #[test]
+    fn who_hears_is_not_waited_for_by_who_tells() {
+        static KNOWN: OnceLock<Manager> = OnceLock::new();
+        let hear = |_| assert!(KNOWN.get().is_some_and(|manager| manager.known.try_lock().is_ok()));
+        let manager = KNOWN.get_or_init(|| Manager::new(Box::new(|_| Ok(())), Box::new(hear)));
+        manager.tell_if(|status| status.after("READY=1")).expect("told");
     }
 }

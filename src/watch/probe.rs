@@ -136,8 +136,10 @@ fn refused(error: io::Error) -> io::Result<Examined> {
     let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
     match code {
         Some(ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION) => Ok(Examined::HasWriter),
-        _ if error.kind() == io::ErrorKind::NotFound => Ok(Examined::Gone),
-        _ => Err(error),
+        _ => match durable_fs::not_gone(error) {
+            error if error.kind() == io::ErrorKind::NotFound => Ok(Examined::Gone),
+            error => Err(error),
+        },
     }
 }
 

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+use std::os::windows::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf, Prefix};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,8 +15,11 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
+use windows_sys::Win32::Storage::FileSystem::FILE_ATTRIBUTE_REPARSE_POINT;
+
 use super::account::Account;
 use super::manage::{Opened, is_missing, is_running, open, open_manager};
+use super::trust::distrusts;
 use super::{NAME, command_line, home, log, registry};
 use crate::cli::exit::USAGE;
 use crate::cli::say::{complain, lines, say};
@@ -31,8 +35,8 @@ const SHOWN_NAME: &str = "Landfall";
 const DESCRIPTION: &str =
     "Watches folders and ingests each file that lands in them: exactly once, accounted for.";
 /// A service that died is started anew after the first of these, then the next; the last is for all that follow.
-const STARTED_ANEW_AFTER: [Duration; 3] =
-    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(1)];
+const STARTED_ANEW_AFTER: [Duration; 4] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(1), Duration::from_mins(10)];
 /// Then the first of them counts again.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(24);
 /// Before a shutdown the machine waits so much longer than a stop may take, and at least so long.
@@ -76,9 +80,16 @@ pub(in crate::cli::service) fn install(
     else {
         return Ok(ExitCode::from(USAGE));
     };
-    let account = wanted.account.unwrap_or(Account::System);
-    make_closed(&home(), account, false)?;
-    make_closed(parent_of(&log()), account, true)?;
+    let Some(makes) = Makes::of(&manager, wanted.account)? else { return Ok(ExitCode::from(USAGE)) };
+    // From the outside in: where nobody else may write, nobody changes what lies there afterwards.
+    let (home, log) = (home(), log());
+    let are_trusted = makes.closed(&home, false)?
+        && makes.closed(parent_of(&log), true)?
+        && makes.trusts(&log)?
+        && makes.trusts(&wanted.configuration)?;
+    if !are_trusted {
+        return Ok(ExitCode::from(USAGE));
+    }
     let is_new = make_configuration(&wanted.configuration, config.is_some())?;
     // What was just written is read, too.
     let settings = if is_new {
@@ -87,8 +98,10 @@ pub(in crate::cli::service) fn install(
         settings
     };
     // A standby takes what is there: one that is made where nothing is shared would be another store.
-    if let Some(settings) = settings.as_ref().ok().filter(|_| !args.standby) {
-        make_closed(&settings.service.data_dir, account, true)?;
+    if let Some(settings) = settings.as_ref().ok().filter(|_| !args.standby)
+        && !makes.closed(&settings.service.data_dir, true)?
+    {
+        return Ok(ExitCode::from(USAGE));
     }
     let Some(service) = register(&manager, &wanted)? else { return Ok(ExitCode::from(USAGE)) };
     if let Err(error) = registry::register_event_source() {
@@ -173,17 +186,88 @@ impl Wanted {
     }
 }
 
-/// Makes a folder that nobody but administrators and the service may look into; one that is there stays as it is.
-fn make_closed(folder: &Path, account: Account, writes: bool) -> anyhow::Result<()> {
-    if folder.try_exists().with_context(|| format!("cannot look at {}", folder.display()))? {
-        return Ok(());
+/// Makes folders that nobody but administrators and the service may look into; what is there already must be trusted ([`distrusts`]).
+struct Makes {
+    account: Account,
+    /// The numbers of whom is trusted, too: who installs, and the account that the service has.
+    trusted: Vec<String>,
+}
+
+impl Makes {
+    /// None where that was refused, which is said.
+    fn of(manager: &ServiceManager, account: Option<Account>) -> anyhow::Result<Option<Self>> {
+        let known = match open(manager, ServiceAccess::QUERY_CONFIG)? {
+            Opened::Service(service) => service.query_config().ok().and_then(|config| config.account_name),
+            Opened::Missing => None,
+            Opened::Refused => return Ok(None),
+        };
+        let known = known.map(|name| name.to_string_lossy().into_owned());
+        let mut trusted = vec![durable_fs::number_of_user().context("cannot tell who you are")?];
+        // One that the system does not know cannot be trusted, and the service does not start as it.
+        let named = account.map(|account| account.name().to_owned()).or_else(|| known.clone());
+        trusted.extend(named.and_then(|name| durable_fs::number_of_account(&name).ok()));
+        let account = account.or_else(|| known?.parse().ok()).unwrap_or(Account::System);
+        Ok(Some(Self { account, trusted }))
     }
-    durable_fs::make_folder(folder, OpenTo::Owner)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
-    durable_fs::close_folder(folder, account.in_lists(), writes)
-        .with_context(|| format!("cannot close {} to others", folder.display()))?;
-    say!("made {}, for administrators and the service alone", folder.display());
-    Ok(())
+
+    /// Whether the folder is there now, and trusted; why not is said. One on a share is its server's matter.
+    fn closed(&self, folder: &Path, writes: bool) -> anyhow::Result<bool> {
+        if fs::symlink_metadata(folder).is_ok() {
+            return if is_on_share(folder) { Ok(true) } else { self.trusts(folder) };
+        }
+        let cannot = || format!("cannot make {}", folder.display());
+        durable_fs::make_folder(parent_of(folder), OpenTo::Owner).with_context(cannot)?;
+        durable_fs::make_closed_folder(folder, self.account.in_lists(), writes).with_context(cannot)?;
+        say!("made {}, for administrators and the service alone", folder.display());
+        Ok(true)
+    }
+
+    /// Whether what lies there may be used; nothing may be. Why not is said, and what to do.
+    fn trusts(&self, path: &Path) -> anyhow::Result<bool> {
+        let cannot = || format!("cannot look at {}", path.display());
+        let found = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            found => found.with_context(cannot)?,
+        };
+        let is_elsewhere = found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0;
+        let why = if is_elsewhere {
+            Some("it leads to another place (a junction or a link)".to_owned())
+        } else {
+            distrusts(&durable_fs::access_of(path).with_context(cannot)?, &self.trusted)
+        };
+        let Some(why) = why else { return Ok(true) };
+        let hint = if is_elsewhere {
+            "remove it, or name the place that it leads to; then install again".to_owned()
+        } else {
+            format!(
+                "see what is in it; if it is yours: {}; then install again",
+                how_to_close(path, found.is_dir())
+            )
+        };
+        complain(
+            &format!(
+                "{} is not trusted: {why}, and who can do that decides what the service does",
+                path.display()
+            ),
+            Some(&hint),
+        );
+        Ok(false)
+    }
+}
+
+fn is_on_share(path: &Path) -> bool {
+    let Some(Component::Prefix(prefix)) = path.components().next() else { return false };
+    matches!(prefix.kind(), Prefix::UNC(..) | Prefix::VerbatimUNC(..))
+}
+
+/// The lines that give it to administrators and the system alone, with all that is in it.
+fn how_to_close(path: &Path, is_folder: bool) -> String {
+    let path = path.display();
+    let (below, all, inherited) = if is_folder { (" /r", " /t", "(OI)(CI)") } else { ("", "", "") };
+    format!(
+        "takeown /f \"{path}\" /a{below} & icacls \"{path}\" /reset{all} & \
+         icacls \"{path}\" /inheritance:r /grant *S-1-5-32-544:{inherited}F *S-1-5-18:{inherited}F"
+    )
 }
 
 /// Whether it was written; one that is there stays as it is, and one that was named must be there.
@@ -307,7 +391,7 @@ mod tests {
         let told = wanted(true).told();
         let command = r#""C:\Program Files\Landfall\landfall.exe" service run --config C:\ProgramData\Landfall\landfall.toml --log "#;
         assert!(told.contains(&format!("command    {command}")) && told.contains(" --standby\n"), "{told}");
-        assert!(told.contains("restarts   5 s, 30 s, 60 s after"), "{told}");
+        assert!(told.contains("restarts   5 s, 30 s, 60 s, 600 s after"), "{told}");
         let info = wanted(false).info().expect("is text");
         assert_eq!(info.launch_arguments.len(), 6);
         assert_eq!(info.account_name, None, "the account stays");
@@ -324,5 +408,28 @@ mod tests {
             config::load_with_places(&file, &Registry::with_builtin_steps()).expect("is right");
         assert!(settings.rules.iter().all(|rule| rule.mode == Mode::Off));
         assert_eq!(settings.service.data_dir, Path::new(r"C:\ProgramData\Landfall\data"));
+    }
+
+    #[test]
+    fn what_anybody_may_write_is_refused_and_what_is_not_there_is_trusted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (there, none) = (folder.path().join("there"), folder.path().join("none"));
+        let mine =
+            Makes { account: Account::System, trusted: vec![durable_fs::number_of_user().expect("asks")] };
+        assert!(mine.trusts(&none).expect("looks"));
+        assert!(mine.closed(&there, true).expect("makes") && there.is_dir());
+        assert!(mine.closed(&there, true).expect("looks"), "it is this user's");
+        let access = durable_fs::access_of(&there).expect("asks");
+        assert_eq!(distrusts(&access, &mine.trusted), None, "{access}");
+        assert!(is_on_share(Path::new(r"\\server\share\data")) && !is_on_share(Path::new(r"C:\data")));
+    }
+
+    #[test]
+    fn how_to_close_it_is_a_line_to_run() {
+        assert_eq!(
+            how_to_close(Path::new(r"C:\a b"), true),
+            r#"takeown /f "C:\a b" /a /r & icacls "C:\a b" /reset /t & icacls "C:\a b" /inheritance:r /grant *S-1-5-32-544:(OI)(CI)F *S-1-5-18:(OI)(CI)F"#
+        );
+        assert!(how_to_close(Path::new(r"C:\a.toml"), false).ends_with("/grant *S-1-5-32-544:F *S-1-5-18:F"));
     }
 }

@@ -24,6 +24,7 @@ mod log_file;
 mod manage;
 #[cfg(windows)]
 mod registry;
+mod trust;
 
 #[cfg(windows)]
 pub(super) use {
