@@ -18,8 +18,13 @@ more() { printf '          %s\n' "$*"; }
 indented() { sed 's/^/          /'; }
 systemd_runs() { [ -d /run/systemd/system ]; }
 state() { systemctl show --property=ActiveState --value "$UNIT" 2>/dev/null; }
-status_text() { systemctl show --property=StatusText --value "$UNIT" 2>/dev/null; }
-log_since() { journalctl --unit="$UNIT" --since="@$1" --no-pager --output=cat 2>/dev/null | tail -n 8; }
+# What the service says is its user's, and for no terminal to obey.
+printable() { tr -d '\000-\010\013-\037\177'; }
+status_text() { systemctl show --property=StatusText --value "$UNIT" 2>/dev/null | printable; }
+log_since() { journalctl --unit="$UNIT" --since="@$1" --no-pager --output=cat 2>/dev/null | tail -n 8 | printable; }
+# Whether a unit of /etc is in force, which no package made: the service, its configuration and its links are not the package's then.
+is_by_hand() { [ -e "$OWN_UNIT" ]; }
+tell_by_hand() { say "the service runs by $OWN_UNIT, which is not of this package: it is left as it is, with its configuration"; }
 
 # `ID STATE RULE SOURCE` of each job that has not ended, in whatever state. Fails where nobody can be asked.
 not_ended() {
@@ -67,13 +72,14 @@ tell_jobs_in_flight() {
 tell_refused_configuration() {
     [ -e "$CONFIG" ] || return 0
     refused=0
-    said=$(cd / && timeout 60 runuser -u landfall -- "$LANDFALL" check --config "$CONFIG" 2>&1) || refused=$?
+    # Without root's terminal: whoever the service's user is could take it.
+    said=$(cd / && timeout 60 setsid --wait runuser -u landfall -- "$LANDFALL" check --config "$CONFIG" 2>&1 </dev/null) || refused=$?
     case $refused in
     0) return 0 ;;
     2) say "this version refuses the configuration, or part of it (landfall check --config $CONFIG):" ;;
     *) say "landfall check --config $CONFIG ended with $refused:" ;;
     esac
-    printf '%s\n' "$said" | tail -n 20 | indented
+    printf '%s\n' "$said" | tail -n 20 | printable | indented
     [ $refused != 2 ] || [ "$(state)" != active ] ||
         more "Mend it; it is taken when it is saved. Until then the service goes by the last one that was right."
 }

@@ -14,6 +14,25 @@ struct Mount {
     device: Vec<u8>,
 }
 
+/// One of the system's list.
+#[cfg(target_os = "linux")]
+struct Line<'t> {
+    number: &'t [u8],
+    below: &'t [u8],
+    device: &'t [u8],
+    root: PathBuf,
+    point: PathBuf,
+}
+
+#[cfg(target_os = "linux")]
+impl<'t> Line<'t> {
+    fn read(line: &'t [u8]) -> Option<Self> {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let [number, below, device] = [fields.next()?, fields.next()?, fields.next()?];
+        Some(Self { number, below, device, root: point(fields.next()?), point: point(fields.next()?) })
+    }
+}
+
 impl Mounts {
     /// As they are now. Where the system has no such list, all of a volume is taken for one file system.
     pub(crate) fn now() -> Self {
@@ -24,14 +43,22 @@ impl Mounts {
         Self::default()
     }
 
-    /// The third field of a line is the number of the file system, the fifth the mount point, with `\040` and the like for blanks.
+    /// The fields of a line: number, that of the mount below, number of the file system, which folder of it, and where it is mounted, with
+    /// `\040` and the like for blanks.
+    ///
+    /// A folder that is mounted onto itself is none: the unit's `ReadWritePaths` makes such, and without them the same files lie there.
     #[cfg(target_os = "linux")]
     pub(super) fn listed(table: &[u8]) -> Self {
-        let mount = |line: &[u8]| {
-            let mut fields = line.split(|byte| *byte == b' ').skip(2);
-            Some(Mount { device: fields.next()?.to_owned(), point: point(fields.nth(1)?) })
+        let lines: Vec<_> = table.split(|byte| *byte == b'\n').filter_map(Line::read).collect();
+        let is_onto_itself = |line: &Line| {
+            let mut below = lines.iter().filter(|other| other.number == line.below);
+            below.next().is_some_and(|below| {
+                let inner = line.point.strip_prefix(&below.point).ok();
+                below.device == line.device && inner.is_some_and(|inner| below.root.join(inner) == line.root)
+            })
         };
-        Self(table.split(|byte| *byte == b'\n').filter_map(mount).collect())
+        let mounts = lines.iter().filter(|line| !is_onto_itself(line));
+        Self(mounts.map(|line| Mount { device: line.device.to_owned(), point: line.point.clone() }).collect())
     }
 
     /// Whether something is mounted at exactly this folder, by its name alone.
@@ -161,5 +188,18 @@ mod tests {
         assert!(are_of_one("/mnt/with blank/a", "/srv/a") && are_of_one("/a", "/mnt/a"));
         assert!(!are_of_one("/mnt/a", "/srv/a"));
         assert_eq!(Mounts::now().of(Path::new("/proc/self")), Path::new("/proc"));
+    }
+
+    /// As systemd makes them for `ReadWritePaths`: one that is there no more is no disk that is away.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_is_mounted_onto_itself_is_no_mount() {
+        let table = b"36 35 98:0 / / ro - ext4 /dev/a rw\n37 36 98:0 /srv/in /srv/in rw - ext4 /dev/a rw\n\
+            38 36 98:0 /data /srv/out rw - ext4 /dev/a rw\n39 36 0:5 / /mnt rw - tmpfs none rw\n\
+            40 39 0:5 /a /mnt/a rw - tmpfs none rw\n";
+        let mounts = Mounts::listed(table);
+        assert!(!mounts.is_one(Path::new("/srv/in")) && !mounts.is_one(Path::new("/mnt/a")));
+        assert!(mounts.is_one(Path::new("/srv/out")) && mounts.is_one(Path::new("/mnt")));
+        assert_eq!(mounts.of(Path::new("/srv/in/a")), Path::new("/"));
     }
 }

@@ -213,19 +213,19 @@ mod tests {
     #[test]
     fn nothing_follows_the_end_and_what_was_not_taken_is_told_again() {
         let [told, heard] = [(); 2].map(|()| Arc::new(Mutex::new(Vec::new())));
-        let (tells, hears) = (Arc::clone(&told), Arc::clone(&heard));
+        let (own_told, own_heard) = (Arc::clone(&told), Arc::clone(&heard));
         let refuses = std::sync::atomic::AtomicBool::new(true);
         let tell = move |status: &Status| {
             if refuses.swap(false, std::sync::atomic::Ordering::Relaxed) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            tells.lock().expect("a list").push(status.state);
+            own_told.lock().expect("a list").push(status.state);
             Ok(())
         };
-        let hear = move |state| hears.lock().expect("a list").push(state);
+        let hear = move |state| own_heard.lock().expect("a list").push(state);
         let manager = Manager::new(Box::new(tell), Box::new(hear));
         manager.tell_if(|status| status.after("READY=1")).expect_err("refused");
-        assert!(heard.lock().expect("a list").is_empty(), "nobody hears of what was not told");
+        assert!(heard.lock().expect("a list").is_empty(), "nobody own_heard of what was not told");
         manager.tell_if(|status| status.after("READY=1")).expect("told");
         manager.tell_if(|_| Some(Status::at_rest(State::Stopped { code: 2 }))).expect("told");
         manager.tell_if(|status| status.after("STOPPING=1")).expect("lost");

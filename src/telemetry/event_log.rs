@@ -370,7 +370,7 @@ mod tests {
             }
             last
         });
-        assert!(queue.is_written_within(Duration::from_secs(60)));
+        assert!(queue.is_written_within(Duration::from_mins(1)));
         assert!(writer.join().expect("writes").contains("left out here: 7;"));
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::Mode;
 
 use super::InstallArgs;
 use super::systemd::{DROP_IN, UNIT, UNITS, Unit, call, refusal, unit_of_package};
@@ -37,6 +38,13 @@ pub(super) fn install(
     config: Option<&Path>,
     registry: &Registry,
 ) -> anyhow::Result<ExitCode> {
+    if !is_name(&args.user) {
+        complain(
+            &format!("`--user {}` is no name of a user", args.user),
+            Some("letters, digits, `-`, `_` and `.`, and no number alone"),
+        );
+        return Ok(ExitCode::from(USAGE));
+    }
     let binary = std::env::current_exe().context("cannot tell where this program lies")?;
     let configuration = std::path::absolute(config.unwrap_or(Path::new(CONFIGURATION)))
         .context("cannot tell the working folder")?;
@@ -57,6 +65,8 @@ pub(super) fn install(
         complain(&why, Some("install -m 755 landfall /usr/local/bin/landfall, and run it from there"));
         return Ok(ExitCode::from(USAGE));
     }
+    // What is made is for the service, whatever its asker's files are for.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     if let Some(packaged) = packaged().filter(|_| is_otherwise(args, &configuration)) {
         complain(
             &format!(
@@ -88,6 +98,12 @@ pub(super) fn install(
     }
     say_next(&configuration, is_new, &args.user)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether all programs take it for a name: a number is another user's to some, and `-…` an option.
+fn is_name(user: &str) -> bool {
+    let is_one = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !user.starts_with('-') && user.chars().all(is_one) && user.chars().any(|c| !c.is_ascii_digit())
 }
 
 fn print(unit: &str, drop_in: Option<&str>) {
@@ -301,6 +317,12 @@ mod tests {
         let (settings, _) = config::load_with_places(&file, &registry).expect("is right");
         assert!(settings.rules.iter().all(|rule| rule.mode == crate::model::rule::Mode::Off));
         assert_eq!(settings.service.data_dir, Path::new(STATE_FOLDER));
+    }
+
+    #[test]
+    fn a_user_has_a_name_that_is_no_number_and_no_option() {
+        assert!(["landfall", "_l-1", "svc.in"].into_iter().all(is_name));
+        assert!(!["", "0", "1234", "-x", "a b", "a\nb", "a%b"].into_iter().any(is_name));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 
 use crate::cli::exit::{FAILED, USAGE};
 use crate::cli::say::{complain, lines, say};
+use crate::cli::view::printable;
 
 /// Its name.
 pub(super) const UNIT: &str = "landfall.service";
@@ -106,7 +107,9 @@ impl Unit {
         };
         let told = [
             Some(format!("service    {active} ({sub}){by}\n")),
-            some("StatusText").map(|status| format!("it says    {status}\n")),
+            // These are the words of its user, and for no terminal to obey.
+            some("StatusText")
+                .map(|status| format!("it says    {}\n", printable(status.as_bytes(), usize::MAX))),
             some("MainPID").map(|process| format!("process    {process}\n")),
             some("NRestarts").map(|restarts| format!("restarts   {restarts} by systemd\n")),
             Some(format!("starts     {starts}\nunit       {}\n", self.get("FragmentPath"))),
@@ -190,13 +193,13 @@ mod tests {
     #[test]
     fn a_running_service_is_told_with_what_it_says_of_itself() {
         let unit = Unit::read(
-            "LoadState=loaded\nActiveState=active\nSubState=running\nStatusText=no jobs, no files waiting\nMainPID=12\n\
+            "LoadState=loaded\nActiveState=active\nSubState=running\nStatusText=no \u{1b}jobs, no files waiting\nMainPID=12\n\
              UnitFileState=enabled\nNRestarts=1\nFragmentPath=/etc/systemd/system/landfall.service\nExecStart={ path=/x ; argv[]=/x run }",
         );
         assert!(unit.is_known() && unit.is_active() && !unit.stands_by());
         assert_eq!(
             unit.told(),
-            "service    active (running)\nit says    no jobs, no files waiting\nprocess    12\nrestarts   1 by systemd\n\
+            "service    active (running)\nit says    no \\u{1b}jobs, no files waiting\nprocess    12\nrestarts   1 by systemd\n\
              starts     with the machine\nunit       /etc/systemd/system/landfall.service\n"
         );
     }

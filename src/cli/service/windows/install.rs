@@ -30,7 +30,7 @@ use crate::engine::{folders_of, watched_folders};
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 
-const EXAMPLE: &str = include_str!("../../../../config/service-windows.toml");
+const EXAMPLE: &str = include_str!("../../../../packaging/windows/landfall.toml");
 const SHOWN_NAME: &str = "Landfall";
 const DESCRIPTION: &str =
     "Watches folders and ingests each file that lands in them: exactly once, accounted for.";
