@@ -225,7 +225,7 @@ mod tests {
         let hear = move |state| own_heard.lock().expect("a list").push(state);
         let manager = Manager::new(Box::new(tell), Box::new(hear));
         manager.tell_if(|status| status.after("READY=1")).expect_err("refused");
-        assert!(heard.lock().expect("a list").is_empty(), "nobody own_heard of what was not told");
+        assert!(heard.lock().expect("a list").is_empty(), "nobody hears of what was not told");
         manager.tell_if(|status| status.after("READY=1")).expect("told");
         manager.tell_if(|_| Some(Status::at_rest(State::Stopped { code: 2 }))).expect("told");
         manager.tell_if(|status| status.after("STOPPING=1")).expect("lost");
