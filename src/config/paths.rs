@@ -92,6 +92,9 @@ fn split_root<'t>(text: &'t str, folder: &Path) -> (PathBuf, &'t str) {
         let joined = folder.join(text);
         joined.components().take_while(|part| matches!(part, Prefix(_) | RootDir)).collect()
     };
+    // `//server/share` keeps the slashes that it is written with.
+    #[cfg(windows)]
+    let root = root.to_str().map(|root| PathBuf::from(root.replace('/', r"\"))).unwrap_or(root);
     let written = Path::new(text).components().next().map_or(0, |part| match part {
         std::path::Component::Prefix(prefix) => prefix.as_os_str().len(),
         _ => 0,
