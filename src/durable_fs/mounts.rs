@@ -50,9 +50,11 @@ impl Mounts {
     #[cfg(target_os = "linux")]
     pub(super) fn listed(table: &[u8]) -> Self {
         let lines: Vec<_> = table.split(|byte| *byte == b'\n').filter_map(Line::read).collect();
+        // By number: a machine of containers has thousands.
+        let by_number: std::collections::HashMap<_, _> =
+            lines.iter().map(|line| (line.number, line)).collect();
         let is_onto_itself = |line: &Line| {
-            let mut below = lines.iter().filter(|other| other.number == line.below);
-            below.next().is_some_and(|below| {
+            by_number.get(line.below).is_some_and(|below| {
                 let inner = line.point.strip_prefix(&below.point).ok();
                 below.device == line.device && inner.is_some_and(|inner| below.root.join(inner) == line.root)
             })
