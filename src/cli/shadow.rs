@@ -96,6 +96,11 @@ impl Sum {
         self.waiting.len() as u64
     }
 
+    /// Whether nothing was compared with the old system: no proof of anything, and no difference either.
+    fn lacks_proof(&self) -> bool {
+        self.files > 0 && self.matching + self.differing + self.ours_only == 0
+    }
+
     fn is_good(&self) -> bool {
         let bad =
             self.differing + self.ours_only + self.theirs_only + self.not_compared + self.failed + self.held;
@@ -272,6 +277,9 @@ impl<'a> Report<'a> {
         if sum.files == 0 {
             let none = if sum.waiting() > 0 { "none is complete yet" } else { "none has come" };
             writeln!(out, "there is nothing to tell yet: {none}")?;
+        }
+        if self.compare().is_some() && sum.lacks_proof() {
+            writeln!(out, "no output was compared yet")?;
         }
         if sum.waiting() > 0 {
             let counted = counted(sum.waiting(), "file");

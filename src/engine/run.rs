@@ -37,6 +37,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::quoted::Quotes;
 use crate::model::slice::Slice;
+use crate::model::throughput::Throughput;
 use crate::pipeline::{MissingColumns, PipelineWorker};
 use crate::store::{MemoryBudget, MemoryLease, SliceQueue, StoreError, Taken};
 use crate::telemetry::events;
@@ -75,6 +76,7 @@ pub(super) struct Run {
     pub progress: Arc<Progress>,
     /// For its deadline.
     pub recent: RecentPace,
+    throughput: Mutex<Throughput>,
     at_work: Arc<MemoryBudget>,
     large: Arc<LargeSlices>,
     /// As last written; the stages change it and write it.
@@ -115,6 +117,7 @@ impl Run {
         Self {
             id: job.id,
             recent,
+            throughput: Mutex::new(job.throughput.clone()),
             owner: Owner::of(&job),
             goals: rule.goals.of_job(&rule.rule, &job),
             quotes: Quotes::of(&job, &rule.rule),
@@ -381,6 +384,7 @@ impl Run {
 
     fn note_progress(&self, collector: &Collector) {
         self.reach.note(self.id, collector.records_in());
+        lock(&self.throughput).note(collector.records_in(), clock::now());
         let is_far_ahead = self.rule.outputs.resumable() && collector.is_far_ahead();
         self.state().note_progress(collector.records_in(), is_far_ahead);
     }
@@ -426,6 +430,7 @@ impl Run {
         job.bytes_read = self.progress.bytes_read.load(Ordering::Relaxed);
         job.bytes_decoded = self.progress.bytes_decoded.load(Ordering::Relaxed);
         (job.slices.total, job.slices.done) = self.state().slices();
+        job.throughput.clone_from(&lock(&self.throughput));
         job.reckon_worked();
     }
 

@@ -22,6 +22,7 @@ use super::privacy::Privacy;
 use super::rule::{OnSuccess, Rule};
 use super::shadow::Shadow;
 use super::standing::Standing;
+use super::throughput::Throughput;
 
 /// What a restart says of a job that it goes on with: no news of the job itself.
 pub const RESTARTED: &str = "the service started again";
@@ -60,6 +61,9 @@ pub struct Job {
     /// How it stands to that: only where it is shown, never in its row.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deadline: Option<DeadlineReport>,
+    /// How it went over time.
+    #[serde(default, skip_serializing_if = "Throughput::is_trivial")]
+    pub throughput: Throughput,
     /// When it was first taken by a loader.
     #[serde(default, skip_serializing_if = "is_default")]
     pub started_at: Option<Timestamp>,
@@ -354,6 +358,7 @@ impl Job {
             created_at: at,
             due_at: None,
             deadline: None,
+            throughput: Throughput::default(),
             started_at: None,
             finished_at: None,
             bytes_read: 0,

@@ -20,6 +20,7 @@ use super::job_id::JobId;
 use super::job_state::JobState;
 use super::os_text::OsText;
 use super::priority::Priority;
+use super::throughput::Reached;
 
 /// Of the JSON around lists of jobs and records.
 pub const VIEW_VERSION: u32 = 1;
@@ -80,6 +81,8 @@ pub struct JobView<'a> {
     records_retried: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<&'a DeadlineReport>,
+    #[serde(skip_serializing_if = "<[Reached]>::is_empty")]
+    throughput: &'a [Reached],
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -146,6 +149,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         complete_by: job.source.complete_by,
         records_retried: job.account.records_retried,
         deadline: job.deadline.as_ref(),
+        throughput: if job.throughput.is_trivial() { &[] } else { job.throughput.moments() },
     }
 }
 
@@ -208,6 +212,7 @@ fn main_first<S: Serializer>(counts: &&BTreeMap<Category, u64>, serializer: S) -
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::model::throughput::Throughput;
     use crate::model::account::Account;
     use crate::model::deadline::DeadlineState;
     use crate::model::delivery::Delivery;
@@ -222,6 +227,9 @@ pub(crate) mod tests {
         account.records_out.insert(Category::main(), 8);
         account.records_out.insert(Category::new("invalid"), 2);
         account.reasons.insert("amount: not a decimal".into(), 2);
+        let mut throughput = Throughput::default();
+        throughput.begin(0, at);
+        throughput.note(10, at + jiff::SignedDuration::from_secs(1));
         let output = PublishedOutput {
             category: Category::main(),
             entry: None,
@@ -256,6 +264,7 @@ pub(crate) mod tests {
                 expected_at: None,
                 detail: String::new(),
             }),
+            throughput,
             started_at: Some(at),
             finished_at: None,
             bytes_read: 1,
@@ -317,7 +326,8 @@ pub(crate) mod tests {
                 r#""timeline":[{{"at":"{at}","state":"queued","detail":"claimed"}}],"#,
                 r#""resumed_at_record":0,"records_again":0,"deaths":0,"bytes_worked":1,"#,
                 r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}","unterminated":true,"complete_by":null,"records_retried":0,"#,
-                r#""deadline":{{"at":"{at}","state":"met","expected_at":null,"detail":""}}}}"#,
+                r#""deadline":{{"at":"{at}","state":"met","expected_at":null,"detail":""}},"#,
+                r#""throughput":[{{"at":"{at}","records":0}},{{"at":"2026-11-30T00:53:21Z","records":10}}]}}"#,
             ),
             id = id,
             earlier = JobId::from_parts(1_795_000_000_000, 1),

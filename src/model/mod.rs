@@ -68,6 +68,7 @@ pub mod stands_for;
 pub mod step;
 mod symmetric_key;
 pub mod template;
+pub mod throughput;
 pub mod traces;
 pub mod watch_counts;
 pub mod window;

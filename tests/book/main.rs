@@ -107,7 +107,7 @@ fn each_page_is_printed_by_help_and_has_no_commands_name() {
 }
 
 #[test]
-fn help_is_that_of_a_command_or_a_page_and_proposes_what_is_meant() {
+fn help_is_that_of_a_command_or_a_page_or_finds_pages_and_proposes_what_is_meant() {
     let world = World::bare();
     let help = |words: &[&str]| world.landfall(&[&["help"], words].concat());
     assert_eq!(help(&["jobs"]).done().stdout, world.landfall(&["jobs", "--help"]).done().stdout);
@@ -115,10 +115,9 @@ fn help_is_that_of_a_command_or_a_page_and_proposes_what_is_meant() {
     assert_eq!(help(&["records", "retry"]).done().stdout, below);
     let all = help(&[]).done().stdout;
     assert!(all.contains("Commands:") && all.contains("resends") && all.contains("Sent again"), "{all}");
-    help(&["resend"]).ends_with(2);
-    let near = help(&["resend"]).stderr;
-    assert!(near.contains("no page `resend`") && near.contains("`landfall help resends`"), "{near}");
-    let near = help(&["jbos"]).stderr;
+    let found = help(&["bad", "lines"]).done().stdout;
+    assert!(found.contains("\n  failed-records ") && found.contains("3% bad lines?"), "{found}");
+    let near = help(&["jbos"]).ends_with(2).stderr;
     assert!(near.contains("`landfall help jobs`"), "{near}");
     let far = help(&["xylophone"]).ends_with(2).stderr;
     assert!(far.contains("`landfall help topics`") && !far.contains("did you mean"), "{far}");

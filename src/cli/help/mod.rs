@@ -1,8 +1,9 @@
 //! `landfall help`: what a command takes, or a page of the documentation.
 //!
-//! A name is looked up among the commands first; no page has a command's name. Pages lie in this program: they are those of the version that runs.
+//! A name is looked up among the commands first; no page has a command's name. Other words are looked for in the pages. Pages lie in this program: they are those of the version that runs.
 
 mod page;
+mod search;
 mod table;
 mod topics;
 mod wrap;
@@ -26,10 +27,11 @@ const LIST: &str = "topics";
 /// The arguments of `landfall help`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "`landfall help topics` lists the pages. `landfall help COMMAND` is the same as `landfall COMMAND --help`."
+    after_help = "`landfall help topics` lists the pages. `landfall help COMMAND` is the same as `landfall COMMAND --help`. Of other words the \
+                  pages are listed that tell of them: `landfall help bad lines`."
 )]
 pub(super) struct HelpArgs {
-    /// A page, a command (`records retry`), or `topics`; without it all commands and pages are listed
+    /// A page, a command (`records retry`), `topics`, or words to look for; without it all commands and pages are listed
     #[arg(value_name = "TOPIC", add = candidates())]
     words: Vec<String>,
 }
@@ -58,7 +60,7 @@ pub(super) fn run(args: &HelpArgs, mut commands: Command) -> anyhow::Result<Exit
         words if is_command(&commands, words) => print_help(commands, words),
         words => match words.first().filter(|_| words.len() == 1).and_then(|word| Topic::named(word)) {
             Some(topic) => view::print(|out| Ok(out.write_all(topic.printed().as_bytes())?)),
-            None => Ok(unknown(&words.join(" "), &commands)),
+            None => search_for(words, &commands),
         },
     }
 }
@@ -81,6 +83,24 @@ fn print_help(commands: Command, words: &[String]) -> anyhow::Result<ExitCode> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+fn search_for(words: &[String], commands: &Command) -> anyhow::Result<ExitCode> {
+    let found = search::search(words, topics::all());
+    if found.is_empty() {
+        return Ok(unknown(&words.join(" "), commands));
+    }
+    view::print(|out| {
+        writeln!(out, "No page has that name; these tell of it (`landfall help TOPIC` prints one):\n")?;
+        for page in found {
+            let title = page.topic.title();
+            match page.heading.as_str() {
+                heading if heading == title => writeln!(out, "  {:<18} {title}", page.topic.name)?,
+                heading => writeln!(out, "  {:<18} {title}: {heading}", page.topic.name)?,
+            }
+        }
+        Ok(())
+    })
 }
 
 fn unknown(word: &str, commands: &Command) -> ExitCode {

@@ -29,7 +29,7 @@ const TOPICS: &[Topic] = topics![
 pub(super) struct Topic {
     /// Its file's, without `.md`.
     pub(super) name: &'static str,
-    text: &'static str,
+    pub(super) text: &'static str,
 }
 
 pub(super) fn all() -> impl Iterator<Item = &'static Topic> {

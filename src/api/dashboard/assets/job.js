@@ -1,6 +1,6 @@
 // One job: what it is at, its account as a flow, its outputs, its failed records, its history, and what can be done with it.
 
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { html, useState } from "./vendor/preact.js";
 import { getFirstBytes, post, useAnswer } from "./api.js";
 import { Age, Facts, JobLink, Meter, Path, Pending, Spark, State, Table, Told, Trouble, askFirst, doNow, jobHref, useTick } from "./parts.js";
 import { STATES, between, bytes, count, duration, hexLines, parted, percent, plural, rate, seen, shortId, time } from "./words.js";
@@ -177,31 +177,30 @@ function Flow({ job }) {
   </div>`;
 }
 
-const HISTORY_MAX = 120;
+/** The service tells how far a job is every 10 s. */
+const STILL_AFTER = 15000;
 
-/** How fast it goes while it is looked at. */
-function usePace(job, line) {
-  const kept = useRef([]);
-  useEffect(() => {
-    const last = kept.current[kept.current.length - 1];
-    if (!line || (last && last.bytes === line.bytes_worked && last.records === job.records_in)) return;
-    kept.current.push({ at: performance.now(), bytes: line.bytes_worked, records: job.records_in });
-    if (kept.current.length > HISTORY_MAX) kept.current.shift();
-  }, [line, job]);
-  const of = (name) => kept.current.slice(1).map((sample, at) => {
-    const before = kept.current[Math.max(0, at - 2)];
-    const seconds = (sample.at - before.at) / 1000;
-    return seconds > 0 ? Math.max(0, sample[name] - before[name]) / seconds : null;
-  });
-  return { bytes: of("bytes"), records: of("records") };
+/** Records a second between the moments that the service keeps of a job, and when; the last ends now, or with the job. */
+function pace(job, line) {
+  const moments = (job.throughput || []).map((moment) => ({ at: Date.parse(moment.at), records: moment.records }));
+  const last = moments[moments.length - 1];
+  if (!last) return null;
+  const end = job.finished_at ? Date.parse(job.finished_at) : Date.now();
+  const records = Math.max(job.records_in, line?.records_in || 0);
+  const isStill = job.state === "running" && end - last.at > STILL_AFTER;
+  if (isStill || (end - last.at > 1000 && records > last.records)) moments.push({ at: end, records });
+  const from = moments[0].at;
+  const whole = moments[moments.length - 1].at - from;
+  const values = moments.slice(1).map((moment, at) => (1000 * (moment.records - moments[at].records)) / Math.max(1, moment.at - moments[at].at));
+  if (!(whole > 0)) return null;
+  return { values: [values[0], ...values], places: moments.map((moment) => (moment.at - from) / whole) };
 }
 
 function Progress({ job, line }) {
   useTick();
-  const pace = usePace(job, line);
+  const went = pace(job, line);
   const isOn = !["completed", "failed", "aborted", "refused"].includes(job.state);
   const took = between(job.started_at || job.created_at, job.finished_at || new Date().toISOString());
-  const last = (values) => values.filter((value) => value != null).slice(-1)[0];
   const worked = Math.min(line?.bytes_worked ?? 0, line?.size ?? 0);
   return html`<section aria-labelledby="progress"><h2 id="progress">Progress</h2>
     ${isOn ? html`<${Meter} part=${worked} whole=${line?.size || 1} label="${percent(worked, line?.size || 1)} of the source worked" />` : null}
@@ -211,7 +210,8 @@ function Progress({ job, line }) {
       ["Read, unpacked", html`<span class="num">${bytes(job.bytes_read)}, ${bytes(job.bytes_decoded)}</span>`],
       line?.workers ? ["Workers now", count(line.workers)] : null,
       ["Took", html`<span class="num">${duration(took)}${took > 0.5 && job.records_in ? `: ${rate(job.records_in / took)} records/s, ${bytes(worked / took)}/s` : ""}</span>`],
-      pace.bytes.length > 1 ? ["While you look", html`<span class="num">${bytes(last(pace.bytes) || 0)}/s</span><${Spark} values=${pace.bytes} label="Bytes a second while you look" />`] : null,
+      went ? ["Over time", html`<span class="num">${job.state === "running" ? `${rate(went.values[went.values.length - 1])} records/s now, ` : ""}${rate(Math.max(...went.values))} records/s at most</span>
+        <${Spark} ...${went} label="Records a second, over time" />`] : null,
     ]} />
   </section>`;
 }

@@ -75,9 +75,10 @@ export function Meter({ part, whole, label, bad }) {
 }
 
 /** A line of values over time, oldest first; null: nothing is known. */
-export function Spark({ values, label }) {
+/** `places`: where each value stands, from 0 to 1; without it they stand at the same distance. */
+export function Spark({ values, places, label }) {
   const most = Math.max(1e-9, ...values.filter((value) => value != null));
-  const x = (at) => (values.length < 2 ? 0 : (100 * at) / (values.length - 1));
+  const x = (at) => (places ? 100 * places[at] : values.length < 2 ? 0 : (100 * at) / (values.length - 1));
   const points = values.map((value, at) => (value == null ? null : `${x(at).toFixed(1)},${(29 - (27 * value) / most).toFixed(1)}`)).filter(Boolean);
   return html`<svg class="spark" viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label=${label}>
     ${points.length > 1 ? html`<polyline points=${points.join(" ")} />` : null}
