@@ -183,7 +183,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     let collector = Collector::begin(&shared.store, &rule, &job, restarted, checkpoint)?;
     job.resumed_at_slice = collector.next_slice();
     job.resumed_at_record = collector.records_in();
-    job.throughput.begin(job.resumed_at_record, clock::now());
+    job.throughput.begin(job.resumed_at_record, job.started_at, clock::now());
     job.records_again += shared.footprints.reach.of(id).saturating_sub(collector.records_in());
     if resumable_at > 0 && job.resumed_at_slice == 0 {
         tracing::info!(job = %id, "the checkpoint cannot be used: the job starts from its first slice");

@@ -228,7 +228,7 @@ pub(crate) mod tests {
         account.records_out.insert(Category::new("invalid"), 2);
         account.reasons.insert("amount: not a decimal".into(), 2);
         let mut throughput = Throughput::default();
-        throughput.begin(0, at);
+        throughput.begin(0, None, at);
         throughput.note(10, at + jiff::SignedDuration::from_secs(1));
         let output = PublishedOutput {
             category: Category::main(),

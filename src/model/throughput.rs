@@ -25,9 +25,13 @@ pub struct Reached {
 pub struct Throughput(Vec<Reached>);
 
 impl Throughput {
-    /// A start, which goes on behind so many records: what was reached after those is to be done again.
-    pub(crate) fn begin(&mut self, records: u64, at: Timestamp) {
+    /// A start, which goes on behind so many records: what was reached after those is to be done again. `first`: when it was first started,
+    /// which alone is not kept.
+    pub(crate) fn begin(&mut self, records: u64, first: Option<Timestamp>, at: Timestamp) {
         self.0.retain(|reached| records > 0 && reached.records <= records);
+        if let Some(first) = first.filter(|_| records > 0 && self.0.is_empty()) {
+            self.push(Reached { at: first, records: 0 });
+        }
         self.push(Reached { at, records });
     }
 
@@ -73,9 +77,9 @@ mod tests {
     #[test]
     fn a_job_of_a_day_has_few_moments_at_about_the_same_distance() {
         let mut throughput = Throughput::default();
-        throughput.begin(0, at(0));
-        for second in 1..=86_400 {
-            throughput.note(second as u64 * 10, at(second));
+        throughput.begin(0, None, at(0));
+        for second in 1..=86_400_i64 {
+            throughput.note(second.cast_unsigned() * 10, at(second));
             assert!(throughput.moments().len() <= MOMENTS_MAX);
         }
         let moments = throughput.moments();
@@ -83,13 +87,14 @@ mod tests {
         assert!(moments.len() > 20, "{}", moments.len());
         let gaps: Vec<_> = moments.windows(2).map(|two| two[1].at.duration_since(two[0].at)).collect();
         assert!(gaps.iter().all(|gap| gap.as_secs() < 86_400 / 8), "{gaps:?}");
-        assert!(moments.iter().all(|moment| moment.records == moment.at.duration_since(at(0)).as_secs() as u64 * 10));
+        let is_told = |moment: &Reached| at(i64::try_from(moment.records / 10).expect("few")) == moment.at;
+        assert!(moments.iter().all(is_told), "{moments:?}");
     }
 
     #[test]
     fn a_job_that_is_done_at_once_has_nothing_to_be_drawn() {
         let mut throughput = Throughput::default();
-        throughput.begin(0, at(0));
+        throughput.begin(0, None, at(0));
         throughput.note(5, at(0));
         assert!(throughput.is_trivial());
         throughput.note(9, at(1));
@@ -99,13 +104,21 @@ mod tests {
     #[test]
     fn what_a_start_does_again_is_no_longer_reached() {
         let mut throughput = Throughput::default();
-        throughput.begin(0, at(0));
+        throughput.begin(0, None, at(0));
         throughput.note(10, at(1));
         throughput.note(20, at(2));
-        throughput.begin(10, at(5));
+        throughput.begin(10, Some(at(0)), at(5));
         let records: Vec<_> = throughput.moments().iter().map(|moment| moment.records).collect();
         assert_eq!(records, [0, 10, 10]);
-        throughput.begin(0, at(9));
+        throughput.begin(0, Some(at(0)), at(9));
         assert_eq!(throughput.moments(), [Reached { at: at(9), records: 0 }]);
+    }
+
+    #[test]
+    fn a_start_that_goes_on_knows_when_the_first_one_was() {
+        let mut throughput = Throughput::default();
+        throughput.begin(10, Some(at(0)), at(5));
+        let expected = [(0, 0), (5, 10)].map(|(second, records)| Reached { at: at(second), records });
+        assert_eq!(throughput.moments(), expected);
     }
 }
