@@ -20,9 +20,31 @@ use crate::model::job_state::JobState;
 use crate::model::job_view::{VIEW_VERSION, path_json};
 use crate::model::shown_json;
 
+type Order = fn(&JobLine, &JobLine) -> Ordering;
+
+const CLAIMED: &str = "claimed";
+const ORDERS: [(&str, Order); 9] = [
+    (CLAIMED, |one, other| one.id.cmp(&other.id)),
+    ("ended", |one, other| one.finished_at.cmp(&other.finished_at)),
+    ("priority", |one, other| one.priority.get().cmp(&other.priority.get())),
+    ("records", |one, other| one.records_in.cmp(&other.records_in)),
+    ("failed_records", |one, other| one.records_failed.cmp(&other.records_failed)),
+    ("rule", |one, other| one.rule.cmp(&other.rule)),
+    ("size", |one, other| one.size.cmp(&other.size)),
+    ("source", |one, other| one.source.cmp(&other.source)),
+    ("state", |one, other| one.state.cmp(&other.state)),
+];
+
 /// By what they can be sorted.
-pub(crate) const SORTS: &[&str] =
-    &["claimed", "ended", "priority", "records", "failed_records", "rule", "size", "source", "state"];
+pub(crate) const SORTS: &[&str] = &{
+    let mut words = [""; ORDERS.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = ORDERS[at].0;
+        at += 1;
+    }
+    words
+};
 
 /// What of the lines is asked for.
 #[derive(Clone, Debug, Default)]
@@ -119,7 +141,9 @@ struct Found {
 }
 
 fn find(door: &dyn Door, filter: &JobFilter, page: &Page) -> Result<Found, Stop> {
-    let by_age = page.sort.as_deref().is_none_or(|sort| sort == "claimed");
+    let order = ORDERS.iter().find(|(word, _)| page.sort.as_deref() == Some(*word));
+    let order = order.filter(|(word, _)| *word != CLAIMED).map(|(_, order)| *order);
+    let by_age = order.is_none();
     let filter = JobFilter { newest_first: !(by_age && page.ascending), limit: None, ..filter.clone() };
     let text = page.text.as_ref().map(|text| text.to_lowercase());
     let passes = |line: &JobLine| {
@@ -143,22 +167,18 @@ fn find(door: &dyn Door, filter: &JobFilter, page: &Page) -> Result<Found, Stop>
             continue;
         }
         seen += 1;
-        if by_age {
+        if let Some(order) = order {
+            sorted.push(Sorted { line, order, ascending: page.ascending });
+            if sorted.len() > wanted {
+                sorted.pop(); // the last one in that order
+            }
+        } else {
             if seen > wanted {
                 found.more = true;
                 return Ok(found);
             }
             if seen > page.skip {
                 found.page.push(line);
-            }
-        } else {
-            sorted.push(Sorted {
-                line,
-                sort: page.sort.clone().unwrap_or_default(),
-                ascending: page.ascending,
-            });
-            if sorted.len() > wanted {
-                sorted.pop(); // the last one in that order
             }
         }
     }
@@ -173,13 +193,13 @@ fn find(door: &dyn Door, filter: &JobFilter, page: &Page) -> Result<Found, Stop>
 /// A line in the order that is asked for: the first is the least.
 struct Sorted {
     line: JobLine,
-    sort: String,
+    order: Order,
     ascending: bool,
 }
 
 impl Ord for Sorted {
     fn cmp(&self, other: &Self) -> Ordering {
-        let order = compared(&self.sort, &self.line, &other.line);
+        let order = (self.order)(&self.line, &other.line);
         let order = if self.ascending { order } else { order.reverse() };
         // Of equal ones the newest first.
         order.then_with(|| other.line.id.cmp(&self.line.id))
@@ -199,17 +219,3 @@ impl PartialEq for Sorted {
 }
 
 impl Eq for Sorted {}
-
-fn compared(sort: &str, one: &JobLine, other: &JobLine) -> Ordering {
-    match sort {
-        "ended" => one.finished_at.cmp(&other.finished_at),
-        "priority" => one.priority.get().cmp(&other.priority.get()),
-        "records" => one.records_in.cmp(&other.records_in),
-        "failed_records" => one.records_failed.cmp(&other.records_failed),
-        "rule" => one.rule.cmp(&other.rule),
-        "size" => one.size.cmp(&other.size),
-        "source" => one.source.cmp(&other.source),
-        "state" => one.state.cmp(&other.state),
-        _ => one.id.cmp(&other.id),
-    }
-}
