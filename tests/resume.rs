@@ -122,7 +122,10 @@ fn a_job_killed_at_90_percent_runs_little_again_whatever_its_outputs_are_packed_
     assert_told(&job, run);
     let moments = job["throughput"].as_array().expect("how it went over time");
     let records: Vec<u64> = moments.iter().map(|moment| count(moment, "records")).collect();
-    assert!(records.is_sorted() && records[0] == 0 && records.contains(&resumed_at), "{records:?}, {resumed_at}");
+    assert!(
+        records.is_sorted() && records[0] == 0 && records.contains(&resumed_at),
+        "{records:?}, {resumed_at}"
+    );
     let shown = world.landfall(&["show", job["id"].as_str().expect("an id is text")]).done();
     shown.says(&[
         "attempt 2",

@@ -212,13 +212,13 @@ fn main_first<S: Serializer>(counts: &&BTreeMap<Category, u64>, serializer: S) -
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::model::throughput::Throughput;
     use crate::model::account::Account;
     use crate::model::deadline::DeadlineState;
     use crate::model::delivery::Delivery;
     use crate::model::fault::{FaultKind, WaitsFor};
     use crate::model::identity::FileIdentity;
     use crate::model::job::{HeldRecords, Source};
+    use crate::model::throughput::Throughput;
 
     /// A job with something in every field.
     pub(crate) fn sample_job() -> Job {

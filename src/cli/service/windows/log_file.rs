@@ -51,18 +51,27 @@ impl LogFile {
         };
     }
 
-    /// The file itself goes aside first: where that cannot be, because somebody holds it, each older one stays where it is.
+    /// The file itself goes aside first: where that cannot be, because somebody holds it, each older one stays where it is. Where one of
+    /// those is held, the file stays aside, and the next change begins with it.
     fn move_all(&self) -> Result<(), FsError> {
         let mut aside = self.path.as_os_str().to_owned();
         aside.push(".next");
         let aside = PathBuf::from(aside);
+        if aside.is_file() {
+            self.make_newest(&aside)?;
+        }
         durable_fs::rename_replace(&self.path, &aside)?;
-        let older = (1..OLDER_MAX).rev().try_for_each(|number| {
-            durable_fs::rename_replace(&numbered(&self.path, number), &numbered(&self.path, number + 1))
-                .map(drop)
-        });
-        // One that is held costs at most the oldest.
-        durable_fs::rename_replace(&aside, &numbered(&self.path, 1)).map(drop).and(older)
+        self.make_newest(&aside)
+    }
+
+    /// Older ones make room up to the first number that is free: the oldest goes only where all are taken.
+    fn make_newest(&self, aside: &Path) -> Result<(), FsError> {
+        let is_free = |number: &usize| !numbered(&self.path, *number).is_file();
+        let free = (1..OLDER_MAX).find(is_free).unwrap_or(OLDER_MAX);
+        for number in (1..free).rev() {
+            durable_fs::rename_replace(&numbered(&self.path, number), &numbered(&self.path, number + 1))?;
+        }
+        durable_fs::rename_replace(aside, &numbered(&self.path, 1)).map(drop)
     }
 }
 
@@ -166,6 +175,44 @@ mod tests {
             "1",
             "the change is tried again"
         );
+    }
+
+    #[test]
+    fn a_change_that_was_broken_off_is_finished_and_the_oldest_goes_for_want_of_a_number() {
+        let (_folder, path, mut log) = world();
+        fs::write(path.with_extension("log.next"), "aside").expect("writes");
+        for number in [1, 3] {
+            fs::write(numbered(&path, number), number.to_string()).expect("writes");
+        }
+        for _ in 0..4 {
+            log.write_all(LINE).expect("writes");
+        }
+        let text = |number| fs::read_to_string(numbered(&path, number)).expect("is there");
+        assert_eq!([2, 3, 4].map(text), ["aside", "1", "3"]);
+        assert_eq!(lengths(&path)[..2], [1, 3]);
+    }
+
+    /// A number that is held: the file stays aside, whole, and the log goes on.
+    #[cfg(windows)]
+    #[test]
+    fn an_older_file_that_is_held_costs_no_line_of_any_file() {
+        use std::os::windows::fs::OpenOptionsExt as _;
+        const SHARE_READ_WRITE: u32 = 3;
+        let (_folder, path, mut log) = world();
+        fs::write(numbered(&path, 1), "older").expect("writes");
+        let held = numbered(&path, 1);
+        let reader = OpenOptions::new().read(true).share_mode(SHARE_READ_WRITE).open(held).expect("opens");
+        for _ in 0..8 {
+            log.write_all(LINE).expect("writes");
+        }
+        assert_eq!(fs::read_to_string(numbered(&path, 1)).expect("is there"), "older");
+        let aside = fs::read(path.with_extension("log.next")).expect("is there");
+        assert_eq!([aside, fs::read(&path).expect("reads")].concat(), LINE.repeat(8));
+        drop(reader);
+        for _ in 0..3 {
+            log.write_all(LINE).expect("writes");
+        }
+        assert_eq!(fs::read_to_string(numbered(&path, 3)).expect("is there"), "older");
     }
 
     #[cfg(windows)]
