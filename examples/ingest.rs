@@ -10,8 +10,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use landfall::pipeline::Registry;
-use landfall::{Input, Landfall, LandfallError};
+use landfall::{Input, Landfall, LandfallError, Registry};
 
 fn main() -> ExitCode {
     match run() {
@@ -37,7 +36,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let records: Vec<String> = io::stdin().lines().collect::<Result<_, _>>()?;
     let ingestion = landfall.ingest(Input::records(path, records), &rule)?;
     let job = ingestion.wait()?;
-    eprintln!("job {} is {}", job.id, job.state); // where it did not end well, asking for its outputs says so
+    eprintln!("job {} is {}", job.id, job.state()); // where it did not end well, asking for its outputs says so
     let mut out = io::stdout().lock();
     for output in ingestion.outputs()? {
         for record in output.records() {

@@ -11,9 +11,8 @@
 
 use std::process::ExitCode;
 
-use landfall::model::step::{Outcome, Record, RecordError, Step, StepPlan};
-use landfall::pipeline::params::Params;
-use landfall::pipeline::{PipelineProblem, Registry, StepContext};
+use landfall::Registry;
+use landfall::step::{Outcome, Params, PipelineProblem, Record, RecordError, Step, StepContext, StepPlan};
 use serde_json::{Map, Value};
 
 /// Hides all but the last `keep` bytes of the one column that its plan names.

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    landfall::main(landfall::pipeline::Registry::with_builtin_steps())
+    landfall::main(landfall::Registry::with_builtin_steps())
 }

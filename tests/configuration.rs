@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use landfall::config::{self, Problems};
-use landfall::model::rule::Settings;
-use landfall::pipeline::Registry;
+use landfall::doors::{self, Settings};
+use landfall::{Problems, Registry};
 
 fn load(main: &Path) -> Result<Settings, Problems> {
-    config::load(main, &Registry::with_builtin_steps())
+    doors::load(main, &Registry::with_builtin_steps())
 }
 
 /// Loads a main file in a folder of its own.

@@ -21,10 +21,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use landfall::config;
+use landfall::Registry;
+use landfall::doors::Rule;
+use landfall::doors::load;
 use landfall::doors::{DecodeError, DecodeRequest, Decoder, Progress};
-use landfall::model::rule::Rule;
-use landfall::pipeline::Registry;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use support::World;
@@ -78,7 +78,7 @@ fn decode(rule: &Rule, file: &Path, spool_dir: &Path) -> Found {
 /// A rule that lets bytes pass as they are.
 fn rule(world: &World, decode: &str) -> Rule {
     world.configure("", &[&format!("decode = {{ on_bad_encoding = \"raw\", {decode} }}")]);
-    let settings = config::load(&world.path("landfall.toml"), &Registry::with_builtin_steps());
+    let settings = load(&world.path("landfall.toml"), &Registry::with_builtin_steps());
     settings.expect("the configuration is right").rules.remove(0)
 }
 

@@ -7,8 +7,8 @@ mod support;
 use std::io::{Cursor, Read};
 use std::process::{Command, Stdio};
 
-use landfall::model::job_state::JobState;
-use landfall::pipeline::Registry;
+use landfall::Registry;
+use landfall::job::JobState;
 use landfall::{Input, Landfall, LandfallError, OutputFile};
 use support::{RULE, World, lines, wait_until};
 
@@ -16,7 +16,7 @@ fn open(world: &World) -> Landfall {
     Landfall::open(Some(&world.path("landfall.toml")), Registry::with_builtin_steps()).expect("opens")
 }
 
-fn only(landfall: &Landfall, id: landfall::model::job_id::JobId) -> OutputFile {
+fn only(landfall: &Landfall, id: landfall::job::JobId) -> OutputFile {
     let mut outputs = landfall.ingestion(id).outputs().expect("are published");
     let output = outputs.next().expect("there is one");
     assert!(outputs.next().is_none(), "there is one alone");
@@ -34,7 +34,7 @@ fn records_come_out_as_they_were_handed_over_and_are_counted() {
     let input = Input::records(world.path("in/today.csv"), records).with_header("id,amount");
     let ingestion = landfall.ingest(input, RULE).expect("is taken");
     let job = ingestion.wait().expect("ends");
-    assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+    assert_eq!(job.state(), JobState::Completed, "{:?}", job.error);
     let account = ingestion.account().expect("is there");
     assert_eq!((account.records_in, account.records_written(), account.records_failed), (3, 3, 0));
     let found: Vec<_> = only(&landfall, job.id).records().collect::<Result<_, _>>().expect("is read");
@@ -117,7 +117,7 @@ fn a_file_stays_as_it_is_unless_it_is_to_be_retired() {
     let landfall = open(&world);
     for input in [Input::file(&stays), Input::file(&goes).retired()] {
         let job = landfall.ingest(input, RULE).expect("is taken").wait().expect("ends");
-        assert_eq!(job.state.get(), JobState::Completed);
+        assert_eq!(job.state(), JobState::Completed);
     }
     assert_eq!((stays.is_file(), goes.is_file(), world.has("archive/goes.txt")), (true, false, true));
 }
@@ -262,7 +262,7 @@ fn beside_a_service_it_does_the_work_and_its_watch_may_be_faster() {
         let input = Input::records(world.path(format!("in/{number}.txt")), [&record]);
         let ingestion = landfall.ingest(input, RULE).expect("is taken");
         let job = ingestion.wait().expect("ends");
-        assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+        assert_eq!(job.state(), JobState::Completed, "{:?}", job.error);
         let found: Vec<_> = only(&landfall, job.id).records().collect::<Result<_, _>>().expect("is read");
         assert_eq!(found, [record.as_bytes()]);
     }
@@ -281,7 +281,7 @@ fn beside_a_service_that_keeps_its_files_each_is_one_job_too() {
     for number in 0..30 {
         let input = Input::records(world.path(format!("in/{number}.txt")), [format!("record {number}")]);
         let job = landfall.ingest(input, RULE).expect("is taken").wait().expect("ends");
-        assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+        assert_eq!(job.state(), JobState::Completed, "{:?}", job.error);
     }
     assert_eq!((world.jobs().len(), world.files("out").len()), (30, 30));
     landfall.close().expect("the service goes on");
@@ -326,7 +326,7 @@ fn who_waits_for_a_job_beside_a_service_outlives_a_restart_of_it() {
         world.write("go", "");
         let mut service = world.start();
         let job = waiting.join().expect("no panic").expect("ends");
-        assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+        assert_eq!(job.state(), JobState::Completed, "{:?}", job.error);
         service.wait_until_it_watches();
         assert_eq!(only(&landfall, job.id).published().records, 2000, "it asks the one that is there now");
         service.stop();
@@ -370,6 +370,6 @@ fn what_a_killed_program_handed_over_goes_on_when_it_is_opened_again() {
     let unfinished = landfall.unfinished().expect("is read");
     assert_eq!(unfinished.len(), 1);
     let job = landfall.ingestion(unfinished[0].id).wait().expect("ends");
-    assert_eq!(job.state.get(), JobState::Completed, "{:?}", job.error);
+    assert_eq!(job.state(), JobState::Completed, "{:?}", job.error);
     assert_eq!(world.text("out/lines.main"), text);
 }

@@ -7,7 +7,7 @@ mod support;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use landfall::pipeline::Registry;
+use landfall::Registry;
 use rustix::process::{Pid, Signal, kill_process};
 use support::{RULE, World, wait_until};
 

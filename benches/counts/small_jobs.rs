@@ -7,14 +7,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use landfall::doors::FileIdentity;
+use landfall::doors::JobEvent;
 use landfall::doors::durable_fs::FolderRound;
 use landfall::doors::{EntryName, Intent, Partials, RolledForward};
 use landfall::doors::{LedgerOutcome, LedgerRow, Store};
-use landfall::model::identity::FileIdentity;
-use landfall::model::job::{Job, Source};
-use landfall::model::job_id::JobId;
-use landfall::model::job_state::JobEvent;
-use landfall::model::os_text::OsText;
+use landfall::job::JobId;
+use landfall::job::OsText;
+use landfall::job::{Job, Source};
 
 use crate::world::World;
 use crate::{Case, Failure};

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use landfall::model::job_id::JobId;
+use landfall::job::JobId;
 
 use crate::world::World;
 use crate::{Case, Failure};

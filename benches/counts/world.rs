@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use landfall::config;
+use landfall::Registry;
 use landfall::doors::Cutter;
 use landfall::doors::OutputPlan;
+use landfall::doors::Pipeline;
+use landfall::doors::Rule;
+use landfall::doors::load;
 use landfall::doors::{DecodeRequest, Decoder, EntryReader, Progress};
-use landfall::model::rule::Rule;
-use landfall::model::slice::{EntryShape, Slice};
-use landfall::pipeline::{Pipeline, Registry};
+use landfall::doors::{EntryShape, Slice};
 use tempfile::TempDir;
 
 use crate::{Failure, payments};
@@ -83,7 +84,7 @@ impl World {
         packer.write_all(&payments::csv(RECORDS))?;
         packer.finish()?;
         let registry = Registry::with_builtin_steps();
-        let settings = config::load(&config, &registry)?;
+        let settings = load(&config, &registry)?;
         let rule = settings.rules.into_iter().next().ok_or("there is no rule")?;
         let pipeline = Pipeline::build(&rule, &registry).map_err(|problems| format!("{problems:?}"))?;
         let outputs = OutputPlan::build(&rule, pipeline.categories())?;

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput};
+use landfall::doors::Rule;
 use landfall::doors::{EncodedChunk, EntryName, OutputPlan, Partials};
-use landfall::model::category::Category;
-use landfall::model::job::Job;
-use landfall::model::os_text::OsText;
-use landfall::model::rule::Rule;
+use landfall::job::Category;
+use landfall::job::Job;
+use landfall::job::OsText;
 
 use crate::{payments, world};
 

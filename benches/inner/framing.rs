@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use criterion::{Criterion, Throughput};
 use landfall::doors::Cutter;
-use landfall::model::rule::Rule;
+use landfall::doors::Rule;
 
 use crate::{payments, world};
 

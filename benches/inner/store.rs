@@ -5,9 +5,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
+use landfall::doors::Rule;
+use landfall::doors::Slice;
 use landfall::doors::{MemoryBudget, SliceQueue, Store, Taken};
-use landfall::model::rule::Rule;
-use landfall::model::slice::Slice;
 
 use crate::{payments, world};
 

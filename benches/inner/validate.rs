@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
-use landfall::pipeline::{Pipeline, Registry};
+use landfall::Registry;
+use landfall::doors::Pipeline;
 
 use crate::{payments, world};
 

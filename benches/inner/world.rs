@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use landfall::Registry;
 use landfall::doors::Cutter;
-use landfall::model::identity::FileIdentity;
-use landfall::model::job::{Job, Source};
-use landfall::model::job_id::JobId;
-use landfall::model::os_text::OsText;
-use landfall::model::rule::Rule;
-use landfall::model::slice::{EntryShape, Slice};
-use landfall::pipeline::Registry;
+use landfall::doors::FileIdentity;
+use landfall::doors::Rule;
+use landfall::doors::{EntryShape, Slice};
+use landfall::job::JobId;
+use landfall::job::OsText;
+use landfall::job::{Job, Source};
 use tempfile::TempDir;
 
 /// Of 2026: ids and rows have a time, and it may as well always be the same.
@@ -39,7 +39,7 @@ pub fn rule(folder: &Path, records: &str, pipeline: &str, categories: &[&str], s
     );
     let path = folder.join("landfall.toml");
     fs::write(&path, toml).expect("the folder takes a file");
-    let settings = landfall::config::load(&path, &Registry::with_builtin_steps());
+    let settings = landfall::doors::load(&path, &Registry::with_builtin_steps());
     settings.unwrap_or_else(|problems| panic!("{problems}")).rules.remove(0)
 }
 
@@ -59,13 +59,9 @@ pub fn job_id(number: u64) -> JobId {
 /// A job that was just queued.
 pub fn job(number: u64) -> Job {
     let path = PathBuf::from("/srv/in").join(format!("payments-{number}.csv"));
-    let source = Source {
-        claimed: Some(OsText::from(path.with_extension("claimed"))),
-        ..Source::found(
-            OsText::from(path),
-            FileIdentity { device: 1, inode: number, size: 850, mtime_ns: 1, ctime_ns: 1 },
-        )
-    };
+    let identity = FileIdentity { device: 1, inode: number, size: 850, mtime_ns: 1, ctime_ns: 1 };
+    let mut source = Source::found(OsText::from(path.as_path()), identity);
+    source.claimed = Some(OsText::from(path.with_extension("claimed")));
     let at = Timestamp::from_millisecond(MADE_AT_MS).expect("a time of 2026");
     Job::queued(job_id(number), "payments", "blake3:00", source, at)
 }

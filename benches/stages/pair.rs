@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use landfall::model::slice::{EntryShape, Slice};
+use landfall::doors::{EntryShape, Slice};
 use serde_json::{Value, json};
 
 use crate::Failure;

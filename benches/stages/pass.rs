@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use landfall::doors::FRAMING_VERSION;
 use landfall::doors::{Checkpoint, MemoryBudget, SliceQueue, Taken};
 use landfall::doors::{EncodedChunk, EntryName, Partials};
-use landfall::model::account::Account;
-use landfall::model::os_text::OsText;
-use landfall::model::slice::{EntryShape, Slice};
-use landfall::pipeline::{PipelineWorker, SliceResult};
+use landfall::doors::{EntryShape, Slice};
+use landfall::doors::{PipelineWorker, SliceResult};
+use landfall::job::Account;
+use landfall::job::OsText;
 use serde_json::{Value, json};
 
 use crate::Failure;

@@ -8,17 +8,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use landfall::Registry;
 use landfall::doors::Cutter;
+use landfall::doors::Pipeline;
+use landfall::doors::Rule;
 use landfall::doors::Store;
 use landfall::doors::durable_fs;
 use landfall::doors::{DecodeRequest, Decoder};
+use landfall::doors::{EntryShape, Slice};
 use landfall::doors::{OutputPlan, Partials};
-use landfall::model::job::{Job, Source as JobSource};
-use landfall::model::job_id::JobId;
-use landfall::model::os_text::OsText;
-use landfall::model::rule::Rule;
-use landfall::model::slice::{EntryShape, Slice};
-use landfall::pipeline::{Pipeline, Registry};
+use landfall::job::JobId;
+use landfall::job::OsText;
+use landfall::job::{Job, Source as JobSource};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -47,7 +48,7 @@ pub struct Loaded {
 impl Source {
     pub fn new(configuration: &Path, path: &Path) -> Result<Self, Failure> {
         let registry = Registry::with_builtin_steps();
-        let settings = landfall::config::load(configuration, &registry)?;
+        let settings = landfall::doors::load(configuration, &registry)?;
         let rule = settings.rules.into_iter().next().ok_or("the configuration has no rule")?;
         let pipeline = Pipeline::build(&rule, &registry).map_err(|problems| format!("{problems:?}"))?;
         let plan = OutputPlan::build(&rule, pipeline.categories())?;
@@ -121,7 +122,8 @@ impl<R: Read> Read for Timed<R> {
 fn job(rule: &Rule, path: &Path) -> io::Result<Job> {
     let now = landfall::doors::now();
     let identity = durable_fs::identity(&File::open(path)?)?;
-    let source = JobSource { retire: false, ..JobSource::found(OsText::from(path), identity) };
+    let mut source = JobSource::found(OsText::from(path), identity);
+    source.retire = false;
     let id = JobId::from_parts(now.as_millisecond().unsigned_abs(), 0);
     Ok(Job::queued(id, &rule.name, &rule.hash(), source, now))
 }

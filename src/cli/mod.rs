@@ -187,8 +187,8 @@ enum Command {
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
-///     let mut registry = landfall::pipeline::Registry::with_builtin_steps();
-///     // registry.register("mask", …);
+///     let mut registry = landfall::Registry::with_builtin_steps();
+///     // registry.register("mask", mask);
 ///     landfall::main(registry)
 /// }
 /// ```

@@ -63,7 +63,7 @@ mod tests;
 pub(crate) use at_rest::{go_by_store, resolved};
 pub(crate) use places::Places;
 pub use problem::{Problem, Problems};
-pub use rule_test::{Content, Dropped, Expected, ExpectedFailure, RuleTest};
+pub(crate) use rule_test::{Content, Dropped, Expected, RuleTest};
 pub(crate) use service::needing_restart;
 pub(crate) use stamps::{Files, Stamps};
 pub(crate) use texts::{Texts, keep, texts_of};
@@ -77,7 +77,7 @@ pub(crate) fn places() -> Vec<PathBuf> {
 }
 
 /// Finds the file: `given`, else `landfall.toml` in the working folder, else the system's place.
-pub fn find(given: Option<&Path>) -> Result<PathBuf, Problems> {
+pub(crate) fn find(given: Option<&Path>) -> Result<PathBuf, Problems> {
     if let Some(given) = given {
         return Ok(given.to_path_buf());
     }
@@ -156,7 +156,7 @@ pub(crate) fn load_with_places(file: &Path, registry: &Registry) -> Result<(Sett
 
 /// Loads and checks everything and the rules' tests: those in the rules' files, in `NAME.test.toml` beside them, and in those of these
 /// files that are called so.
-pub fn load_with_tests(
+pub(crate) fn load_with_tests(
     file: &Path,
     registry: &Registry,
     named: &[PathBuf],
@@ -166,7 +166,7 @@ pub fn load_with_tests(
 }
 
 /// Loads and checks everything but the steps, for those who run no rule: the steps may be those of another program.
-pub fn load_without_steps(file: &Path) -> Result<Settings, Problems> {
+pub(crate) fn load_without_steps(file: &Path) -> Result<Settings, Problems> {
     Ok(load_judged(file, None, TestFiles::None)?.settings)
 }
 

@@ -15,7 +15,7 @@ pub(super) const TEST_FILE_END: &str = ".test.toml";
 
 /// A test of a rule.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RuleTest {
+pub(crate) struct RuleTest {
     /// The rule's name.
     pub rule: String,
     /// The test's own.
@@ -34,7 +34,7 @@ pub struct RuleTest {
 
 /// Bytes, as written or in a file.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Content {
+pub(crate) enum Content {
     /// As written in the test.
     Inline(String),
     /// Those of a file.
@@ -43,7 +43,7 @@ pub enum Content {
 
 /// What should come of a sample.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// By category; what is not named here should get no record.
     pub outputs: BTreeMap<String, Content>,
     /// Dropped records.
@@ -56,7 +56,7 @@ pub struct Expected {
 
 /// How many records should be dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dropped {
+pub(crate) enum Dropped {
     /// By all steps together.
     Total(u64),
     /// By each step that drops any, as `show` names it.
@@ -65,7 +65,7 @@ pub enum Dropped {
 
 /// A record that should fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpectedFailure {
+pub(crate) struct ExpectedFailure {
     /// Its number, from 1.
     pub record: u64,
     /// Part of its error; empty: whatever it says.

@@ -14,8 +14,9 @@ use crate::model::shell;
 use crate::published::ReadError;
 use crate::store::StoreError;
 
-/// What was asked of [`super::Landfall`] is not done.
+/// What was asked of [`super::Landfall`] is not done. [`LandfallError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LandfallError {
     /// The configuration is wrong: every problem.
     #[error(transparent)]
@@ -102,7 +103,8 @@ pub enum LandfallError {
 }
 
 impl LandfallError {
-    /// What to do about it.
+    /// What to do about it, as an imperative sentence without a full stop. None for [`LandfallError::Config`]: each of the
+    /// [`Problems`] has its own.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(_) => None, // each problem has its own

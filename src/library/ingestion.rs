@@ -35,9 +35,9 @@ fn is_broken_off(refusal: &Refusal) -> bool {
 pub struct Progress {
     /// Where it stands.
     pub state: JobState,
-    /// Bytes of the source whose records are worked.
+    /// Bytes of the source whose records are worked, as far as the slices tell.
     pub bytes_worked: u64,
-    /// Bytes that the source has.
+    /// Bytes that the source has, as it lies there: packed, where it is packed.
     pub bytes: u64,
     /// Records that were read.
     pub records_in: u64,
@@ -59,11 +59,20 @@ impl<'l> Ingestion<'l> {
     }
 
     /// The job as it is now: its state, what it waits for, its error, its history.
+    ///
+    /// # Errors
+    ///
+    /// [`LandfallError::Engine`]: there is no such job (any more: `service.retention`), the store cannot be read, or the service does not
+    /// answer. The same holds for [`Ingestion::progress`] and [`Ingestion::account`].
     pub fn job(&self) -> Result<Job, LandfallError> {
         Ok(self.door.show(&self.id.to_string())?)
     }
 
     /// How far it is now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ingestion::job`].
     pub fn progress(&self) -> Result<Progress, LandfallError> {
         let job = self.job()?;
         Ok(Progress {
@@ -75,14 +84,23 @@ impl<'l> Ingestion<'l> {
     }
 
     /// Where its records went, as far as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ingestion::job`].
     pub fn account(&self) -> Result<Account, LandfallError> {
         Ok(self.job()?.account)
     }
 
-    /// Waits until the job has ended, well or not: `job.state` says which. Returns also where it waits for what does not come by itself
+    /// Waits until the job has ended, well or not: [`Job::state`] says which. Returns also where it waits for what does not come by itself
     /// (`job.waiting`): it can be waited for again once that is mended.
     ///
     /// Where a service does the work and ends, it waits two minutes for one that is started in its place, and goes on with that.
+    ///
+    /// # Errors
+    ///
+    /// [`LandfallError::Engine`]: there is no such job, or the work in this process stopped because of a fault.
+    /// [`LandfallError::ServiceGone`]: no service came in those two minutes. A job that failed is no error: it is returned.
     pub fn wait(&self) -> Result<Job, LandfallError> {
         let mut ended_at: Option<Instant> = None;
         loop {
@@ -106,12 +124,21 @@ impl<'l> Ingestion<'l> {
     }
 
     /// Ends the job, if nothing of it is published: its source goes to quarantine.
+    ///
+    /// # Errors
+    ///
+    /// [`LandfallError::Engine`]: it has ended, or is being published; or as [`Ingestion::job`].
     pub fn abort(&self) -> Result<(), LandfallError> {
         self.door.act(&Act::Abort { job: self.id.to_string() })?;
         Ok(())
     }
 
-    /// What it published.
+    /// What it published: one output for each category and, where the rule has `{entry}`, entry, of those that have records.
+    ///
+    /// # Errors
+    ///
+    /// [`LandfallError::Output`] with [`ReadError::NotPublished`](crate::ReadError::NotPublished): the job has published nothing, or not
+    /// all yet. Another `ReadError`: the keys cannot be had by which outputs in the store are encrypted. Else as [`Ingestion::job`].
     pub fn outputs(&self) -> Result<impl Iterator<Item = OutputFile> + use<>, LandfallError> {
         let job = self.job()?;
         published::check_published(&job)?;
@@ -125,7 +152,8 @@ impl<'l> Ingestion<'l> {
         Ok(job.outputs.into_iter().map(file))
     }
 
-    /// Its failed records with their errors, those that nobody has dropped or retried yet.
+    /// Its failed records with their errors, those that nobody has dropped or retried yet. An item is an error where the store cannot be
+    /// read, or the service does not answer.
     pub fn failed_records(&self) -> impl Iterator<Item = Result<FailedRecord, LandfallError>> + use<'l> {
         let records = self.door.records(&self.id.to_string(), false);
         records.map(|found| Ok(found?.record))

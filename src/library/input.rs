@@ -36,7 +36,7 @@ enum Content<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// A file that lies there.
+    /// A file that lies there. It stays as it is, unless it is [`Input::retired`].
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), content: Content::File, header: None, is_retired: false }
     }

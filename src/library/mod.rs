@@ -36,8 +36,7 @@ use crate::pipeline::Registry;
 /// What it makes has the rights that this process's umask leaves, but for its data folder and claim folders, which are this user's alone.
 ///
 /// ```
-/// use landfall::pipeline::Registry;
-/// use landfall::{Input, Landfall};
+/// use landfall::{Input, Landfall, Registry};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
@@ -107,7 +106,13 @@ impl Working {
 }
 
 impl Landfall {
-    /// `config` as for `landfall run --config`.
+    /// Opens it by this configuration, with the steps of this registry. `None`: `landfall.toml` in the working folder, else the system's
+    /// place, as for `landfall run`.
+    ///
+    /// # Errors
+    ///
+    /// [`LandfallError::Config`] has every problem of the configuration. [`LandfallError::Store`] and [`LandfallError::Engine`]: the data
+    /// folder cannot be opened, or another program works there that is no service. [`LandfallError::Thread`]: no thread can be started.
     pub fn open(config: Option<&Path>, registry: Registry) -> Result<Self, LandfallError> {
         allocator::bound_arenas();
         let file = config::find(config)?;
@@ -130,6 +135,13 @@ impl Landfall {
     /// relative path goes by this process's working folder.
     ///
     /// A file is left as it is, unless it is [`Input::retired`]. A file for which a job is unfinished already is not taken twice.
+    ///
+    /// # Errors
+    ///
+    /// [`LandfallError::Engine`]: the file is not there or cannot be read, no rule has this name, the store is full or the service does not
+    /// answer. [`LandfallError::NotLive`]: the rule is off, or a shadow. For readers and records also [`LandfallError::Input`] and
+    /// [`LandfallError::Taken`] (nothing was written), [`LandfallError::Rule`] and [`LandfallError::Record`] (likewise), and
+    /// [`LandfallError::NotTaken`] and [`LandfallError::TakenUnseen`]: the file was written, so do not hand the same over again.
     pub fn ingest<'a>(
         &self,
         input: impl Into<Input<'a>>,
@@ -139,20 +151,29 @@ impl Landfall {
         Ok(self.ingestion(id))
     }
 
-    /// A job of this data folder: one that another process began, or an earlier one of this program.
+    /// A job of this data folder: one that another process began, or an earlier one of this program. Whether there is one of this id, the
+    /// first question tells.
     pub fn ingestion(&self, job: JobId) -> Ingestion<'_> {
         let reading = self.readings.as_ref().map(|readings| readings.of(job));
         Ingestion::new(self.door.as_ref(), job, reading, &self.settings)
     }
 
     /// All jobs that have not ended, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`LandfallError::Engine`]: the store cannot be read, or the service does not answer.
     pub fn unfinished(&self) -> Result<Vec<Job>, LandfallError> {
         let filter = JobFilter { unfinished: true, ..JobFilter::default() };
         Ok(self.door.list(&filter).collect::<Result<_, _>>()?)
     }
 
     /// Ends the work of this process within `service.stop_timeout`: jobs that are not done stay as far as they are, and go on when it is
-    /// opened again. A service goes on by itself. The fault that stopped it before, if one did.
+    /// opened again. A service goes on by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`LandfallError::Engine`]: the fault that stopped the work before, if one did, such as a disk that failed.
     pub fn close(mut self) -> Result<(), LandfallError> {
         Ok(self.stop()?)
     }

@@ -50,14 +50,17 @@ impl OutputFile {
         &self.output.category
     }
 
-    /// Reads an encrypted output by the age identities in this file; several may be given.
+    /// Reads an encrypted output by the age identities in this file; several may be given. The file is read with the output: one that is
+    /// not there is an error of that.
     #[must_use]
     pub fn with_identity(mut self, file: impl Into<PathBuf>) -> Self {
         self.identities.push(file.into());
         self
     }
 
-    /// Its records, slice by slice; the header is none.
+    /// Its records, slice by slice; the header is none. For many records this is faster than [`OutputFile::records`].
+    ///
+    /// An item is an error where the output is not as it was published, cannot be decrypted, or a disk fails; it is the last one.
     pub fn slices(&self) -> OutputSlices {
         let (give, taken) = sync_channel(AHEAD);
         let (file, give_error) = (self.clone(), give.clone());
@@ -72,12 +75,18 @@ impl OutputFile {
         OutputSlices { taken, path: self.output.path.as_path().to_owned(), has_ended: false }
     }
 
-    /// Its records, one by one, without their line ends; the header is none.
+    /// Its records, one by one, without their line ends; the header is none. Errors are as for [`OutputFile::slices`].
     pub fn records(&self) -> OutputRecords {
         OutputRecords { slices: self.slices(), slice: None, next: 0 }
     }
 
-    /// Writes all of it, unpacked and decrypted, and says how many bytes that were.
+    /// Writes all of it, header included, unpacked and decrypted, and says how many bytes that were.
+    ///
+    /// # Errors
+    ///
+    /// It is not there any more ([`ReadError::Gone`]), is not what was published ([`ReadError::Changed`], [`ReadError::Replaced`]), cannot
+    /// be decrypted or unpacked ([`ReadError::Decode`]); or it cannot be read or written ([`ReadError::Read`], [`ReadError::Scratch`]).
+    /// What came before an error is written.
     pub fn copy_to(&self, to: &mut impl Write) -> Result<u64, ReadError> {
         let path = self.output.path.as_path();
         self.with_text(|text| io::copy(text, to).map_err(|error| ReadError::of(path, error)))
@@ -112,7 +121,7 @@ impl OutputFile {
 /// A slice, or the end: a thread that is gone without a word did not come to it.
 type Given = Result<Option<OutputSlice>, ReadError>;
 
-/// The slices of an output.
+/// The slices of an output, from [`OutputFile::slices`]. A thread reads ahead; it ends when this is dropped.
 #[derive(Debug)]
 pub struct OutputSlices {
     taken: Receiver<Given>,
@@ -167,7 +176,7 @@ impl OutputSlice {
     }
 }
 
-/// The records of an output.
+/// The records of an output, from [`OutputFile::records`].
 #[derive(Debug)]
 pub struct OutputRecords {
     slices: OutputSlices,

@@ -53,6 +53,7 @@ impl Account {
     }
 
     /// Refuses an account in which a record is missing or counted twice.
+    #[doc(hidden)]
     pub fn balance(&self) -> Result<(), Unbalanced> {
         let accounted =
             self.records_written() + self.records_dropped() + self.records_failed + self.records_retried;
@@ -64,6 +65,7 @@ impl Account {
     }
 
     /// Adds the counts of another account to this one.
+    #[doc(hidden)]
     pub fn add(&mut self, other: &Self) {
         self.records_in += other.records_in;
         self.records_failed += other.records_failed;
@@ -139,7 +141,7 @@ pub struct FailedRecord {
 /// The bytes of a record by themselves; Base64 in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RecordBytes(#[serde(with = "base64_bytes")] pub Vec<u8>);
+pub(crate) struct RecordBytes(#[serde(with = "base64_bytes")] pub Vec<u8>);
 
 /// The bytes of one record in JSON.
 mod base64_bytes {

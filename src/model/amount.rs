@@ -6,7 +6,7 @@ use std::time::Duration;
 const SECONDS_MAX: u64 = 1_000 * 366 * 86_400;
 
 /// Bytes in a fitting unit; exact below 10 KiB.
-pub fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     let mut value = count as f64;
     if count < 10 << 10 {
         return format!("{count} B");
@@ -21,7 +21,7 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// `64KiB`, `1MB`, `512`.
-pub fn size(text: &str) -> Option<u64> {
+pub(crate) fn size(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -39,7 +39,7 @@ pub fn size(text: &str) -> Option<u64> {
 }
 
 /// `500ms`, `2s`, `7d`.
-pub fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let seconds: u64 = match unit {
         "ms" => return Some(Duration::from_millis(number)),

@@ -9,11 +9,11 @@ use super::job_state::JobState;
 use super::os_text::OsText;
 
 /// Who did it where nobody asked for it.
-pub const SERVICE: &str = "service";
+pub(crate) const SERVICE: &str = "service";
 
 /// What happened. Names and hashes, and nothing that a record says: neither reasons nor errors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditEvent {
+pub(crate) struct AuditEvent {
     /// When.
     pub at: Timestamp,
     /// `claimed`, `published`, `completed`, `failed`, `refused`, `aborted`, `not_claimed`, `forgotten`, `destroyed`; an operator's act by its
@@ -49,7 +49,7 @@ pub struct AuditEvent {
 
 /// Where the trail ends, as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditHead {
+pub(crate) struct AuditHead {
     /// The number of its last line.
     pub seq: u64,
     /// The hash of that line.
@@ -62,7 +62,7 @@ pub struct AuditHead {
 
 /// The same, with what is behind it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditEnd {
+pub(crate) struct AuditEnd {
     /// None: none was ever kept.
     pub head: Option<AuditHead>,
     /// The rows that wait to be written down: a line behind the head is one of them.
@@ -71,7 +71,7 @@ pub struct AuditEnd {
 
 impl AuditEvent {
     /// One of this kind, now.
-    pub fn new(at: Timestamp, event: impl Into<String>, by: impl Into<String>) -> Self {
+    pub(crate) fn new(at: Timestamp, event: impl Into<String>, by: impl Into<String>) -> Self {
         Self {
             at,
             event: event.into(),
@@ -88,7 +88,7 @@ impl AuditEvent {
     }
 
     /// What a job's new state is, if it is written down. Its row as it is now, or was where it is gone.
-    pub fn of_job(
+    pub(crate) fn of_job(
         at: Timestamp,
         before: Option<JobState>,
         state: Option<JobState>,
@@ -120,7 +120,7 @@ impl AuditEvent {
 
     /// The same with hashes in place of names.
     #[must_use]
-    pub fn without_names(mut self) -> Self {
+    pub(crate) fn without_names(mut self) -> Self {
         let hashed = |name: &OsText| {
             OsText::from(format!("blake3:{}", blake3::hash(name.to_string().as_bytes())).as_str())
         };

@@ -16,11 +16,12 @@ impl Category {
     pub const MAIN: &'static str = "main";
 
     /// A category of this name; names are checked by the configuration.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self(Arc::from(name))
     }
 
     /// The category that every record starts in.
+    #[doc(hidden)]
     pub fn main() -> Self {
         Self::new(Self::MAIN)
     }

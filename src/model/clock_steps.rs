@@ -13,7 +13,7 @@ const STEPS_MAX: usize = 16;
 
 /// Steps forward, as far as they were not taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockSteps(Vec<Step>);
+pub(crate) struct ClockSteps(Vec<Step>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Step {
@@ -31,7 +31,7 @@ impl Step {
 
 impl ClockSteps {
     /// The clock told `from`, and tells `to` at once.
-    pub fn note(&mut self, from: Timestamp, to: Timestamp) {
+    pub(crate) fn note(&mut self, from: Timestamp, to: Timestamp) {
         if to < from {
             // As far as it comes back, they were wrong.
             self.0.retain(|step| step.from < to);
@@ -48,7 +48,7 @@ impl ClockSteps {
     }
 
     /// Before which moment is old what is old at this age, by a clock that tells `now`; none before there is a calendar.
-    pub fn old_before(&self, now: Timestamp, age: Duration) -> Option<Timestamp> {
+    pub(crate) fn old_before(&self, now: Timestamp, age: Duration) -> Option<Timestamp> {
         let age = SignedDuration::try_from(age).ok()?;
         let mut younger = SignedDuration::ZERO;
         for step in self.0.iter().rev() {

@@ -8,7 +8,7 @@ use super::os_text::OsText;
 
 /// A file that belongs to a source and goes where it goes, like its marker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Companion {
+pub(crate) struct Companion {
     /// Where it lay when it was found.
     pub path: OsText,
     /// Where it lies while it is ours; none where nothing is renamed.
@@ -32,7 +32,7 @@ pub struct Companion {
 
 impl Companion {
     /// One where it was found: not claimed, and not of a whole folder.
-    pub fn found(path: impl Into<OsText>, identity: FileIdentity) -> Self {
+    pub(crate) fn found(path: impl Into<OsText>, identity: FileIdentity) -> Self {
         Self {
             path: path.into(),
             claimed: None,
@@ -45,13 +45,13 @@ impl Companion {
     }
 
     /// Says where it goes, or lies.
-    pub fn retire_to(&mut self, name: Option<OsText>) {
+    pub(crate) fn retire_to(&mut self, name: Option<OsText>) {
         self.retired_to = name;
         self.copied_as = None;
     }
 
     /// Notes the copy that is on its way there.
-    pub fn note_copy(&mut self, copy: FileIdentity) {
+    pub(crate) fn note_copy(&mut self, copy: FileIdentity) {
         self.copied_as = Some(copy);
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// By what a file counted as complete when it was taken: of several the strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CompleteBy {
+pub(crate) enum CompleteBy {
     /// Its totals, which are compared before anything is published.
     Totals,
     /// Its checksum, likewise.
@@ -26,7 +26,7 @@ pub enum CompleteBy {
 
 impl CompleteBy {
     /// As rules and JSON have it.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Totals => "totals",
             Self::Checksum => "checksum",
@@ -40,12 +40,12 @@ impl CompleteBy {
     }
 
     /// Whether half a file could have been taken for a whole one.
-    pub fn is_weak(self) -> bool {
+    pub(crate) fn is_weak(self) -> bool {
         matches!(self, Self::Close | Self::StableFor)
     }
 
     /// In a sentence, behind "by".
-    pub fn told(self) -> &'static str {
+    pub(crate) fn told(self) -> &'static str {
         match self {
             Self::Totals => "its totals",
             Self::Checksum => "its checksum",

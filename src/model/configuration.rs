@@ -8,7 +8,7 @@ use super::os_text::OsText;
 
 /// The files of a configuration as they were when it was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptConfiguration {
+pub(crate) struct KeptConfiguration {
     /// The main file, absolute.
     pub main: OsText,
     /// When it was read.
@@ -22,7 +22,7 @@ pub struct KeptConfiguration {
 
 /// One thing that is wrong in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConfigurationProblem {
+pub(crate) struct ConfigurationProblem {
     /// The file, or none for the environment.
     pub file: Option<OsText>,
     /// From 1.
@@ -41,7 +41,7 @@ pub struct ConfigurationProblem {
 
 /// What an edit changed: in the rules, by name, in their order; and in the hooks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConfigurationChange {
+pub(crate) struct ConfigurationChange {
     /// Which set of rules it is, counted from the start of the service.
     pub generation: u64,
     /// Rules that are new.
@@ -64,19 +64,19 @@ pub struct ConfigurationChange {
 
 impl ConfigurationChange {
     /// Whether all is as it was.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         !self.has_rules() && self.hooks.is_none()
     }
 
     /// Whether rules are not as they were.
-    pub fn has_rules(&self) -> bool {
+    pub(crate) fn has_rules(&self) -> bool {
         !(self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()) || self.reordered
     }
 }
 
 /// What an edit changed in the hooks; by name, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HooksChange {
+pub(crate) struct HooksChange {
     /// Hooks that are new.
     pub added: Vec<String>,
     /// Hooks of the same name that say something else.
@@ -89,7 +89,7 @@ pub struct HooksChange {
 
 impl HooksChange {
     /// From these hooks to those.
-    pub fn between(before: &[Hook], now: &[Hook]) -> Self {
+    pub(crate) fn between(before: &[Hook], now: &[Hook]) -> Self {
         let of_name = |hooks: &[Hook], hook: &Hook| hooks.iter().find(|of| of.name == hook.name).cloned();
         let mut change = Self::default();
         for hook in now {
@@ -105,14 +105,14 @@ impl HooksChange {
     }
 
     /// Whether all are as they were.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
 }
 
 /// What became of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloaded {
+pub(crate) struct Reloaded {
     /// What is wrong; then nothing was changed.
     pub problems: Vec<ConfigurationProblem>,
     /// What was changed.
@@ -123,7 +123,7 @@ pub struct Reloaded {
 
 /// What a service goes by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConfigurationState {
+pub(crate) struct ConfigurationState {
     /// The main file, absolute.
     pub file: OsText,
     /// When what it goes by was read from there.

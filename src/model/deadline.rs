@@ -10,7 +10,7 @@ use super::window::{DayTime, Opening, Window};
 
 /// When a file is to be done that was claimed at this moment: at the first time of its kind after it, or, where its job waits for a window,
 /// after that opens. None beyond the calendar.
-pub fn due(
+pub(crate) fn due(
     deadline: DayTime,
     window: Option<Window>,
     claimed_at: Timestamp,
@@ -29,7 +29,7 @@ pub fn due(
 /// How a job stands to its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DeadlineState {
+pub(crate) enum DeadlineState {
     /// It will be done by then, as it goes now.
     OnTime,
     /// It will not.
@@ -46,7 +46,7 @@ pub enum DeadlineState {
 
 impl DeadlineState {
     /// The word in JSON.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::OnTime => "on_time",
             Self::AtRisk => "at_risk",
@@ -58,7 +58,7 @@ impl DeadlineState {
     }
 
     /// Whether somebody should look at it.
-    pub fn is_trouble(self) -> bool {
+    pub(crate) fn is_trouble(self) -> bool {
         matches!(self, Self::AtRisk | Self::Late)
     }
 }
@@ -75,7 +75,7 @@ impl fmt::Display for DeadlineState {
 
 /// How a job stands to its deadline just now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadlineReport {
+pub(crate) struct DeadlineReport {
     /// By when it is to be done.
     pub at: Timestamp,
     /// In a word.

@@ -21,11 +21,11 @@ enum Decision {
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Decisions(BTreeMap<(u32, u64), Decision>);
+pub(crate) struct Decisions(BTreeMap<(u32, u64), Decision>);
 
 /// A slice as it was decided on.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DecidedSlice {
+pub(crate) struct DecidedSlice {
     /// What is left of it for the steps.
     pub slice: Slice,
     /// What is not, by what it is counted under.
@@ -34,7 +34,7 @@ pub struct DecidedSlice {
 
 impl DecidedSlice {
     /// Counts what no step saw.
-    pub fn count(&self, account: &mut Account) {
+    pub(crate) fn count(&self, account: &mut Account) {
         for (by, count) in &self.dropped {
             account.records_in += count;
             account.add_dropped(by, *count);
@@ -44,7 +44,7 @@ impl DecidedSlice {
 
 impl Decisions {
     /// From the list of failed records, as entries and numbers in them, and all acts on it.
-    pub fn of<E>(
+    pub(crate) fn of<E>(
         records: impl IntoIterator<Item = Result<(u32, u64), E>>,
         acts: &[Settlement],
     ) -> Result<Self, E> {
@@ -76,7 +76,7 @@ impl Decisions {
     }
 
     /// Under what a record is counted that was dropped.
-    pub fn dropped_by(&self, entry: u32, record: u64) -> Option<&str> {
+    pub(crate) fn dropped_by(&self, entry: u32, record: u64) -> Option<&str> {
         match self.0.get(&(entry, record))? {
             Decision::Dropped(by) => Some(by),
             Decision::Edited { .. } => None,
@@ -84,7 +84,7 @@ impl Decisions {
     }
 
     /// A slice as it is to be worked; none: nothing of it was decided on. `place_of`: where its records stood; `edited`: what an act has.
-    pub fn apply<E>(
+    pub(crate) fn apply<E>(
         &self,
         slice: &Slice,
         place_of: impl Fn(usize) -> RecordPlace,

@@ -43,7 +43,7 @@ pub enum SameKey {
 /// What a job's delivery is, judged in the moment before it is published.
 #[allow(clippy::struct_excessive_bools, reason = "each is a word of its own, and of an operator")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// The rendered `delivery.key`, where the rule has one.
     pub key: Option<OsText>,
     /// 1 for the first delivery of its key.
@@ -76,7 +76,7 @@ impl Default for Delivery {
 
 /// A source is not published as it is, because of what was published before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resend {
+pub(crate) enum Resend {
     /// The same content: refused.
     Refused {
         /// The first job that published it.

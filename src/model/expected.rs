@@ -34,7 +34,7 @@ pub enum ExpectOf {
 
 /// What came last, by rule and sender; the sender is empty for the rule as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Expected(BTreeMap<String, BTreeMap<String, Seen>>);
+pub(crate) struct Expected(BTreeMap<String, BTreeMap<String, Seen>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
@@ -46,7 +46,7 @@ struct Seen {
 
 /// Nothing came for too long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NothingCame {
+pub(crate) struct NothingCame {
     /// Under which rule.
     pub rule: String,
     /// From which sender; none: from anybody.
@@ -59,7 +59,7 @@ pub struct NothingCame {
 
 impl NothingCame {
     /// In a sentence.
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let Self { rule, sender, since, every } = self;
         // It is the name of a folder of theirs.
         let from = sender.as_ref().map(|sender| format!(" from {}", escaped(OsStr::new(sender))));
@@ -74,7 +74,7 @@ impl NothingCame {
 
 /// A rule of which files are expected, and of how many of those who should send nothing came for too long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Overdue {
+pub(crate) struct Overdue {
     /// The rule.
     pub rule: String,
     /// So many: senders, or the rule as a whole.
@@ -85,7 +85,7 @@ pub struct Overdue {
 
 impl Expected {
     /// Something came under a rule of which this is expected.
-    pub fn note(&mut self, rule: &str, of: ExpectOf, sender: Option<&str>, at: Timestamp) {
+    pub(crate) fn note(&mut self, rule: &str, of: ExpectOf, sender: Option<&str>, at: Timestamp) {
         let sender = match of {
             ExpectOf::Rule => "",
             ExpectOf::Sender => sender.unwrap_or_default(),
@@ -98,7 +98,7 @@ impl Expected {
 
     /// Who sent nothing for too long, and was not told yet. Rules of which nothing is expected any more are forgotten. `old_before`: before which
     /// moment is old what is old at an age; none where that cannot be told.
-    pub fn overdue(
+    pub(crate) fn overdue(
         &mut self,
         rules: &BTreeMap<String, Expect>,
         now: Timestamp,
@@ -122,7 +122,7 @@ impl Expected {
     }
 
     /// Each of these rules, with what was told of it and is still so.
-    pub fn told(
+    pub(crate) fn told(
         &self,
         rules: &BTreeMap<String, Expect>,
         old_before: impl Fn(Duration) -> Option<Timestamp>,
@@ -145,7 +145,7 @@ impl Expected {
     }
 
     /// That was told, unless something came since.
-    pub fn note_told(&mut self, nothing: &NothingCame) {
+    pub(crate) fn note_told(&mut self, nothing: &NothingCame) {
         let sender = nothing.sender.as_deref().unwrap_or_default();
         let seen = self.0.get_mut(&nothing.rule).and_then(|seen| seen.get_mut(sender));
         if let Some(seen) = seen.filter(|seen| seen.since == nothing.since) {

@@ -23,7 +23,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Whether the job fails for good, rather than being held until something is mended.
-    pub fn fails_job(self) -> bool {
+    pub(crate) fn fails_job(self) -> bool {
         matches!(self, Self::Input | Self::Bug)
     }
 }
@@ -75,13 +75,13 @@ impl WaitsFor {
     }
 
     /// Whether an edit of the job's rule may be what ends the wait.
-    pub fn may_be_mended_in_rule(self) -> bool {
+    pub(crate) fn may_be_mended_in_rule(self) -> bool {
         matches!(self, Self::Config | Self::Key | Self::Mount | Self::Disk | Self::Settling)
     }
 }
 
 /// An error that knows how it is to be met.
-pub trait Fault: Error {
+pub(crate) trait Fault: Error {
     /// How the service reacts.
     fn kind(&self) -> FaultKind;
 
@@ -113,7 +113,7 @@ pub struct JobError {
 
 impl JobError {
     /// The word for the job's row from any fault, its causes included.
-    pub fn from_fault(fault: &dyn Fault) -> Self {
+    pub(crate) fn from_fault(fault: &dyn Fault) -> Self {
         let mut message = fault.to_string();
         let mut cause = fault.source();
         while let Some(error) = cause {

@@ -6,7 +6,7 @@ use super::os_text::OsText;
 
 /// A file or folder that waits to be taken, as the running service sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FileWaiting {
+pub(crate) struct FileWaiting {
     /// Where it lies.
     pub path: OsText,
     /// Why it is not taken yet, in a sentence.
@@ -15,7 +15,7 @@ pub struct FileWaiting {
 
 /// All of them as numbers, with one of each kind that somebody should look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FilesInView {
+pub(crate) struct FilesInView {
     /// Files that are seen and not taken.
     pub waiting: u64,
     /// The folders are looked through for the first time: there may be more.
@@ -37,7 +37,7 @@ pub struct FilesInView {
 impl FilesInView {
     /// Both together.
     #[must_use]
-    pub fn plus(mut self, other: Self) -> Self {
+    pub(crate) fn plus(mut self, other: Self) -> Self {
         self.folders.extend(other.folders);
         self.folders.sort();
         Self {

@@ -5,7 +5,7 @@ const ONE_BY_ONE: u64 = 16;
 
 /// A number from `from` to `max` that is free while the one before it is taken: the first, where those that are taken have no gap. Of sixty
 /// thousand some thirty are asked for.
-pub fn first_free<E>(
+pub(crate) fn first_free<E>(
     from: u64,
     max: u64,
     mut is_taken: impl FnMut(u64) -> Result<bool, E>,

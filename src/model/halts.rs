@@ -18,7 +18,7 @@ use super::shell;
 
 /// Whose files: of a rule, of a sender, of both, or all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// The rule's name.
     pub rule: Option<String>,
     /// See [`is_sender`].
@@ -34,26 +34,26 @@ pub(crate) fn sender_of(vars: &BTreeMap<String, OsText>) -> Option<&OsText> {
 }
 
 /// Whether a file is of this sender: by `{sender}` of its rule's pattern, or by the folder in which it was found.
-pub fn is_sender(sender: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> bool {
+pub(crate) fn is_sender(sender: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> bool {
     let by_name = || sender_of(vars).is_some_and(|named| named.as_os_str() == sender);
     path.parent() == Some(Path::new(sender)) || by_name()
 }
 
 impl Scope {
     /// Whether a file that was found there is in it.
-    pub fn takes(&self, rule: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> bool {
+    pub(crate) fn takes(&self, rule: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> bool {
         self.rule.as_ref().is_none_or(|named| named == rule)
             && self.sender.as_ref().is_none_or(|named| is_sender(named, vars, path))
     }
 
     /// Whether everything of another one is in it.
-    pub fn holds(&self, other: &Self) -> bool {
+    pub(crate) fn holds(&self, other: &Self) -> bool {
         let is_in = |own: &Option<String>, of: &Option<String>| own.is_none() || own == of;
         is_in(&self.rule, &other.rule) && is_in(&self.sender, &other.sender)
     }
 
     /// The options of a command by which it is meant; none for everything.
-    pub fn options(&self) -> String {
+    pub(crate) fn options(&self) -> String {
         let named = |option: &str, value: &Option<String>| {
             let word = |value: &String| shell::word(Path::new(value));
             value.as_ref().map_or_else(String::new, |value| format!(" --{option} {}", word(value)))
@@ -62,7 +62,7 @@ impl Scope {
     }
 
     /// Whether a job is.
-    pub fn takes_job(&self, job: &Job) -> bool {
+    pub(crate) fn takes_job(&self, job: &Job) -> bool {
         self.takes(&job.rule, &job.vars, job.source.path.as_path())
     }
 }
@@ -82,7 +82,7 @@ impl fmt::Display for Scope {
 
 /// A scope that an operator paused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
+pub(crate) struct Pause {
     /// What of it.
     #[serde(flatten)]
     pub scope: Scope,
@@ -94,12 +94,12 @@ pub struct Pause {
 
 impl Pause {
     /// The same, and what ends it.
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         format!("{self}: {}", self.remedy())
     }
 
     /// The command that ends it.
-    pub fn remedy(&self) -> String {
+    pub(crate) fn remedy(&self) -> String {
         let words = if self.scope == Scope::default() { " --all".to_owned() } else { self.scope.options() };
         format!("`landfall resume{words}` lets it go on")
     }
@@ -115,7 +115,7 @@ impl fmt::Display for Pause {
 /// What an operator says of a scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Halting {
+pub(crate) enum Halting {
     /// Nothing of it goes on, and no file of it is claimed.
     Pause(Scope),
     /// It goes on; a rule that stopped by itself, too.
@@ -124,7 +124,7 @@ pub enum Halting {
 
 /// How the last jobs of a rule ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedInARow {
+pub(crate) struct FailedInARow {
     /// So many failed, and none was completed since.
     pub failures: u32,
     /// The last of them: it is not counted twice.
@@ -135,7 +135,7 @@ pub struct FailedInARow {
 
 /// A failed job behind which its rule's sequence stops.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SequenceStop {
+pub(crate) struct SequenceStop {
     /// The rule's name.
     pub rule: String,
     /// Of which folder's files, where each folder has a sequence of its own.
@@ -151,7 +151,7 @@ pub struct SequenceStop {
 
 impl SequenceStop {
     /// Whose jobs wait for which, and what ends it.
-    pub fn told(&self, id: JobId) -> String {
+    pub(crate) fn told(&self, id: JobId) -> String {
         let Self { rule, folder, source, is_retried, .. } = self;
         let of = folder.as_ref().map_or_else(String::new, |folder| format!(" for files of {folder}"));
         if *is_retried {
@@ -167,7 +167,7 @@ impl SequenceStop {
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Halts {
+pub(crate) struct Halts {
     /// In the order in which they were said.
     pub pauses: Vec<Pause>,
     /// By the rule's name.
@@ -179,33 +179,38 @@ pub struct Halts {
 
 impl Halts {
     /// The first pause that holds a job back.
-    pub fn pause_of(&self, job: &Job) -> Option<&Pause> {
+    pub(crate) fn pause_of(&self, job: &Job) -> Option<&Pause> {
         self.pauses.iter().find(|pause| pause.scope.takes_job(job))
     }
 
     /// The same of a file that was found there.
-    pub fn pause_of_file(&self, rule: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> Option<&Pause> {
+    pub(crate) fn pause_of_file(
+        &self,
+        rule: &str,
+        vars: &BTreeMap<String, OsText>,
+        path: &Path,
+    ) -> Option<&Pause> {
         self.pauses.iter().find(|pause| pause.scope.takes(rule, vars, path))
     }
 
     /// All that holds a job back, with what ends it: each must be lifted.
-    pub fn why_held_back(&self, job: &Job) -> Option<String> {
+    pub(crate) fn why_held_back(&self, job: &Job) -> Option<String> {
         all_told(self.pauses.iter().filter(|pause| pause.scope.takes_job(job)).map(Pause::told))
     }
 
     /// All that holds a whole scope back, besides what was said of it in the same words.
-    pub fn why_held_back_whole(&self, scope: &Scope) -> Option<String> {
+    pub(crate) fn why_held_back_whole(&self, scope: &Scope) -> Option<String> {
         let holds = |pause: &&Pause| pause.scope.holds(scope) && pause.scope != *scope;
         all_told(self.pauses.iter().filter(holds).map(Pause::told))
     }
 
     /// The pause that was said of a scope in the same words.
-    pub fn pause_in_words(&self, scope: &Scope) -> Option<&Pause> {
+    pub(crate) fn pause_in_words(&self, scope: &Scope) -> Option<&Pause> {
         self.pauses.iter().find(|pause| pause.scope == *scope)
     }
 
     /// Why a file that was found there is not claimed.
-    pub fn why_not_claimed(
+    pub(crate) fn why_not_claimed(
         &self,
         rule: &str,
         vars: &BTreeMap<String, OsText>,
@@ -216,7 +221,7 @@ impl Halts {
     }
 
     /// Why a rule claims nothing, where it stopped after failures.
-    pub fn stop_of(&self, rule: &str) -> Option<String> {
+    pub(crate) fn stop_of(&self, rule: &str) -> Option<String> {
         let of = self.failed.get(rule).filter(|of| of.stopped_at.is_some())?;
         let (failures, last) = (of.failures, of.last);
         Some(format!(
@@ -225,7 +230,7 @@ impl Halts {
     }
 
     /// The failed job behind which a job waits, as far as this tells; and what is to be done.
-    pub fn sequence_stop_of(&self, job: &Job) -> Option<String> {
+    pub(crate) fn sequence_stop_of(&self, job: &Job) -> Option<String> {
         let parent = job.source.path.as_path().parent();
         let is_of = |stop: &SequenceStop| {
             stop.rule == job.rule
@@ -237,7 +242,7 @@ impl Halts {
     }
 
     /// Pauses a scope; false: it is paused.
-    pub fn pause(&mut self, scope: Scope, at: Timestamp, by: &str) -> bool {
+    pub(crate) fn pause(&mut self, scope: Scope, at: Timestamp, by: &str) -> bool {
         let is_new = self.pauses.iter().all(|pause| pause.scope != scope);
         if is_new {
             self.pauses.push(Pause { scope, at, by: by.to_owned() });
@@ -246,12 +251,12 @@ impl Halts {
     }
 
     /// Whether there is something to take back of this scope: the same as [`Self::resume`] says.
-    pub fn is_said(&self, scope: &Scope) -> bool {
+    pub(crate) fn is_said(&self, scope: &Scope) -> bool {
         self.clone().resume(scope)
     }
 
     /// Takes that back, of this scope alone; of a rule, also that it stopped. False: neither was said.
-    pub fn resume(&mut self, scope: &Scope) -> bool {
+    pub(crate) fn resume(&mut self, scope: &Scope) -> bool {
         let before = self.pauses.len();
         self.pauses.retain(|pause| pause.scope != *scope);
         let stopped = match scope {
@@ -264,7 +269,7 @@ impl Halts {
     }
 
     /// A job of the rule failed, which stops after so many in a row. True: it stops now. Where it has stopped, a retry that fails is in no row.
-    pub fn note_failed(&mut self, rule: &str, job: JobId, stop_after: u32, at: Timestamp) -> bool {
+    pub(crate) fn note_failed(&mut self, rule: &str, job: JobId, stop_after: u32, at: Timestamp) -> bool {
         let new = || FailedInARow { failures: 0, last: job, stopped_at: None };
         let of = self.failed.entry(rule.to_owned()).or_insert_with(new);
         if of.stopped_at.is_some() || of.failures > 0 && of.last == job {
@@ -280,7 +285,7 @@ impl Halts {
     }
 
     /// A job of the rule was completed: what failed before it counts no more. A rule that stopped waits for its operator all the same.
-    pub fn note_completed(&mut self, rule: &str) -> bool {
+    pub(crate) fn note_completed(&mut self, rule: &str) -> bool {
         let counts = self.failed.get(rule).is_some_and(|of| of.stopped_at.is_none());
         if counts {
             self.failed.remove(rule);

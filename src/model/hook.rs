@@ -129,7 +129,7 @@ pub enum HookTarget {
 
 /// Something that happened, and that hooks are to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Happened {
+pub(crate) struct Happened {
     /// What.
     pub event: HookEvent,
     /// When.
@@ -152,7 +152,7 @@ pub struct Happened {
 
 /// How a hook fares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HookState {
+pub(crate) struct HookState {
     /// The hook's name.
     pub name: String,
     /// How many events it was not told yet.

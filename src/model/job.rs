@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::category::Category;
-pub use super::companion::Companion;
+pub(crate) use super::companion::Companion;
 use super::complete_by::CompleteBy;
 use super::deadline::DeadlineReport;
 use super::default::is_default;
@@ -25,7 +25,7 @@ use super::standing::Standing;
 use super::throughput::Throughput;
 
 /// What a restart says of a job that it goes on with: no news of the job itself.
-pub const RESTARTED: &str = "the service started again";
+pub(crate) const RESTARTED: &str = "the service started again";
 /// Moments of a job that are kept at most.
 const MOMENTS_MAX: usize = 100;
 
@@ -37,19 +37,19 @@ pub struct Job {
     /// The rule's name.
     pub rule: String,
     /// Which snapshot of the rule; the store has it under this hash.
-    pub rule_hash: String,
+    pub(crate) rule_hash: String,
     /// The rule's named wildcards.
     pub vars: BTreeMap<String, OsText>,
     /// The file it is made from.
     pub source: Source,
     /// Where it is in its life.
-    pub state: Standing,
+    pub(crate) state: Standing,
     /// Whether it goes before others: as its rule said when it was claimed, or as an operator said since.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub priority: Priority,
+    pub(crate) priority: Priority,
     /// At most so many workers at once; 0: no limit of its own.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub workers_max: u32,
+    pub(crate) workers_max: u32,
     /// What it waits for, where it does.
     #[serde(default, skip_serializing_if = "is_default")]
     pub waiting: Option<Waiting>,
@@ -60,10 +60,10 @@ pub struct Job {
     pub due_at: Option<Timestamp>,
     /// How it stands to that: only where it is shown, never in its row.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub deadline: Option<DeadlineReport>,
+    pub(crate) deadline: Option<DeadlineReport>,
     /// How it went over time.
     #[serde(default, skip_serializing_if = "Throughput::is_trivial")]
-    pub throughput: Throughput,
+    pub(crate) throughput: Throughput,
     /// When it was first taken by a loader.
     #[serde(default, skip_serializing_if = "is_default")]
     pub started_at: Option<Timestamp>,
@@ -91,19 +91,19 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "is_default")]
     pub entries: Vec<Entry>,
     /// How far it is.
-    pub slices: Slices,
+    pub(crate) slices: Slices,
     /// How often it was started, clean stops not counted.
     pub attempts: u32,
     /// Whether it can go on from a checkpoint; false where an output is encrypted.
-    pub resumable: bool,
+    pub(crate) resumable: bool,
     /// Slices that need not run again because a checkpoint has them, when it was last started.
-    pub resumed_at_slice: u64,
+    pub(crate) resumed_at_slice: u64,
     /// Records in those slices: they did not run again.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub resumed_at_record: u64,
+    pub(crate) resumed_at_record: u64,
     /// How many records ran again because a start did not come to the job's end, all together; after a power cut it may be more.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub records_again: u64,
+    pub(crate) records_again: u64,
     /// Its outputs: planned from `publishing` on, there from `retiring` on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub outputs: Vec<PublishedOutput>,
@@ -118,36 +118,36 @@ pub struct Job {
     pub timeline: Vec<Moment>,
     /// Whether it is a resend, and of what.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub delivery: Delivery,
+    pub(crate) delivery: Delivery,
     /// Its file was taken away before it was read to its end: it does not come again.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub is_gone: bool,
+    pub(crate) is_gone: bool,
     /// The completed job that this one takes again, from its archive; or some failed records of which.
     #[serde(default, skip_serializing_if = "is_default")]
     pub parent: Option<JobId>,
     /// The jobs that took this one again from its archive, the newest last; the oldest of very many are left out.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub reruns: Vec<Rerun>,
+    pub(crate) reruns: Vec<Rerun>,
     /// It takes failed records of that one, and no file.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub retries: Option<Retries>,
+    pub(crate) retries: Option<Retries>,
     /// Whether what is said of it quotes its records.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub privacy: Privacy,
+    pub(crate) privacy: Privacy,
     /// Which of its failed records it waits for, or was decided on (`errors.on_record_error = "hold"`).
     #[serde(default, skip_serializing_if = "is_default")]
-    pub held_records: HeldRecords,
+    pub(crate) held_records: HeldRecords,
     /// An operator gave it up while it waited.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub abandoned: Option<Abandoned>,
+    pub(crate) abandoned: Option<Abandoned>,
     /// It published nothing: what would have been.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub shadow: Option<Box<Shadow>>,
+    pub(crate) shadow: Option<Box<Shadow>>,
 }
 
 /// A job that takes a completed one again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rerun {
+pub(crate) struct Rerun {
     /// That job.
     pub job: JobId,
     /// The hash of the word by which whoever asked for it knows it again; none: it was asked for without one.
@@ -157,7 +157,7 @@ pub struct Rerun {
 
 /// What a job has of its list of failed records that waits for each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldRecords {
+pub(crate) struct HeldRecords {
     /// So many of the list, the first ones, were decided on before it was begun last: by that its records are worked.
     pub decided: u64,
     /// It waits until so many are, all that there are; 0: it waits for none.
@@ -166,7 +166,7 @@ pub struct HeldRecords {
 
 /// Which failed records of its parent a job takes again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retries {
+pub(crate) struct Retries {
     /// The parent's [`super::settling::Settlement`] that has them.
     pub act: u64,
     /// Which retry it is, of the parent and of those that the parent retries itself, the first one first: `-retry1` in names.
@@ -175,7 +175,7 @@ pub struct Retries {
 
 /// An operator's word that a job is given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Abandoned {
+pub(crate) struct Abandoned {
     /// Who said so.
     pub by: String,
     /// Why.
@@ -189,39 +189,42 @@ pub struct Source {
     pub path: OsText,
     /// Where it lies while it is ours; none for `keep` and for `ingest` without `--retire`.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[doc(hidden)]
     pub claimed: Option<OsText>,
     /// Where it lies instead, and stays: in the archive of the job that it is taken from again.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub lies_at: Option<OsText>,
+    pub(crate) lies_at: Option<OsText>,
     /// The folder that it is claimed into, or in which it stays: another one in its place has nothing of ours.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub claim_folder: Option<FolderIdentity>,
+    pub(crate) claim_folder: Option<FolderIdentity>,
     /// What more is known of it, where it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept_as: Option<KeptAs>,
+    pub(crate) kept_as: Option<KeptAs>,
     /// What it was when it was claimed.
-    pub identity: FileIdentity,
+    pub(crate) identity: FileIdentity,
     /// Its marker and other companion files, retired with it.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub companions: Vec<Companion>,
+    pub(crate) companions: Vec<Companion>,
     /// By what it counted as complete.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub complete_by: Option<CompleteBy>,
+    pub(crate) complete_by: Option<CompleteBy>,
     /// Whether retiring follows the rule; false for `ingest` without `--retire`: the file stays as it is.
+    #[doc(hidden)]
     pub retire: bool,
     /// It was written to after it was read, and went to quarantine although its job is completed.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub is_set_apart: bool,
+    pub(crate) is_set_apart: bool,
     /// What is kept of it is a copy: it had a second name when it was retired, or a writer, who could have changed it.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub is_copied: bool,
+    pub(crate) is_copied: bool,
     /// The copy that was made of it and not renamed yet, when that was written: behind a crash nothing else counts as its copy.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub copied_as: Option<FileIdentity>,
+    pub(crate) copied_as: Option<FileIdentity>,
 }
 
 impl Source {
     /// A source where it was found: not claimed, alone, and to be retired as its rule says.
+    #[doc(hidden)]
     pub fn found(path: impl Into<OsText>, identity: FileIdentity) -> Self {
         Self {
             path: path.into(),
@@ -240,18 +243,18 @@ impl Source {
     }
 
     /// Notes the copy that is on its way to where the source goes.
-    pub fn note_copy(&mut self, copy: FileIdentity) {
+    pub(crate) fn note_copy(&mut self, copy: FileIdentity) {
         self.copied_as = Some(copy);
     }
 
     /// Forgets all copies that were made of it and of what belongs to it.
-    pub fn forget_copies(&mut self) {
+    pub(crate) fn forget_copies(&mut self) {
         self.copied_as = None;
         self.companions.iter_mut().for_each(|companion| companion.copied_as = None);
     }
 
     /// Whether a rule can end it: what stays where it lies was not claimed, and what was claimed cannot stay.
-    pub fn ends_as(&self, rule: &Rule) -> bool {
+    pub(crate) fn ends_as(&self, rule: &Rule) -> bool {
         !self.retire || self.claimed.is_some() == (rule.source.on_success != OnSuccess::Keep)
     }
 }
@@ -305,7 +308,7 @@ pub struct Entry {
 
 /// How many slices a job has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slices {
+pub(crate) struct Slices {
     /// Cut so far.
     pub total: u64,
     /// Collected.
@@ -343,7 +346,13 @@ pub struct Moment {
 }
 
 impl Job {
+    /// Where it is in its life.
+    pub fn state(&self) -> JobState {
+        self.state.get()
+    }
+
     /// A job that was just claimed.
+    #[doc(hidden)]
     pub fn queued(id: JobId, rule: &str, rule_hash: &str, source: Source, at: Timestamp) -> Self {
         Self {
             id,
@@ -392,13 +401,14 @@ impl Job {
     }
 
     /// What is worked of the source, by the slices: they hold about equally much.
-    pub fn reckon_worked(&mut self) {
+    pub(crate) fn reckon_worked(&mut self) {
         let Slices { done, total, .. } = self.slices;
         let worked = u128::from(self.bytes_read) * u128::from(done.min(total)) / u128::from(total.max(1));
         self.bytes_worked = u64::try_from(worked).unwrap_or(self.bytes_read);
     }
 
     /// Moves the job on and writes the moment down.
+    #[doc(hidden)]
     pub fn take(&mut self, event: JobEvent, at: Timestamp, detail: &str) -> Result<(), IllegalTransition> {
         self.state.take(event)?;
         let next = self.state.get();
@@ -412,12 +422,12 @@ impl Job {
     }
 
     /// Writes down what happened to the job without moving it on.
-    pub fn note(&mut self, at: Timestamp, detail: &str) {
+    pub(crate) fn note(&mut self, at: Timestamp, detail: &str) {
         self.write_down(Moment { at, state: self.state.get(), detail: detail.to_owned() });
     }
 
     /// What was written down beside the moves from state to state.
-    pub fn remarks(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn remarks(&self) -> impl Iterator<Item = &str> {
         let stays = |pair: &&[Moment]| matches!(pair, [before, after] if before.state == after.state);
         let details = self.timeline.windows(2).filter(stays).filter_map(|pair| pair.last());
         details.map(|moment| moment.detail.as_str()).filter(|detail| !detail.is_empty())
@@ -451,7 +461,7 @@ impl Job {
 
     /// Whether it has been held for this reason since it was queued with a word of its own: an operator's, or that its failed records are
     /// decided on. What is found again after that is news.
-    pub fn was_held_for(&self, detail: &str) -> bool {
+    pub(crate) fn was_held_for(&self, detail: &str) -> bool {
         let has_word = |moment: &&Moment| {
             moment.state == JobState::Queued && !moment.detail.is_empty() && moment.detail != RESTARTED
         };
@@ -460,18 +470,18 @@ impl Job {
     }
 
     /// Whether an earlier delivery of its key comes first.
-    pub fn waits_for_delivery(&self) -> bool {
+    pub(crate) fn waits_for_delivery(&self) -> bool {
         self.waiting.as_ref().is_some_and(|waiting| waiting.waits_for == WaitsFor::Delivery)
     }
 
     /// Whether it is still open what becomes of its delivery: neither on its way to be published nor at an end, nor in an operator's hands.
-    pub fn is_undecided(&self) -> bool {
+    pub(crate) fn is_undecided(&self) -> bool {
         let is_decided = self.state.is_final() || self.state.is_past_intent() || self.is_failing();
         !(is_decided || self.waits_for_settling())
     }
 
     /// Whether its state lets an operator take it from its source again; an output that is lacking is another matter.
-    pub fn is_retriable(&self) -> bool {
+    pub(crate) fn is_retriable(&self) -> bool {
         if self.retries.is_some() && self.state.is_final() {
             return false; // its records went back to its parent
         }
@@ -482,7 +492,7 @@ impl Job {
     }
 
     /// Whether an operator ended it, with nothing of it published: its source is still ours, or stays where it lies.
-    pub fn was_ended_by_operator(&self) -> bool {
+    pub(crate) fn was_ended_by_operator(&self) -> bool {
         let has_source =
             self.retired_to.is_some() || self.source.claimed.is_none() || self.abandoned.is_some();
         self.state == JobState::Aborted && has_source && !self.is_gone && self.outputs.is_empty()
@@ -490,18 +500,18 @@ impl Job {
 
     /// Whether it waits in the middle of publishing: a hidden output of it may be gone, perhaps with its folder, and then it cannot go on
     /// without an operator's word. Its intent tells.
-    pub fn may_lack_an_output(&self) -> bool {
+    pub(crate) fn may_lack_an_output(&self) -> bool {
         self.state == JobState::Publishing && self.waiting.is_some()
     }
 
     /// Where the source lies as far as the row knows.
-    pub fn source_path(&self) -> &OsText {
+    pub(crate) fn source_path(&self) -> &OsText {
         let Source { claimed, lies_at, path, .. } = &self.source;
         claimed.as_ref().or(lies_at.as_ref()).unwrap_or(path)
     }
 
     /// Whether its claimed source is still in its claim folder after its end, as far as is known: nobody who looks there takes it for a stray.
-    pub fn leaves_its_source(&self) -> bool {
+    pub(crate) fn leaves_its_source(&self) -> bool {
         self.state == JobState::Failed || self.abandoned.is_some()
     }
 }

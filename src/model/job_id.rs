@@ -18,28 +18,29 @@ pub struct JobId(u128);
 
 impl JobId {
     /// An id from its two parts; `tail` is cut to 80 bits.
+    #[doc(hidden)]
     pub fn from_parts(unix_ms: u64, tail: u128) -> Self {
         Self((u128::from(unix_ms) << 80) | (tail & ((1 << 80) - 1)))
     }
 
     /// The bytes, big-endian: the store's keys.
-    pub fn to_bytes(self) -> [u8; 16] {
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
     }
 
     /// The id of these bytes.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
     }
 
-    /// When the id was made, Unix milliseconds.
+    /// When the id was made, in milliseconds since 1970.
     pub fn unix_ms(self) -> u64 {
         (self.0 >> 80) as u64
     }
 
     /// The id after this one: ids made in one millisecond stay in order.
     #[must_use]
-    pub fn successor(self) -> Self {
+    pub(crate) fn successor(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
 }

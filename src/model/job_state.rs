@@ -110,7 +110,7 @@ impl IllegalTransition {
 
 impl JobState {
     /// Every state, in the order of a life.
-    pub const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Queued,
         Self::Running,
         Self::Held,
@@ -125,7 +125,7 @@ impl JobState {
 
     /// The only place that decides what may follow what.
     #[allow(clippy::match_same_arms, reason = "in the order of a job's life, not of its states")]
-    pub fn next(self, event: JobEvent) -> Result<Self, IllegalTransition> {
+    pub(crate) fn next(self, event: JobEvent) -> Result<Self, IllegalTransition> {
         use {JobEvent as E, JobState as S};
         match (self, event) {
             (S::Queued, E::Started) => Ok(S::Running),

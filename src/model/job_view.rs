@@ -23,11 +23,11 @@ use super::priority::Priority;
 use super::throughput::Reached;
 
 /// Of the JSON around lists of jobs and records.
-pub const VIEW_VERSION: u32 = 1;
+pub(crate) const VIEW_VERSION: u32 = 1;
 
 /// A job's JSON: serialize it. A view and no `serde_json::Value`, which would sort the fields by name.
 #[derive(Clone, Debug, Serialize)]
-pub struct JobView<'a> {
+pub(crate) struct JobView<'a> {
     id: JobId,
     rule: &'a str,
     rule_hash: &'a str,
@@ -98,7 +98,7 @@ pub(crate) struct OutputView<'a> {
 }
 
 /// The view of a job. `shown_json::to_string_pretty(&job_json(&job))` is what goes into a manifest.
-pub fn job_json(job: &Job) -> JobView<'_> {
+pub(crate) fn job_json(job: &Job) -> JobView<'_> {
     let raw_vars = job.vars.iter().filter_map(|(name, value)| Some((name.as_str(), raw(value)?)));
     JobView {
         id: job.id,
@@ -167,7 +167,7 @@ pub(crate) fn output_view(output: &PublishedOutput) -> OutputView<'_> {
 
 /// A Unicode name as it is: JSON escapes what must be; any other with `\xHH`.
 /// A path in JSON: as it is, or, where it is not Unicode, escaped, with its bytes (Base64) beside it.
-pub fn path_json(path: &OsText) -> (String, Option<String>) {
+pub(crate) fn path_json(path: &OsText) -> (String, Option<String>) {
     (text(path), raw(path))
 }
 
@@ -177,7 +177,7 @@ fn text(name: &OsText) -> String {
 
 /// The JSON of a file that waits to be taken.
 #[derive(Clone, Debug, Serialize)]
-pub struct FileWaitingView<'a> {
+pub(crate) struct FileWaitingView<'a> {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,
@@ -185,7 +185,7 @@ pub struct FileWaitingView<'a> {
 }
 
 /// The JSON of a file that waits to be taken, with the reason.
-pub fn file_waiting_json<'a>(path: &OsText, reason: &'a str) -> FileWaitingView<'a> {
+pub(crate) fn file_waiting_json<'a>(path: &OsText, reason: &'a str) -> FileWaitingView<'a> {
     FileWaitingView { path: text(path), path_bytes: raw(path), reason }
 }
 

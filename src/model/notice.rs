@@ -8,7 +8,7 @@ use super::job_state::JobState;
 /// One thing that a subscriber is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Notice {
+pub(crate) enum Notice {
     /// What was until now is not told: read it. The first notice of all, and the next one of a subscriber who was too slow.
     ReadAnew,
     /// A job's row was written or removed, or its account moved.
@@ -19,7 +19,7 @@ pub enum Notice {
 
 /// What became of a job's row, as visible as a listing: not yet durable, maybe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobChange {
+pub(crate) struct JobChange {
     /// The job.
     pub job: JobId,
     /// Its rule's name.

@@ -7,7 +7,7 @@ use super::pace::{Paced, PacesSet};
 use super::rule::Rule;
 
 /// Each with what takes it back.
-pub fn told(halts: &Halts, paces: &PacesSet, rules: &[&Rule]) -> Vec<String> {
+pub(crate) fn told(halts: &Halts, paces: &PacesSet, rules: &[&Rule]) -> Vec<String> {
     let names: BTreeSet<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
     let groups: BTreeSet<&str> =
         rules.iter().filter_map(|rule| Some(rule.pace.throttle.as_ref()?.name.as_str())).collect();

@@ -16,7 +16,7 @@ const WINDOWS_MAX: usize = 2 * 31;
 
 /// How fast a running job goes, of late.
 #[derive(Clone, Debug)]
-pub struct Going {
+pub(crate) struct Going {
     /// Of its source, what is not worked yet.
     pub bytes_left: u64,
     /// Of its source, what was worked within some time.
@@ -82,7 +82,7 @@ impl Going {
 }
 
 /// How a job stands to its deadline; none: it has none, or ended without being done. `going`: where it runs, and its pace is known.
-pub fn report(job: &Job, going: Option<&Going>, now: Timestamp) -> Option<DeadlineReport> {
+pub(crate) fn report(job: &Job, going: Option<&Going>, now: Timestamp) -> Option<DeadlineReport> {
     let at = job.due_at?;
     let (state, expected_at, detail) = match job.state.get() {
         JobState::Completed => (of_completed(job, at)?, None, String::new()),

@@ -15,7 +15,7 @@ pub struct OsText(OsString);
 
 impl OsText {
     /// Wraps a name.
-    pub fn new(text: impl Into<OsString>) -> Self {
+    pub(crate) fn new(text: impl Into<OsString>) -> Self {
         Self(text.into())
     }
 
@@ -36,7 +36,7 @@ impl OsText {
 
     /// At most so many bytes of the name's beginning; where something is cut off, what is not Unicode is replaced.
     #[must_use]
-    pub fn shortened(&self, bytes_max: usize) -> Self {
+    pub(crate) fn shortened(&self, bytes_max: usize) -> Self {
         if self.0.len() <= bytes_max {
             return self.clone();
         }
@@ -78,7 +78,7 @@ impl fmt::Display for OsText {
 
 /// Whether a character is shown as it is. Not so what moves the cursor, turns the direction of text around, or is not seen at all:
 /// with these one name passes for another (Unicode's categories Cc and Cf, and its separators of lines and paragraphs).
-pub fn is_shown_raw(c: char) -> bool {
+pub(crate) fn is_shown_raw(c: char) -> bool {
     !c.is_control()
         && !matches!(
             c,
@@ -98,7 +98,7 @@ pub fn is_shown_raw(c: char) -> bool {
 }
 
 /// A name as it is shown: what is not [shown raw](is_shown_raw) and whatever is not Unicode as `\xHH`, a backslash doubled on Unix.
-pub fn escaped(name: &OsStr) -> String {
+pub(crate) fn escaped(name: &OsStr) -> String {
     let mut shown = String::with_capacity(name.len());
     for chunk in name.as_encoded_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -138,7 +138,7 @@ pub(crate) fn said(text: &[u8]) -> String {
 }
 
 /// A path as it is shown; see [`escaped`].
-pub fn escaped_path(path: &Path) -> String {
+pub(crate) fn escaped_path(path: &Path) -> String {
     escaped(path.as_os_str())
 }
 
@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for OsText {
 }
 
 /// For `#[serde(with)]`: a path serialized as [`OsText`] is. serde's own way fails where a path is not Unicode.
-pub mod path {
+pub(crate) mod path {
     use std::path::{Path, PathBuf};
 
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
@@ -187,12 +187,12 @@ pub mod path {
     use super::OsText;
 
     /// As [`OsText`].
-    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
         OsText::from(path).serialize(serializer)
     }
 
     /// As [`OsText`].
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
         Ok(OsText::deserialize(deserializer)?.as_path().to_owned())
     }
 }

@@ -54,7 +54,7 @@ pub struct Pace {
 /// What a limit is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Paced {
+pub(crate) enum Paced {
     /// A rule, by its name.
     Rule(String),
     /// A group, by its name.
@@ -73,7 +73,7 @@ impl fmt::Display for Paced {
 /// What an operator says of one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PaceChange {
+pub(crate) enum PaceChange {
     /// The configuration counts again.
     Default,
     /// This counts; 0: no limit.
@@ -82,7 +82,7 @@ pub enum PaceChange {
 
 /// What an operator sets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PaceSetting {
+pub(crate) struct PaceSetting {
     /// Of what.
     pub of: Paced,
     /// None: as it was.
@@ -93,7 +93,7 @@ pub struct PaceSetting {
 
 /// What was set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PaceSet {
+pub(crate) struct PaceSet {
     /// Of what.
     pub of: Paced,
     /// To what.
@@ -124,21 +124,21 @@ impl fmt::Display for PaceSet {
 
 /// All that is set, one for each rule and group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PacesSet(pub Vec<PaceSet>);
+pub(crate) struct PacesSet(pub Vec<PaceSet>);
 
 impl PacesSet {
     /// What was set of one.
-    pub fn of(&self, of: &Paced) -> PaceLimits {
+    pub(crate) fn of(&self, of: &Paced) -> PaceLimits {
         self.0.iter().find(|set| set.of == *of).map(|set| set.limits).unwrap_or_default()
     }
 
     /// What counts of a rule or a group of which the configuration says this.
-    pub fn over(&self, of: &Paced, configured: PaceLimits) -> PaceLimits {
+    pub(crate) fn over(&self, of: &Paced, configured: PaceLimits) -> PaceLimits {
         self.of(of).or(configured)
     }
 
     /// False: that was so already.
-    pub fn set(&mut self, setting: &PaceSetting, at: Timestamp, by: &str) -> bool {
+    pub(crate) fn set(&mut self, setting: &PaceSetting, at: Timestamp, by: &str) -> bool {
         let before = self.of(&setting.of);
         let mut limits = before;
         match setting.workers_max {

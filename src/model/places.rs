@@ -12,13 +12,13 @@ use super::os_text::OsText;
 /// Folders that are remembered at most: more than the rules of one machine have.
 const PLACES_MAX: usize = 65_536;
 /// Of those below what a rule spells out, where its files are named by variables: each change of one writes all of them.
-pub const PLACES_BELOW_MAX: usize = 1_024;
+pub(crate) const PLACES_BELOW_MAX: usize = 1_024;
 /// When one was used last is known as well as this: to know it better would write all of them for each job.
 const USED_WITHIN: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// Folders of rules, each with the mount that it lay on when files went there. What lies on the root is not kept: it is always there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Places(Vec<Place>);
+pub(crate) struct Places(Vec<Place>);
 
 /// All in a folder, and below it, lies on one mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ struct Place {
 
 /// Where a folder was found to lie.
 #[derive(Clone, Copy, Debug)]
-pub struct Lies<'p> {
+pub(crate) struct Lies<'p> {
     /// The topmost folder above it, or itself, that lies on its mount, as far as its rule has it.
     pub folder: &'p Path,
     /// That mount.
@@ -49,20 +49,20 @@ pub struct Lies<'p> {
 
 impl Places {
     /// The folders that files of a rule may not go to without their mount, each with that.
-    pub fn guarded<'p>(&'p self, rule: &'p str) -> impl Iterator<Item = (&'p Path, &'p Path)> {
+    pub(crate) fn guarded<'p>(&'p self, rule: &'p str) -> impl Iterator<Item = (&'p Path, &'p Path)> {
         let guarded = self.0.iter().filter(move |place| !place.let_through.contains(rule));
         guarded.map(|place| (place.folder.as_path(), place.mount.as_path()))
     }
 
     /// The folders that they may go to without it, each with its mount.
-    pub fn let_go<'p>(&'p self, rule: &'p str) -> impl Iterator<Item = (&'p Path, &'p Path)> {
+    pub(crate) fn let_go<'p>(&'p self, rule: &'p str) -> impl Iterator<Item = (&'p Path, &'p Path)> {
         let let_go = self.0.iter().filter(move |place| place.let_through.contains(rule));
         let_go.map(|place| (place.folder.as_path(), place.mount.as_path()))
     }
 
     /// Notes where a folder lies to which files went at this moment; false: there is no room for it. A mount above the known one says that the
     /// known one went away in this moment, or that files go there without it: it stays known.
-    pub fn learn(&mut self, lies: Lies<'_>, at: Timestamp) -> bool {
+    pub(crate) fn learn(&mut self, lies: Lies<'_>, at: Timestamp) -> bool {
         let Lies { folder, mount, is_below } = lies;
         if mount.parent().is_none() {
             return true;
@@ -89,7 +89,7 @@ impl Places {
     }
 
     /// Lets files of a rule go as it is to those of these folders whose mount is not there; whether that changes something.
-    pub fn let_through(
+    pub(crate) fn let_through(
         &mut self,
         rule: &str,
         is_its: impl Fn(&Path) -> bool,
@@ -106,7 +106,7 @@ impl Places {
 
     /// Forgets the folders to which no files went since then, and of those that no rule has, since the later one. One of which that is not
     /// known was used now.
-    pub fn forget_unused(
+    pub(crate) fn forget_unused(
         &mut self,
         now: Timestamp,
         since: Timestamp,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Kept with a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Privacy {
+pub(crate) enum Privacy {
     /// As the rule says that it goes by.
     #[default]
     AsItsRule,

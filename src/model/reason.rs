@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A history has no room for more.
-pub const REASON_CHARS_MAX: usize = 500;
+pub(crate) const REASON_CHARS_MAX: usize = 500;
 
 /// Never empty, and never long; the same for whoever gives it, at the command line or over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

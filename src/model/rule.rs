@@ -13,27 +13,27 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::api::Api;
-pub use super::archive_owner::ArchiveOwner;
+pub(crate) use super::archive_owner::ArchiveOwner;
 use super::category::Category;
 use super::deadline;
 use super::default::is_default;
 use super::delivery::DeliveryRule;
 use super::expected::Expect;
 use super::hook::Hook;
-pub use super::layer::Layer;
-pub use super::line_end::LineEnd;
-pub use super::marker_for::MarkerFor;
-pub use super::mode::Mode;
-pub use super::on_complete::OnComplete;
+pub(crate) use super::layer::Layer;
+pub(crate) use super::line_end::LineEnd;
+pub(crate) use super::marker_for::MarkerFor;
+pub(crate) use super::mode::Mode;
+pub(crate) use super::on_complete::OnComplete;
 use super::os_text::OsText;
 use super::overriding::Override;
 use super::pace::Pace;
-pub use super::pattern::Patterns;
+pub(crate) use super::pattern::Patterns;
 use super::priority::{Priority, PriorityWhen};
-pub use super::ready::{EmptyFile, LastLine, Ready, ReadyStrategy, TrustClose};
-pub use super::sequence::Sequence;
-pub use super::stands_for::StandsFor;
-pub use super::symmetric_key::SymmetricKey;
+pub(crate) use super::ready::{EmptyFile, LastLine, Ready, ReadyStrategy, TrustClose};
+pub(crate) use super::sequence::Sequence;
+pub(crate) use super::stands_for::StandsFor;
+pub(crate) use super::symmetric_key::SymmetricKey;
 use super::traces::Collector;
 use super::window::{DayTime, Window};
 
@@ -306,6 +306,7 @@ pub enum OnBadEncoding {
 
 /// `[rule.records]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "fields have the names of their keys")]
 pub struct Records {
     /// How the text is cut.
     pub format: Format,

@@ -12,7 +12,7 @@ use super::job_id::JobId;
 use super::mistake::Mistake;
 
 /// Bytes of a record that an operator wrote: it is asked for in one line, and kept in the act.
-pub const EDITED_BYTES_MAX: usize = 32 << 10;
+pub(crate) const EDITED_BYTES_MAX: usize = 32 << 10;
 /// Acts that are told in a job's history, the last ones.
 const TOLD_MAX: usize = 100;
 /// Of one that is read.
@@ -174,7 +174,7 @@ impl fmt::Display for Numbers {
 
 /// One act of an operator on failed records of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settlement {
+pub(crate) struct Settlement {
     /// When.
     pub at: Timestamp,
     /// Who.
@@ -188,7 +188,7 @@ pub struct Settlement {
 /// What became of failed records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Settled {
+pub(crate) enum Settled {
     /// They are given up.
     Dropped {
         /// Why.
@@ -216,7 +216,7 @@ pub enum Settled {
 
 impl Settled {
     /// What their job takes in the place of the only one.
-    pub fn edited_again(&self) -> Option<&RecordBytes> {
+    pub(crate) fn edited_again(&self) -> Option<&RecordBytes> {
         match self {
             Self::Again { edited } => edited.as_ref(),
             Self::Dropped { .. } | Self::Retried { .. } => None,
@@ -227,7 +227,7 @@ impl Settled {
 /// How far a retry of failed records is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Retry {
+pub(crate) enum Retry {
     /// Its job is not at its end.
     Open,
     /// Its job is completed: what failed again is among the failed records of that one.
@@ -240,17 +240,17 @@ pub enum Retry {
 
 impl Settlement {
     /// Whether its records are not among the failed ones any more.
-    pub fn counts(&self) -> bool {
+    pub(crate) fn counts(&self) -> bool {
         !matches!(self.how, Settled::Retried { retry: Retry::GivenBack, .. })
     }
 
     /// Whether its records may still come back.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.how, Settled::Retried { retry: Retry::Open, .. })
     }
 
     /// What was done, by whom; without the records.
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let by = &self.by;
         let (job, retry, edited) = match &self.how {
             Settled::Dropped { reason } => return format!("dropped by {by}: {reason}"),
@@ -276,24 +276,24 @@ impl Settlement {
 }
 
 /// Numbers that are not among the failed ones any more.
-pub fn settled(acts: &[Settlement]) -> Numbers {
+pub(crate) fn settled(acts: &[Settlement]) -> Numbers {
     let counting = acts.iter().filter(|act| act.counts());
     Numbers::of(counting.flat_map(|act| act.records.ranges().iter().copied()))
 }
 
 /// Under which name of `dropped_by` failed records are counted that are given up.
-pub fn dropped_by(reason: &str) -> String {
+pub(crate) fn dropped_by(reason: &str) -> String {
     format!("failed records: {reason}")
 }
 
 /// What became of a failed record; none: it is among the failed ones.
-pub fn told_of(acts: &[Settlement], number: u64) -> Option<String> {
+pub(crate) fn told_of(acts: &[Settlement], number: u64) -> Option<String> {
     let act = acts.iter().rev().find(|act| act.counts() && act.records.contains(number))?;
     Some(format!("{} ({})", act.told(), act.at))
 }
 
 /// What an operator made of a record last, whatever became of it.
-pub fn edited_to(acts: &[Settlement], number: u64) -> Option<&RecordBytes> {
+pub(crate) fn edited_to(acts: &[Settlement], number: u64) -> Option<&RecordBytes> {
     acts.iter().rev().filter(|act| act.records.contains(number)).find_map(|act| match &act.how {
         Settled::Retried { edited, .. } | Settled::Again { edited } => edited.as_ref(),
         Settled::Dropped { .. } => None,
@@ -302,7 +302,7 @@ pub fn edited_to(acts: &[Settlement], number: u64) -> Option<&RecordBytes> {
 
 /// Moves what was settled in the account of a job from its failed records to where it is, and tells it in its history. What was decided on
 /// before the job was begun last is in its account already.
-pub fn tell(acts: &[Settlement], job: &mut Job) {
+pub(crate) fn tell(acts: &[Settlement], job: &mut Job) {
     let decided = job.held_records.decided;
     let is_new = |act: &Settlement| act.records.ranges().first().is_some_and(|(first, _)| *first > decided);
     for act in acts.iter().filter(|act| act.counts() && is_new(act)) {
@@ -318,7 +318,7 @@ pub fn tell(acts: &[Settlement], job: &mut Job) {
 }
 
 /// Tells in the history of a job what was done with its failed records.
-pub fn tell_in_history(acts: &[Settlement], job: &mut Job) {
+pub(crate) fn tell_in_history(acts: &[Settlement], job: &mut Job) {
     // A job that waited for them has gone on since.
     let state_at = |at| job.timeline.iter().rev().find(|moment| moment.at <= at).map(|moment| moment.state);
     let told = acts.iter().rev().take(TOLD_MAX).rev().map(|act| Moment {
@@ -333,7 +333,7 @@ pub fn tell_in_history(acts: &[Settlement], job: &mut Job) {
 
 /// A failed record with its place in the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NumberedRecord {
+pub(crate) struct NumberedRecord {
     /// Its place, from 1: it keeps that, whatever becomes of others.
     pub number: u64,
     /// The record.

@@ -6,7 +6,7 @@ use super::os_text::OsText;
 
 /// A job that published nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shadow {
+pub(crate) struct Shadow {
     /// The step before which it ended, because a shadow does not run it: what would be in the outputs is not known.
     pub not_run: Option<String>,
     /// What each of the job's outputs would be, in their order.
@@ -15,7 +15,7 @@ pub struct Shadow {
 
 /// An output that was written nowhere, unpacked and not encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shadowed {
+pub(crate) struct Shadowed {
     /// In bytes.
     pub bytes: u64,
     /// In lines, the header and one without an end counted.
@@ -28,7 +28,7 @@ pub struct Shadowed {
 
 /// An output beside the old system's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compared {
+pub(crate) struct Compared {
     /// What came of it.
     pub verdict: Verdict,
     /// The old system's file.
@@ -44,7 +44,7 @@ pub struct Compared {
 /// What came of comparing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The old system has not written it, or is still writing.
     #[default]
     NotThereYet,
@@ -60,7 +60,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// As reports have it.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NotThereYet => "not there yet",
             Self::Match => "match",

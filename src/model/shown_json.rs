@@ -9,12 +9,12 @@ use serde::Serialize;
 use super::os_text::is_shown_raw;
 
 /// A value on one line.
-pub fn to_string(value: &impl Serialize) -> serde_json::Result<String> {
+pub(crate) fn to_string(value: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_string(value).map(shown)
 }
 
 /// A value on lines of its own, indented.
-pub fn to_string_pretty(value: &impl Serialize) -> serde_json::Result<String> {
+pub(crate) fn to_string_pretty(value: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_string_pretty(value).map(shown)
 }
 

@@ -23,7 +23,7 @@ use super::os_text::OsText;
 
 /// A job's state and what is under way within it. Compares with a [`JobState`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     state: JobState,
     phase: Phase,
     /// None: it is not suspected.
@@ -68,22 +68,22 @@ struct Within<P> {
 
 impl Standing {
     /// The state alone.
-    pub fn get(&self) -> JobState {
+    pub(crate) fn get(&self) -> JobState {
         self.state
     }
 
     /// See [`JobState::is_final`].
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         self.state.is_final()
     }
 
     /// Whether it is published irrevocably, up to its end.
-    pub fn is_past_intent(&self) -> bool {
+    pub(crate) fn is_past_intent(&self) -> bool {
         matches!(self.state, JobState::Publishing | JobState::Retiring)
     }
 
     /// Deaths of the process that are held against the job, since it last got on; none: it is not suspected.
-    pub fn deaths(&self) -> Option<u32> {
+    pub(crate) fn deaths(&self) -> Option<u32> {
         self.deaths
     }
 

@@ -14,17 +14,28 @@ use super::job_id::JobId;
 
 /// A piece of processing code that takes one record at a time.
 pub trait Step: Send {
-    /// Decides what becomes of the record, and may change it. An error makes it a failed record; a panic costs an
-    /// attempt of its slice.
+    /// Decides what becomes of the record, and may change it. A panic costs an attempt of its slice.
+    ///
+    /// # Errors
+    ///
+    /// An error makes it a failed record, and the rest goes on. What [`Record`] says is to be passed on.
     fn process(&mut self, record: &mut Record<'_>) -> Result<Outcome, RecordError>;
 }
 
 /// A piece of processing code that takes a run of records of one slice at once.
 pub trait RunStep: Send {
-    /// Settles every record of the run. An error costs an attempt of the slice, and the step is made anew.
+    /// Settles every record of the run.
+    ///
+    /// # Errors
+    ///
+    /// An error costs an attempt of the slice, and the step is made anew; see [`Broken`] for others.
     fn process_run(&mut self, run: &mut dyn Run) -> Result<(), Broken>;
 
     /// After the last run of the job, before anything of it is published: the last word on whether the results can be trusted.
+    ///
+    /// # Errors
+    ///
+    /// An error keeps the job from being published: it is as for [`RunStep::process_run`].
     fn end(&mut self) -> Result<(), Broken> {
         Ok(())
     }
@@ -50,11 +61,11 @@ pub trait Run {
 
 /// A category by its position in the pipeline's list. Factories get it from the categories they are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CategoryId(pub u16);
+pub struct CategoryId(pub(crate) u16);
 
 impl CategoryId {
     /// As an index.
-    pub fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         usize::from(self.0)
     }
 }
@@ -155,7 +166,7 @@ impl Broken {
     }
 
     /// How it broke.
-    pub fn kind(&self) -> BrokenKind {
+    pub(crate) fn kind(&self) -> BrokenKind {
         self.kind
     }
 }
@@ -216,11 +227,11 @@ impl Value<'_> {
 
 /// A column that a step names, resolved for the entry at hand: a field's position, or for jsonl a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ColumnRef(pub u32);
+pub(crate) struct ColumnRef(pub u32);
 
 /// How a record's columns are read; the pipeline's side of [`Record`]. Answers are for the record's bytes as given, and are
 /// kept until [`Columns::forget`]. What a format leaves out is as where records have no columns.
-pub trait Columns {
+pub(crate) trait Columns {
     /// The value of a column.
     fn value<'r>(&'r mut self, _bytes: &'r [u8], _column: ColumnRef) -> Result<Value<'r>, RecordError> {
         Ok(Value::Missing)
@@ -264,7 +275,7 @@ pub trait Columns {
 }
 
 /// A column, and what it is to say.
-pub type NewValue<'v> = (ColumnRef, Cow<'v, [u8]>);
+pub(crate) type NewValue<'v> = (ColumnRef, Cow<'v, [u8]>);
 
 const NO_COLUMNS: &str = "records of this format have no columns to write";
 
@@ -303,15 +314,24 @@ impl Record<'_> {
         self.category
     }
 
-    /// The value of a column, by its position among those that the step's plan names. An error where the record cannot be
-    /// read (jsonl: not JSON); pass it on.
+    /// The value of a column, by its position, from 0, among those that the step's plan names ([`StepPlan::reading`]);
+    /// [`Value::Missing`] where the plan names no such.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read (csv: misplaced quotes; jsonl: not JSON). Pass it on.
     pub fn column(&mut self, index: usize) -> Result<Value<'_>, RecordError> {
         let Some(&column) = self.wanted.get(index) else { return Ok(Value::Missing) };
         let bytes: &[u8] = if self.is_changed { &*self.changed } else { self.original };
         self.columns.value(bytes, column)
     }
 
-    /// The bytes of a column as they are written, quotes included; by position among those that the step's plan names.
+    /// The bytes of a column as they are written, quotes included; by position, from 0, among those that the step's plan names. None where
+    /// it is missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Record::column`].
     pub fn raw_column(&mut self, index: usize) -> Result<Option<&[u8]>, RecordError> {
         let Some(&column) = self.wanted.get(index) else { return Ok(None) };
         let bytes: &[u8] = if self.is_changed { &*self.changed } else { self.original };
@@ -319,7 +339,11 @@ impl Record<'_> {
     }
 
     /// Keeps the columns that the step's plan names and no others, in that order, each as it is written (csv, fixed).
-    /// Only for a step whose plan says so ([`StepPlan::selecting`]).
+    /// Only for a step whose plan says so ([`StepPlan::selecting`]). `scratch` is a buffer to keep between records.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read, or its format has no columns to write. It is as it was then.
     pub fn keep_columns(&mut self, scratch: &mut Vec<u8>) -> Result<(), RecordError> {
         scratch.clear();
         let bytes: &[u8] = if self.is_changed { &*self.changed } else { self.original };
@@ -328,7 +352,12 @@ impl Record<'_> {
         Ok(())
     }
 
-    /// The value of a column by its name; slower than [`Record::column`], and not checked beforehand.
+    /// The value of a column by its name; slower than [`Record::column`], and not checked beforehand: [`Value::Missing`] where there is
+    /// none of this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Record::column`].
     pub fn column_named(&mut self, name: &str) -> Result<Value<'_>, RecordError> {
         let Some(column) = self.columns.find(name) else { return Ok(Value::Missing) };
         let bytes: &[u8] = if self.is_changed { &*self.changed } else { self.original };
@@ -340,7 +369,11 @@ impl Record<'_> {
         self.columns.names()
     }
 
-    /// An error where the record cannot be read (jsonl: not JSON).
+    /// Whether the record can be read at all.
+    ///
+    /// # Errors
+    ///
+    /// It cannot (jsonl: not JSON).
     pub fn check(&mut self) -> Result<(), RecordError> {
         let bytes: &[u8] = if self.is_changed { &*self.changed } else { self.original };
         self.columns.check(bytes)
@@ -354,6 +387,11 @@ impl Record<'_> {
 
     /// Gives a column another value, by its position among those that the step's plan names (csv, fixed). Everything else stands as it stood,
     /// also what lies behind the last column.
+    ///
+    /// # Errors
+    ///
+    /// The plan names no such column, the record cannot be read, its format has no columns to write (lines, jsonl), or the value does not fit
+    /// (fixed: too wide). The record is as it was then.
     pub fn set_column(&mut self, index: usize, value: &[u8]) -> Result<(), RecordError> {
         let Some(&column) = self.wanted.get(index) else {
             return Err(RecordError::new(format!("the step's plan names no column {index}")));
@@ -363,6 +401,10 @@ impl Record<'_> {
 
     /// Gives all columns values, one for each of [`Record::column_names`] (csv, fixed). A column whose value is the same stands as it stood, and
     /// so does what lies behind the last one; a short row stays short as long as what it lacks stays empty.
+    ///
+    /// # Errors
+    ///
+    /// There are more or fewer values than columns; else as [`Record::set_column`].
     pub fn set_values(&mut self, values: &[Cow<'_, [u8]>]) -> Result<(), RecordError> {
         let columns = self.columns.names().len();
         if columns > 0 && columns != values.len() {
@@ -391,7 +433,7 @@ impl Record<'_> {
 }
 
 /// One instance of a step.
-pub enum StepInstance {
+pub(crate) enum StepInstance {
     /// Takes a record at a time.
     Each(Box<dyn Step>),
     /// Takes a run of records at once.

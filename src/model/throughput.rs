@@ -12,7 +12,7 @@ const PARTS: i32 = 32;
 
 /// So many records were collected by then, of all starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reached {
+pub(crate) struct Reached {
     /// When.
     pub at: Timestamp,
     /// Records.
@@ -22,7 +22,7 @@ pub struct Reached {
 /// Moments over the whole of a job's work, at about the same distance however long it takes; none of a job of less than a second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Throughput(Vec<Reached>);
+pub(crate) struct Throughput(Vec<Reached>);
 
 impl Throughput {
     /// A start, which goes on behind so many records: what was reached after those is to be done again. `first`: when it was first started,
@@ -61,7 +61,7 @@ impl Throughput {
     }
 
     /// Oldest first.
-    pub fn moments(&self) -> &[Reached] {
+    pub(crate) fn moments(&self) -> &[Reached] {
         &self.0
     }
 }

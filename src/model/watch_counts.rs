@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Counts since the service started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct WatchCounts {
+pub(crate) struct WatchCounts {
     /// Folders that are watched now.
     pub folders: u64,
     /// Those of them that have no events: only the scans see what comes there.
@@ -23,7 +23,7 @@ pub struct WatchCounts {
 impl WatchCounts {
     /// Both together.
     #[must_use]
-    pub fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             folders: self.folders + other.folders,
             folders_without_events: self.folders_without_events + other.folders_without_events,

@@ -16,7 +16,7 @@ use crate::model::step::CategoryId;
 #[derive(Clone, Copy)]
 pub struct StepContext<'a> {
     /// `[rule.records]`.
-    pub records: &'a Records,
+    pub(crate) records: &'a Records,
     /// How these records are read and written.
     pub(crate) format: &'a Arc<dyn RecordFormat>,
     /// The folder that relative commands and files start from.
@@ -28,7 +28,11 @@ pub struct StepContext<'a> {
 }
 
 impl StepContext<'_> {
-    /// The category of this name, for [`crate::model::step::StepPlan::sending_to`] and outcomes; a problem at `key` where it has no output.
+    /// The category of this name, for [`StepPlan::sending_to`](crate::step::StepPlan::sending_to) and outcomes.
+    ///
+    /// # Errors
+    ///
+    /// A problem at `key`, the path of the parameter ([`Params::path_of`]): the category has no output.
     pub fn category(&self, name: &str, key: Vec<String>) -> Result<CategoryId, PipelineProblem> {
         let position = self.categories.iter().position(|category| category.as_str() == name);
         let id = position.map(|position| CategoryId(position as u16));

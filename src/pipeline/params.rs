@@ -130,7 +130,11 @@ impl<'a> Params<'a> {
         self.problems
     }
 
-    /// What was read, or every problem.
+    /// What was read.
+    ///
+    /// # Errors
+    ///
+    /// Every problem that was met, and each parameter that nobody asked for; or, without any, that nothing was read.
     pub fn finish<T>(self, read: Option<T>) -> Result<T, Vec<PipelineProblem>> {
         let path = self.path.clone();
         let problems = self.into_problems();

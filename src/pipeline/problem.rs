@@ -3,7 +3,7 @@
 use crate::model::step::StepPlan;
 
 /// A step's plan, or everything that is wrong with its parameters; keys of problems begin at the parameters.
-pub type Planned = Result<StepPlan, Vec<PipelineProblem>>;
+pub(super) type Planned = Result<StepPlan, Vec<PipelineProblem>>;
 
 /// A parameter of a step, or the way steps and outputs fit, is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

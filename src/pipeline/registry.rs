@@ -7,12 +7,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::context::StepContext;
-use super::problem::Planned;
+use super::problem::{PipelineProblem, Planned};
 use super::steps;
 use super::surroundings::{OwnFolder, Surroundings};
+use crate::model::step::StepPlan;
 
 /// Makes a step's plan from its parameters.
-pub type Factory = Arc<dyn Fn(&Map<String, Value>, &StepContext<'_>) -> Planned + Send + Sync>;
+pub(super) type Factory = Arc<dyn Fn(&Map<String, Value>, &StepContext<'_>) -> Planned + Send + Sync>;
 
 /// The registered steps.
 #[derive(Clone, Default)]
@@ -59,11 +60,17 @@ impl Registry {
         self.cuts_off
     }
 
-    /// Adds a step; one of the same name is replaced.
+    /// Adds a step under the name that rules give; one of the same name is replaced.
+    ///
+    /// The factory is called for each rule that names the step, whenever a configuration is read. It checks the parameters, best by
+    /// [`Params`](crate::step::Params). Its problems are told with file, line and key.
     pub fn register(
         &mut self,
         name: &str,
-        factory: impl Fn(&Map<String, Value>, &StepContext<'_>) -> Planned + Send + Sync + 'static,
+        factory: impl Fn(&Map<String, Value>, &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>>
+        + Send
+        + Sync
+        + 'static,
     ) {
         self.factories.insert(name.to_owned(), Arc::new(factory));
     }

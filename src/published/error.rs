@@ -10,46 +10,66 @@ use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
 use crate::record::CutError;
 
-/// What stands between an output and whoever reads it.
+/// What stands between an output and whoever reads it. As a [`LandfallError`](crate::LandfallError) it has a hint.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
+#[non_exhaustive]
 pub enum ReadError {
+    /// It is not there any more.
     #[error("{} is not there any more", escaped_path(path))]
     Gone { path: PathBuf },
+    /// It has another size, in bytes, than it had when it was published.
     #[error("{} is not what was published: it has {found} bytes, and had {published}", escaped_path(path))]
     Changed { path: PathBuf, found: u64, published: u64 },
+    /// It has the same size and another hash.
     #[error("{} is not what was published: it has the same size, and another sha256", escaped_path(path))]
     Replaced { path: PathBuf },
+    /// It cannot be read, or what was read cannot be written.
     #[error("cannot read {}: {source}", escaped_path(path))]
     Read { path: PathBuf, source: io::Error },
+    /// Nothing is in it.
     #[error("there is nothing in {}", escaped_path(path))]
     Empty { path: PathBuf },
+    /// Its records have no ends, so that single ones cannot be told.
     #[error("{} has records without ends to tell them by", escaped_path(path))]
     NoEnds { path: PathBuf },
+    /// It has fewer records than were asked for.
     #[error("{} has {records} records", escaped_path(path))]
     TooFew { path: PathBuf, records: u64 },
+    /// The job has published nothing, or not all yet.
     #[error("job {job} is {state}: {} of it is published", if *state == JobState::Publishing { "not all" } else { "nothing" })]
     NotPublished { job: JobId, state: JobState },
+    /// The job has no output of this category and entry; those that it has.
     #[error("job {job} has no such output")]
     NoSuchOutput { job: JobId, entry_is_wrong: bool, there: Vec<String> },
+    /// The job has several, where one must be chosen.
     #[error("job {job} has several outputs, and one is asked for at a time")]
     Several { job: JobId, there: Vec<String> },
+    /// Whoever reads it broke off: a bug of this program.
     #[error("{} ended before it was read to its end", escaped_path(path))]
     BrokeOff { path: PathBuf },
+    /// It has another number of records than were published.
     #[error("{} has {found} records, and had {published}", escaped_path(path))]
     Miscounted { path: PathBuf, found: u64, published: u64 },
+    /// What was read cannot be passed on.
     #[error("what was read cannot be passed on: {0}")]
     Print(#[source] io::Error),
+    /// The rule has no such output: a bug of this program.
     #[error("the job's rule has no output `{category}`")]
     NoOutput { category: String },
+    /// It cannot be decrypted or unpacked.
     #[error(transparent)]
     Decode(Box<DecodeError>),
+    /// It cannot be cut into records.
     #[error(transparent)]
     Cut(#[from] CutError),
+    /// The keys of the data folder cannot be had (`service.at_rest`).
     #[error("the keys cannot be had by which it is kept encrypted")]
     OwnKeys { hint: String, source: Box<dyn std::error::Error + Send + Sync> },
+    /// There is no folder for temporary files.
     #[error("there is no folder for temporary files: {source}")]
     Scratch { source: io::Error },
+    /// No thread can be started that reads it.
     #[error("no thread can be started that reads it: {source}")]
     Thread { source: io::Error },
 }

@@ -27,6 +27,7 @@ use crate::engine::{Configuration, Engine, EngineError, Running};
 use crate::hooks::Hooks;
 use crate::model::audit::{AuditEvent, SERVICE};
 use crate::model::configuration::ConfigurationState;
+use crate::model::fault::Fault as _;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{Mode, Rule};
@@ -41,8 +42,9 @@ use reload::{Reloading, Tend};
 use shadow::Aside;
 use start::Start;
 
-/// The service does not start, or stopped because of a fault.
+/// The service does not start, or stopped because of a fault. [`ServiceError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServiceError {
     /// The configuration is wrong: every problem.
     #[error(transparent)]
@@ -61,7 +63,21 @@ pub enum ServiceError {
     Api(#[from] ApiError),
 }
 
-/// A running service. It goes on until it is stopped, also when this is dropped.
+impl ServiceError {
+    /// What to do about it, as an imperative sentence without a full stop. None for [`ServiceError::Config`]: each of the [`Problems`] has
+    /// its own.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(_) => None,
+            Self::Store(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
+            Self::Control(error) => error.hint(),
+            Self::Api(error) => error.hint(),
+        }
+    }
+}
+
+/// A running service, from [`serve`]. It goes on until it is stopped, also when this is dropped.
 pub struct Service {
     engine: Engine,
     running: Running,
@@ -103,23 +119,32 @@ impl Reloader {
     }
 }
 
-/// Starts the service with the steps of this registry; `config` as for `landfall run --config`.
+/// Starts the service with the steps of this registry, by this configuration. `None`: `landfall.toml` in the working folder, else the
+/// system's place, as for `landfall run`. Returns when it has begun; folders are looked through from then on.
 ///
 /// With `service.confine` the thread that calls this is confined for good, and so is what it begins.
 ///
 /// Logs to standard error from `info` on, unless the program has set up a `tracing` subscriber of its own.
 ///
-/// ```no_run
-/// use landfall::pipeline::Registry;
+/// # Errors
 ///
-/// let service = landfall::serve(None, Registry::with_builtin_steps())?;
+/// [`ServiceError::Config`] has every problem of the configuration. [`ServiceError::Store`]: the data folder cannot be opened, or another
+/// service has it. [`ServiceError::Control`] and [`ServiceError::Api`]: the endpoint for commands, or `service.listen`, cannot be had.
+/// [`ServiceError::Engine`]: what an earlier run left cannot be taken up, or no thread can be started. Nothing is left running.
+///
+/// ```
+/// use landfall::Registry;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let config = folder.path().join("landfall.toml");
+/// # std::fs::write(&config, "config_version = 1\nservice = { data_dir = \"data\" }\n")?;
+/// let service = landfall::serve(Some(&config), Registry::with_builtin_steps())?;
 /// let stopper = service.stopper();
-/// std::thread::spawn(move || {
-///     std::thread::sleep(std::time::Duration::from_secs(60));
-///     stopper.stop();
-/// });
+/// std::thread::spawn(move || stopper.stop()); // when a signal comes, perhaps
 /// service.wait()?;
-/// # Ok::<(), landfall::ServiceError>(())
+/// # Ok(())
+/// # }
 /// ```
 pub fn serve(config: Option<&Path>, registry: Registry) -> Result<Service, ServiceError> {
     logging::set_up("info", LogFormat::Text, Writes::Thread).ok(); // `info` is a level
@@ -202,12 +227,12 @@ impl Service {
         life::begin(&self.engine, &self.board, supervisor)
     }
 
-    /// For another thread.
+    /// What asks it to stop, for another thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.engine.clone())
     }
 
-    /// For another thread.
+    /// What asks it to read its configuration anew, for another thread.
     pub fn reloader(&self) -> Reloader {
         Reloader(Arc::clone(&self.board))
     }
@@ -217,13 +242,21 @@ impl Service {
         self.stop_timeout
     }
 
-    /// Waits until a [`Stopper`] asks, or a fault stops it, and stops it cleanly; the fault, if there is one.
+    /// Waits until a [`Stopper`] asks, or a fault stops it, and stops it cleanly.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::stop`].
     pub fn wait(self) -> Result<(), ServiceError> {
         self.engine.wait_for_stop();
         self.stop()
     }
 
-    /// Finishes the slices in hand, checkpoints, and ends within `service.stop_timeout`. The fault that stopped it before, if one did.
+    /// Finishes the slices in hand, checkpoints, and ends within `service.stop_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Engine`]: the fault that stopped it before, if one did, such as a disk that failed.
     pub fn stop(self) -> Result<(), ServiceError> {
         if let Some(reloading) = self.reloading {
             reloading.stop();

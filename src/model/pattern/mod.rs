@@ -19,7 +19,7 @@ mod tree;
 
 pub(crate) use name_index::NameIndex;
 use os_chars::to_chars;
-pub use patterns::Patterns;
+pub(crate) use patterns::Patterns;
 pub(crate) use segment::{Segment, Values};
 pub(crate) use sought::PathSought;
 pub(crate) use tree::{Nodes, PatternTree};

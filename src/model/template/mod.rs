@@ -23,12 +23,12 @@ mod outline;
 mod parse;
 
 use harmless::ComponentBuilder;
-pub use names::{marked, numbered, stem, unencrypted, without_known_suffixes_before};
+pub(crate) use names::{marked, numbered, stem, unencrypted, without_known_suffixes_before};
 pub(crate) use outline::{Outline, escaped, fixed_folder, known_part, variables};
 
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Template {
+pub(crate) struct Template {
     segments: Vec<Segment>,
     /// The folder before the first variable, with its last separator.
     fixed_text: String,
@@ -60,7 +60,7 @@ enum Variable {
 
 /// What a template's variables stand for, for one job.
 #[derive(Clone, Debug)]
-pub struct Variables<'a> {
+pub(crate) struct Variables<'a> {
     /// `{rule}`.
     pub rule: &'a str,
     /// The source's original path: `{name} {stem} {ext} {parent} {grandparent}`.
@@ -84,7 +84,7 @@ pub struct Variables<'a> {
 
 impl<'a> Variables<'a> {
     /// What a job gives to the templates of its rule, outputs aside.
-    pub fn of(rule: &'a Rule, job: &'a Job) -> Self {
+    pub(crate) fn of(rule: &'a Rule, job: &'a Job) -> Self {
         Self {
             rule: &rule.name,
             source: job.source.path.as_path(),
@@ -109,7 +109,7 @@ enum Value {
 
 impl Template {
     /// Parses; `known` are the rule's named wildcards; unknown variables are refused with the nearest known name.
-    pub fn parse(text: &str, known: &BTreeSet<String>) -> Result<Self, Mistake> {
+    pub(crate) fn parse(text: &str, known: &BTreeSet<String>) -> Result<Self, Mistake> {
         if text.contains('\0') {
             return Err(Mistake { message: "a path cannot hold a NUL character".to_owned(), hint: None });
         }
@@ -128,17 +128,17 @@ impl Template {
     }
 
     /// Whether a variable is used, e.g. `entry`.
-    pub fn uses(&self, variable: &str) -> bool {
+    pub(crate) fn uses(&self, variable: &str) -> bool {
         self.segments.iter().any(|s| matches!(s, Segment::Variable { name, .. } if name == variable))
     }
 
     /// The folder spelled out before the first variable: nothing rendered ever leaves it.
-    pub fn fixed_folder(&self) -> &Path {
+    pub(crate) fn fixed_folder(&self) -> &Path {
         Path::new(&self.fixed_text).components().as_path()
     }
 
     /// The literal text after the last variable; the whole text where there is none.
-    pub fn literal_end(&self) -> &str {
+    pub(crate) fn literal_end(&self) -> &str {
         match self.segments.last() {
             Some(Segment::Text(text)) => text,
             _ => "",
@@ -146,7 +146,7 @@ impl Template {
     }
 
     /// The path; components from outside are made harmless and the result is checked to lie inside [`Self::fixed_folder`].
-    pub fn render(&self, variables: &Variables<'_>) -> Result<PathBuf, Mistake> {
+    pub(crate) fn render(&self, variables: &Variables<'_>) -> Result<PathBuf, Mistake> {
         let mut path = self.fixed_folder().to_owned();
         let mut component = ComponentBuilder::default();
         let mut fixed_left = self.fixed_text.len();
@@ -188,7 +188,7 @@ impl Template {
     }
 
     /// The text as it stands, not a path: nothing is made harmless.
-    pub fn render_text(&self, variables: &Variables<'_>) -> Result<OsText, Mistake> {
+    pub(crate) fn render_text(&self, variables: &Variables<'_>) -> Result<OsText, Mistake> {
         let mut bytes = Vec::new();
         for segment in &self.segments {
             match value(segment, variables)? {

@@ -51,31 +51,31 @@ fn last_dot(name: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// What `{stem}` stands for, for a file of this name.
-pub fn stem(name: &OsStr) -> OsString {
+pub(crate) fn stem(name: &OsStr) -> OsString {
     name_of(split(&bytes_of(name)).stem.to_vec())
 }
 
 /// A path without the suffixes of compression, encryption and archives that stand in its name before this end of it.
-pub fn without_known_suffixes_before(path: &Path, end: &str) -> PathBuf {
+pub(crate) fn without_known_suffixes_before(path: &Path, end: &str) -> PathBuf {
     let Some(name) = path.file_name().map(bytes_of) else { return path.to_path_buf() };
     let Some(data) = name.strip_suffix(end.as_bytes()) else { return path.to_path_buf() };
     path.with_file_name(name_of([unpacked(data), end.as_bytes()].concat()))
 }
 
 /// The path of an output without the suffix that says that it is encrypted. `.asc` stays: a text may well be called so.
-pub fn unencrypted(path: &str) -> &str {
+pub(crate) fn unencrypted(path: &str) -> &str {
     let is_encryption =
         |suffix: &str| ["age", "pgp", "gpg"].iter().any(|known| suffix.eq_ignore_ascii_case(known));
     path.rsplit_once('.').filter(|(_, suffix)| is_encryption(suffix)).map_or(path, |(inner, _)| inner)
 }
 
 /// The path with `-number` before all suffixes of its name: `pay-1.csv.gz`.
-pub fn numbered(path: &Path, number: u64) -> PathBuf {
+pub(crate) fn numbered(path: &Path, number: u64) -> PathBuf {
     marked(path, &format!("-{number}"))
 }
 
 /// The path with this mark there.
-pub fn marked(path: &Path, mark: &str) -> PathBuf {
+pub(crate) fn marked(path: &Path, mark: &str) -> PathBuf {
     let name = bytes_of(path.file_name().unwrap_or_default());
     let (stem, suffixes) = name.split_at(split(&name).stem.len());
     let mark = mark.as_bytes();
