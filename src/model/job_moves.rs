@@ -16,14 +16,14 @@ const ABORTED_BY: &str = "aborted by ";
 
 impl Job {
     /// Says where its source goes, or lies. A copy that was on its way to another name is none for this one.
-    pub fn retire_to(&mut self, name: Option<OsText>) {
+    pub(crate) fn retire_to(&mut self, name: Option<OsText>) {
         self.retired_to = name;
         self.source.copied_as = None;
     }
 
     /// Whether the job is on its way to `failed`, `refused` or `aborted`: the reason is written down, its source is being moved to
     /// quarantine.
-    pub fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         self.state.phase().is_last()
     }
 
@@ -33,12 +33,12 @@ impl Job {
     }
 
     /// Whether that is because an operator aborted it.
-    pub fn is_aborting(&self) -> bool {
+    pub(crate) fn is_aborting(&self) -> bool {
         *self.state.phase() == Phase::Aborting
     }
 
     /// An operator stopped it: it goes on when told.
-    pub fn pause(&mut self, at: Timestamp, by: &str) -> Result<(), IllegalTransition> {
+    pub(crate) fn pause(&mut self, at: Timestamp, by: &str) -> Result<(), IllegalTransition> {
         self.take(JobEvent::Paused, at, &format!("paused by {by}"))?;
         let detail = format!("paused by {by}: `landfall resume {}` lets it go on", self.id);
         self.waiting = Some(Waiting { behind: None, waits_for: WaitsFor::Pause, until: None, detail });
@@ -46,7 +46,7 @@ impl Job {
     }
 
     /// An operator ends it: nothing of it is published. Where it was being retrieved, its source stays where that is from.
-    pub fn abort(&mut self, at: Timestamp, by: &str) -> Result<(), IllegalTransition> {
+    pub(crate) fn abort(&mut self, at: Timestamp, by: &str) -> Result<(), IllegalTransition> {
         let retrieved_from = self.retrieved_from().cloned();
         self.state.enter(Phase::Aborting)?;
         self.retire_to(retrieved_from);
@@ -57,13 +57,13 @@ impl Job {
     }
 
     /// Writes down why the job fails. Where it was being retrieved, its source goes back to where that was from.
-    pub fn fail(&mut self, error: JobError) -> Result<(), IllegalTransition> {
+    pub(crate) fn fail(&mut self, error: JobError) -> Result<(), IllegalTransition> {
         self.begin_end(Phase::Failing, error)
     }
 
     /// Writes down that the job is refused, since `of` published the same: nothing of it counts. What was decided on its failed records does
     /// where it is retried.
-    pub fn refuse(&mut self, of: JobId, error: JobError) -> Result<(), IllegalTransition> {
+    pub(crate) fn refuse(&mut self, of: JobId, error: JobError) -> Result<(), IllegalTransition> {
         self.begin_end(Phase::Refusing, error)?;
         self.delivery = Delivery { duplicate_of: Some(of), ..Delivery::default() };
         self.account = Account::default();
@@ -81,7 +81,7 @@ impl Job {
     }
 
     /// Ends a job that fails or is refused.
-    pub fn end_failing(&mut self, at: Timestamp) -> Result<(), IllegalTransition> {
+    pub(crate) fn end_failing(&mut self, at: Timestamp) -> Result<(), IllegalTransition> {
         let event = match self.state.phase() {
             Phase::Refusing => JobEvent::Refused,
             Phase::Aborting => {
@@ -97,7 +97,7 @@ impl Job {
     }
 
     /// Holds the job until an operator says what becomes of it.
-    pub fn settle(&mut self, at: Timestamp, error: JobError) -> Result<(), IllegalTransition> {
+    pub(crate) fn settle(&mut self, at: Timestamp, error: JobError) -> Result<(), IllegalTransition> {
         if *self.state.phase() != Phase::Plain {
             return Err(self.state.cannot(Phase::Settling));
         }
@@ -110,22 +110,22 @@ impl Job {
     }
 
     /// Whether it waits for an operator's word, which nothing but that word ends.
-    pub fn waits_for_settling(&self) -> bool {
+    pub(crate) fn waits_for_settling(&self) -> bool {
         *self.state.phase() == Phase::Settling
     }
 
     /// Whether that is a word about each of its failed records.
-    pub fn waits_for_records(&self) -> bool {
+    pub(crate) fn waits_for_records(&self) -> bool {
         self.waits_for_settling() && self.held_records.waiting > 0
     }
 
     /// An operator retried it: its source is to be taken out of quarantine.
-    pub fn retrieve(&mut self, from: OsText) -> Result<(), IllegalTransition> {
+    pub(crate) fn retrieve(&mut self, from: OsText) -> Result<(), IllegalTransition> {
         self.state.enter(Phase::Retrieving { from })
     }
 
     /// Where a retry takes the source from, until it lies under its claimed name again.
-    pub fn retrieved_from(&self) -> Option<&OsText> {
+    pub(crate) fn retrieved_from(&self) -> Option<&OsText> {
         match self.state.phase() {
             Phase::Retrieving { from } => Some(from),
             _ => None,
@@ -133,22 +133,22 @@ impl Job {
     }
 
     /// Its source is about to be renamed back to where it lay.
-    pub fn give_back(&mut self) -> Result<(), IllegalTransition> {
+    pub(crate) fn give_back(&mut self) -> Result<(), IllegalTransition> {
         self.state.enter(Phase::GivingBack)
     }
 
     /// Whether its source is about to be renamed back, or was already.
-    pub fn is_given_back(&self) -> bool {
+    pub(crate) fn is_given_back(&self) -> bool {
         *self.state.phase() == Phase::GivingBack
     }
 
     /// Its source lies where it was claimed: it is retrieved, or was not given back after all.
-    pub fn is_here_again(&mut self) -> Result<(), IllegalTransition> {
+    pub(crate) fn is_here_again(&mut self) -> Result<(), IllegalTransition> {
         self.state.enter(Phase::Plain)
     }
 
     /// Holds so many deaths of the process against the job; none: it got on.
-    pub fn suspect(&mut self, deaths: Option<u32>) -> Result<(), IllegalTransition> {
+    pub(crate) fn suspect(&mut self, deaths: Option<u32>) -> Result<(), IllegalTransition> {
         self.state.suspect(deaths)
     }
 }
