@@ -78,7 +78,7 @@
 //! std::fs::create_dir(folder.path().join("in"))?;
 //! std::fs::write(&file, "id,account\n1,DE4711\n2,AT0815\n")?;
 //!
-//! let landfall = Landfall::open(Some(&config), registry)?; // or `landfall::main(registry)`, or `landfall::serve(…, registry)`
+//! let landfall = Landfall::open(Some(&config), registry)?; // or landfall::main(registry), or landfall::serve(…)
 //! landfall.ingest(Input::file(&file), "payments")?.wait()?;
 //! let masked = std::fs::read_to_string(folder.path().join("out/today.csv"))?;
 //! assert_eq!(masked, "id,account\n1,****11\n2,****15\n");
