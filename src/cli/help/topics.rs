@@ -19,7 +19,7 @@ const TOPICS: &[Topic] = topics![
     "steps" "formats" "testing" "resends" "changes"
     "following" "failed-records" "stopping" "priorities" "throttling" "disks" "crashes" "being-told" "dashboard" "http" "install" "as-a-service" "backup"
     "encrypted-at-rest" "audit-trail"
-    "moving" "from-shell" "from-rocket-job" "from-camel" "from-nifi" "from-telegraf"
+    "moving" "comparison" "from-shell" "from-rocket-job" "from-camel" "from-nifi" "from-telegraf"
     "commands" "keys" "metrics" "errors" "kept"
     "trust" "how-it-works" "durable-steps" "performance" "figures"
     "own-steps" "embedding" "glossary"
