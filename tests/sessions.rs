@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,7 @@ fn who_shows_the_token_once_goes_by_a_cookie_until_he_logs_out() {
     service.wait_for_log_times("shown a wrong token", 1);
     assert_eq!(log_in(&url, " ", &token).status, 400);
     assert_eq!(log_in(&url, &"x".repeat(65), &token).status, 400);
+    assert_eq!(log_in(&url, "anna (proxy, 10.0.0.1)", &token).status, 400);
     let answer = log_in(&url, "anna", &token);
     assert_eq!((answer.status, &answer.json()["user"]), (200, &"anna".into()), "{}", answer.text);
     let header = answer.header("set-cookie").expect("a cookie").to_owned();
@@ -169,9 +171,34 @@ fn what_another_page_has_a_browser_ask_is_refused_and_changes_nothing() {
     assert_eq!(curl(&["-d", &body, "-H", OWN, "-H", "Origin: https://evil.example", &login]).status, 403);
     let status = curl(&["-H", &cookie, &format!("{url}/v1/status")]).json();
     assert_eq!(status["paused"], serde_json::json!([]));
+    // Nor where a proxy adds the token to all that comes.
+    let (shown, to) = (format!("Authorization: Bearer {token}"), format!("{url}/v1/pause"));
+    let by_token = |header: &str| curl(&["-H", &shown, "-H", header, "-d", "{\"all\":true}", &to]).status;
+    assert_eq!(
+        [by_token("Sec-Fetch-Site: cross-site"), by_token("Origin: https://evil.example")],
+        [403, 403]
+    );
     let done = pause(&["Sec-Fetch-Site: same-origin", OWN, &own_origin]);
     assert_eq!((done.status, done.json()["changed"].as_bool()), (200, Some(true)), "{}", done.text);
     let _ = world;
+    service.stop();
+}
+
+#[test]
+fn events_are_told_no_longer_than_the_session_lasts_that_asked_for_them() {
+    let (_world, service, url, token) = started();
+    let cookie = log_in(&url, "anna", &token).cookie();
+    let to = format!("{url}/v1/events");
+    let listener = Command::new("curl")
+        .args(["-sSN", "--max-time", "60", "-H", &cookie, &to])
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut listener = listener.expect("curl runs");
+    let mut first = [0];
+    listener.stdout.as_mut().expect("is piped").read_exact(&mut first).expect("it begins");
+    curl(&["-H", &cookie, "-H", OWN, "-X", "POST", &format!("{url}/v1/logout")]);
+    let ended = listener.wait_with_output().expect("it ends");
+    assert!(ended.status.success(), "it ended by itself, and not by the time: {:?}", ended.status);
     service.stop();
 }
 
@@ -211,6 +238,7 @@ fn who_did_something_stands_in_the_history_and_in_the_audit_trail() {
         curl(&all).status
     };
     assert_eq!((by_proxy(&[]), by_proxy(&[OWN])), (403, 200));
+    assert_eq!(by_proxy(&[OWN, "X-Forwarded-User: mallory"]), 400, "a proxy that adds a name");
     let session = curl(&["-H", &shown, "-H", name, &format!("{url}/v1/session")]).json();
     assert_eq!((&session["user"], &session["is_known"]), (&"berta".into(), &true.into()));
     assert_eq!(ask("/v1/status")["paused"][0]["by"], "berta (proxy, 127.0.0.1)");

@@ -34,8 +34,10 @@ use crate::model::job_view::VIEW_VERSION;
 use crate::model::pace::{PaceSetting, Paced};
 use crate::model::shown_json;
 
-/// A request's body is shorter: a path that is not text cannot be sent.
-const BODY_BYTES_MAX: usize = 64 << 10;
+/// A request's body is shorter. The longest has a failed record that was edited.
+const BODY_BYTES_MAX: usize = 4 << 20;
+/// Of those who need not be known.
+const OPEN_BODY_BYTES_MAX: usize = 64 << 10;
 /// It is there within this after the head.
 const BODY_TAKES: Duration = Duration::from_secs(10);
 /// An answer begins within this: the engine has deadlines of its own, the longest of 30 s.
@@ -168,6 +170,8 @@ impl Desk {
         let known = told.zip(self.tokens.as_ref());
         let may = known.is_some_and(|((_, token), tokens)| tokens.know(token.trim(), asks_for_metrics));
         if may {
+            // A proxy may send the token with whatever a browser asks.
+            dashboard::check_no_foreign_page(request.method(), request.headers())?;
             let by_proxy = dashboard::user_of_proxy(request, by.and_then(|by| by.from))?;
             let (user, name) = by_proxy.map_or((None, name), |user| (Some(user.name), user.by));
             return Ok(Asker { name, user, session: None });
@@ -210,7 +214,7 @@ impl Desk {
             Work::Health => Ok(json(StatusCode::OK, "{\"status\":\"ok\"}\n".to_owned())),
             Work::Ready => Ok(self.ready()),
             Work::Document => Ok(json(StatusCode::OK, self.document.clone())),
-            Work::Events => self.tell_events(asked),
+            Work::Events => self.tell_events(asked, who.and_then(|who| who.session)),
             Work::Ask(_)
             | Work::Reload
             | Work::Output
@@ -321,7 +325,8 @@ impl Desk {
     async fn log_in(&self, asked: &Asked, from: Option<IpAddr>) -> Result<Response<Body>, Problem> {
         let token = asked.text("token").unwrap_or_default().trim();
         if !self.tokens.as_ref().is_some_and(|tokens| tokens.know(token, false)) {
-            self.refusals.note("the dashboard");
+            let place = from.map(|from| format!(", {from}")).unwrap_or_default();
+            self.refusals.note(&format!("the dashboard's login{place}"));
             // Whoever guesses is in nobody's way who knows.
             let Some(turn) = self.guesses.take() else {
                 return Err(Problem::busy("so many show a wrong token already"));
@@ -346,14 +351,23 @@ impl Desk {
         response
     }
 
-    fn tell_events(self: &Arc<Self>, asked: Asked) -> Result<Response<Body>, Problem> {
+    /// As long as the session is open that it was asked by.
+    fn tell_events(
+        self: &Arc<Self>,
+        asked: Asked,
+        session: Option<Session>,
+    ) -> Result<Response<Body>, Problem> {
         let Some(turn) = self.listeners.take() else {
             return Err(Problem::busy("so many listen to events already"));
         };
         let desk = Arc::clone(self);
         let (mut out, taker) = pipe();
         spawn("api-events", move || {
-            events::tell(&desk.engine, &asked, &mut out, || desk.stops.load(Ordering::Acquire));
+            let is_over = || {
+                let is_ended = session.as_ref().is_some_and(|session| !desk.sessions.is_open(session));
+                is_ended || desk.stops.load(Ordering::Acquire)
+            };
+            events::tell(&desk.engine, &asked, &mut out, is_over);
             out.end();
             drop(turn);
         })?;
@@ -383,10 +397,11 @@ async fn read(route: &Route, request: Request<Body>) -> Result<Asked, Problem> {
     let Ok(Query(query)) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri) else {
         return Err(Problem::bad_request("the query is no text", "give it in UTF-8, percent-encoded"));
     };
-    let body = match tokio::time::timeout(BODY_TAKES, to_bytes(body, BODY_BYTES_MAX)).await {
+    let most = if route.is_open() { OPEN_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let body = match tokio::time::timeout(BODY_TAKES, to_bytes(body, most)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
-            let detail = format!("the body broke off, or is longer than {BODY_BYTES_MAX} bytes");
+            let detail = format!("the body broke off, or is longer than {most} bytes");
             return Err(Problem::new("body", StatusCode::PAYLOAD_TOO_LARGE, detail, "send a shorter one"));
         }
         Err(_) => {

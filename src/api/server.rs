@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use super::desk::{By, Desk};
 use super::pipe::OUTPUT_TAKEN_WITHIN;
 use super::token::{self, Tokens};
-use super::turns::Turns;
+use super::turns::{SharedTurns, Turns};
 use super::{ApiError, tls};
 use crate::engine::Engine;
 use crate::model::api::{Api, Listen};
@@ -163,7 +163,7 @@ struct Doors {
 
 async fn listen(doors: Doors, desk: Arc<Desk>, mut stopped: watch::Receiver<bool>) {
     if let Some(port) = doors.port.and_then(|port| tokio::net::TcpListener::from_std(port).ok()) {
-        let (router, connections) = (doors.router.clone(), Turns::new(CONNECTIONS_MAX));
+        let (router, connections) = (doors.router.clone(), SharedTurns::new(CONNECTIONS_MAX));
         tokio::spawn(accept_at_port(port, doors.acceptor, router, connections));
     }
     #[cfg(unix)]
@@ -185,14 +185,14 @@ async fn accept_at_port(
     port: tokio::net::TcpListener,
     acceptor: Option<TlsAcceptor>,
     router: Router,
-    connections: Arc<Turns>,
+    connections: SharedTurns,
 ) {
     loop {
         let Ok((stream, from)) = port.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Some(turn) = connections.take() else { continue };
+        let Some(turn) = connections.take(from.ip()) else { continue };
         stream.set_nodelay(true).ok(); // slower at worst
         let (acceptor, router) = (acceptor.clone(), router.clone());
         let by = By {

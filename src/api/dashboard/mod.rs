@@ -9,4 +9,4 @@ mod assets;
 mod sessions;
 
 pub(super) use assets::{answer, paths};
-pub(super) use sessions::{Session, Sessions, check_own_page, told, user_of_proxy};
+pub(super) use sessions::{Session, Sessions, check_no_foreign_page, check_own_page, told, user_of_proxy};

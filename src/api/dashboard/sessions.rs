@@ -98,6 +98,11 @@ impl Sessions {
         Ok(found)
     }
 
+    /// Whether it was not ended, by its user or by time.
+    pub(in crate::api) fn is_open(&self, session: &Session) -> bool {
+        session.ends > Instant::now() && self.lock().iter().any(|open| open.key == session.key)
+    }
+
     pub(in crate::api) fn end(&self, session: &Session) {
         self.lock().retain(|open| open.key != session.key);
     }
@@ -138,7 +143,12 @@ pub(in crate::api) fn user_of_proxy(
     request: &Request<Body>,
     from: Option<IpAddr>,
 ) -> Result<Option<ProxyUser>, Problem> {
-    let Some(user) = request.headers().get(PROXY_USER) else { return Ok(None) };
+    let mut names = request.headers().get_all(PROXY_USER).iter();
+    let Some(user) = names.next() else { return Ok(None) };
+    if names.next().is_some() {
+        let hint = "have the proxy put the user's name in place of one that a client sent";
+        return Err(Problem::bad_request("two users are named (`X-Forwarded-User`)", hint));
+    }
     let user = checked_name(std::str::from_utf8(user.as_bytes()).unwrap_or_default())?;
     check_own_page(request.method(), request.headers())?;
     Ok(Some(ProxyUser { name: user.into(), by: told_as(user, "proxy", from) }))
@@ -146,9 +156,10 @@ pub(in crate::api) fn user_of_proxy(
 
 fn checked_name(user: &str) -> Result<&str, Problem> {
     let user = user.trim();
-    let is_name = |c: char| !c.is_control() && is_shown_raw(c);
+    // Behind the name stands in parentheses how he came.
+    let is_name = |c: char| !c.is_control() && is_shown_raw(c) && !matches!(c, '(' | ')');
     if user.is_empty() || user.chars().count() > USER_CHARS_MAX || !user.chars().all(is_name) {
-        let hint = format!("give 1 to {USER_CHARS_MAX} characters that can be seen");
+        let hint = format!("give 1 to {USER_CHARS_MAX} characters that can be seen, without parentheses");
         return Err(Problem::bad_request("the user's name is none", &hint));
     }
     Ok(user)
@@ -162,20 +173,35 @@ fn told_as(user: &str, by: &str, from: Option<IpAddr>) -> Arc<str> {
 
 /// Whether the page that asks is the dashboard's own, as the browser says; who changes something proves it besides.
 pub(in crate::api) fn check_own_page(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let changes = !matches!(*method, Method::GET | Method::HEAD);
-    let is_ours = match text(FETCH_SITE) {
+    let has_word = text(headers, OWN_HEADER) == Some(OWN_WORD);
+    if has_word || !changes(method) {
+        check_no_foreign_page(method, headers)
+    } else {
+        Err(Problem::foreign_page())
+    }
+}
+
+/// Whether no browser says that another page asks. A program says nothing of the kind.
+pub(in crate::api) fn check_no_foreign_page(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let is_ours = match text(headers, FETCH_SITE) {
         Some("same-origin") => true,
         // The user typed the address.
-        Some("none") => !changes,
+        Some("none") => !changes(method),
         Some(_) => false,
         // A browser that says nothing of it, as of pages without TLS; a proxy may have changed `Host`, but then there is TLS before it.
-        None => text(ORIGIN.as_str()).is_none_or(|origin| {
-            origin.split_once("://").is_some_and(|(_, place)| text(HOST.as_str()) == Some(place))
+        None => text(headers, ORIGIN.as_str()).is_none_or(|origin| {
+            origin.split_once("://").is_some_and(|(_, place)| text(headers, HOST.as_str()) == Some(place))
         }),
     };
-    let has_word = text(OWN_HEADER) == Some(OWN_WORD);
-    if is_ours && (has_word || !changes) { Ok(()) } else { Err(Problem::foreign_page()) }
+    if is_ours { Ok(()) } else { Err(Problem::foreign_page()) }
+}
+
+fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
 /// As JSON: whether whoever asks may, and as whom he acts; without a session he goes by the token, a proxy, or the socket.

@@ -13,9 +13,10 @@ export class Problem extends Error {
 
 const GONE = { detail: "the service does not answer", hint: "see whether it runs: `landfall status` on its machine" };
 
-async function ask(method, path, body, as = "json") {
+async function ask(method, path, body, as = "json", key = null) {
   let answer;
   const headers = { "X-Landfall": "dashboard" };
+  if (key) headers["Idempotency-Key"] = key;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   try {
     answer = await fetch(path, {
@@ -46,7 +47,8 @@ export function url(path, params) {
 }
 
 export const get = (path, params, as) => ask("GET", url(path, params), undefined, as);
-export const post = (path, body) => ask("POST", path, body || {});
+/** `key`: who asks again with the same one is answered what was done the first time. */
+export const post = (path, body, key) => ask("POST", path, body || {}, "json", key);
 
 /** The first bytes of an answer that may be long; the rest is left where it is. */
 export async function getFirstBytes(path, params, most) {
@@ -93,12 +95,18 @@ function signal(value) {
 
 export function useSignal(of) {
   const [, redraw] = useState(0);
-  useEffect(() => of.listen(() => redraw((n) => n + 1)), [of]);
-  return of.get();
+  const shown = of.get();
+  useEffect(() => {
+    if (of.get() !== shown) redraw((n) => n + 1); // since it was drawn
+    return of.listen(() => redraw((n) => n + 1));
+  }, [of]);
+  return shown;
 }
 
 /** undefined: not known yet; null: nobody is logged in. */
 export const session = signal(undefined);
+/** Whether it is not known for want of an answer. */
+export const isSlow = signal(false);
 /** Whether the service answered the last time. */
 export const link = signal(true);
 const tellLink = (isThere) => link.set(isThere);
@@ -114,6 +122,7 @@ export async function findSession() {
     const told = await get("/v1/session");
     setSession(told.is_known ? told : null);
   } catch {
+    isSlow.set(true);
     setTimeout(findSession, 2000);
   }
 }

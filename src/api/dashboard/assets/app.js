@@ -1,7 +1,7 @@
 // The frame: who is logged in, which view is looked at, and the keys.
 
 import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
-import { findSession, isLive, link, post, session, setSession, useSignal } from "./api.js";
+import { findSession, isLive, isSlow, link, post, session, setSession, useSignal } from "./api.js";
 import { Dialog, Said, Trouble, askFirst, say } from "./parts.js";
 import { Overview } from "./overview.js";
 import { Rule, Rules } from "./rules.js";
@@ -123,8 +123,12 @@ function showKeys() {
 }
 
 async function logOut() {
-  await post("/v1/logout").catch(() => {});
-  setSession(null);
+  try {
+    await post("/v1/logout");
+  } catch (problem) {
+    if (problem.status !== 401) return say(`You are still logged in: ${problem.message}`, true);
+  }
+  return setSession(null);
 }
 
 function Frame({ who }) {
@@ -174,8 +178,9 @@ function Frame({ who }) {
 
 function App() {
   const who = useSignal(session);
+  const isLate = useSignal(isSlow);
   useEffect(() => { findSession(); }, []);
-  if (who === undefined) return null;
+  if (who === undefined) return isLate ? html`<p role="status">The service does not answer yet. It is asked again.</p>` : null;
   return who === null ? html`<${Login} />` : html`<${Frame} who=${who} />`;
 }
 

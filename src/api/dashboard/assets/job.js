@@ -43,8 +43,8 @@ const ACTS = [
       title: `Rerun ${name(job)}?`,
       text: ["A new job takes the source again from where it is kept. What was published stays, and the new outputs come beside it, or as the rule says."],
       button: "Rerun",
-      run: async () => {
-        const { id } = await post(`${of(job)}/rerun`);
+      run: async (_, key) => {
+        const { id } = await post(`${of(job)}/rerun`, {}, key);
         location.hash = jobHref(id);
         return `Job ${shortId(id)} takes ${name(job)} again.`;
       },

@@ -1,6 +1,6 @@
 // How the service is: rates, jobs by state, what needs attention, what waits and why, disks.
 
-import { html } from "./vendor/preact.js";
+import { html, useRef, useState } from "./vendor/preact.js";
 import { get, post, useAnswer } from "./api.js";
 import { Age, Facts, JobLink, Meter, Path, Pending, Spark, State, Table, Told, Trouble, askFirst, doNow, jobHref, say } from "./parts.js";
 import { STATES, bytes, count, percent, plural, rate, seen, time } from "./words.js";
@@ -124,11 +124,13 @@ function Waiting() {
   const files = useAnswer("/v1/waiting", { count: 10 }, { every: 3 });
   const jobs = useAnswer("/v1/lines", { unfinished: true, waiting: true, count: 10 }, { every: 5, wake: (event) => ofJob(event) && event.waits });
   const found = files.data;
+  const hadFiles = useRef(false);
+  hadFiles.current ||= Boolean(found?.files.length);
   return html`<section aria-labelledby="waits"><h2 id="waits">What waits, and why</h2>
     <${Pending} answer=${files} />
-    ${found && !found.files.length && !found.folder_notices.length && !jobs.data?.jobs.length ? html`<p class="dim">Nothing waits.</p>` : null}
+    ${found && !hadFiles.current && !found.folder_notices.length && !jobs.data?.jobs.length ? html`<p class="dim">Nothing waits.</p>` : null}
     ${found?.folder_notices.length ? html`<${Files} label="Folders" files=${found.folder_notices} /> ` : null}
-    ${found?.files.length ? html`<h3>Files</h3><${Files} label="Files that wait" files=${found.files} rules />` : null}
+    ${found && hadFiles.current ? html`<h3>Files</h3><${Files} label="Files that wait" files=${found.files} rules />` : null}
     ${found?.more ? html`<p><a href="#/rules">More, by landing zone</a></p>` : null}
     ${jobs.data?.jobs.length ? html`<h3>Jobs</h3>
       <${Table} label="Jobs that wait" className="files" head=${[{ label: "Job" }, { label: "State" }, { label: "Waits for" }]}>
@@ -137,12 +139,31 @@ function Waiting() {
   </section>`;
 }
 
-export function Files({ files, label, rules }) {
-  return html`<${Table} label=${label} className="files" head=${[{ label: "File" }, rules && { label: "Landing zone", class: "wide" }, { label: "Waits because" }].filter(Boolean)}>
-    ${files.map((file) => html`<tr key=${file.path}>
+/**
+ * Files as they stood when they were first shown, so that none moves under the eye: one that no longer waits is told so in its place, and new
+ * ones are shown when they are asked for, or when no other is left. `of`: another page has others.
+ */
+export function Files({ files, label, rules, of = 0 }) {
+  const kept = useRef({ of, rows: files });
+  const [, redraw] = useState(0);
+  const here = new Map(files.map((file) => [file.path, file]));
+  const isOver = files.length && !kept.current.rows.some((file) => here.has(file.path));
+  if (isOver || kept.current.of !== of) kept.current = { of, rows: files };
+  const rows = kept.current.rows.map((file) => here.get(file.path) || { ...file, isGone: true });
+  kept.current.rows = rows;
+  const known = new Set(rows.map((file) => file.path));
+  const fresh = files.filter((file) => !known.has(file.path)).length;
+  const show = () => {
+    kept.current.rows = files;
+    redraw((n) => n + 1);
+  };
+  if (!rows.length) return html`<p class="dim">None.</p>`;
+  return html`<div class="bar"><button class=${fresh ? "" : "hidden"} disabled=${!fresh} onClick=${show}>${count(fresh)} new: show</button></div>
+  <${Table} label=${label} className="files" head=${[{ label: "File" }, rules && { label: "Landing zone", class: "wide" }, { label: "Waits because" }].filter(Boolean)}>
+    ${rows.map((file) => html`<tr key=${file.path}>
       <td><${Path} path=${file.path} href="#/explain?path=${encodeURIComponent(file.path)}" /></td>
       ${rules ? html`<td class="wide">${file.rule ? html`<a href="#/rules/${encodeURIComponent(file.rule)}">${file.rule}</a>` : "–"}</td>` : null}
-      <td><${Told} text=${file.reason} /></td>
+      <td>${file.isGone ? html`<span class="dim">no longer waits</span>` : html`<${Told} text=${file.reason} />`}</td>
     </tr>`)}
   <//>`;
 }

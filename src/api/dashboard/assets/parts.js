@@ -105,12 +105,15 @@ export function Said() {
   </div>`;
 }
 
+/** Of random bytes: `randomUUID` is for pages with TLS alone. */
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 // Questions before an act.
 let openDialog = () => {};
 
 /**
  * Asks, and then does it. `fields`: {name, label, kind: text | number | area | check | choice, value, min, max, required, choices, hint}.
- * `run` gets the values, and says in words what came of it.
+ * `run` gets the values, and a key that is this question's alone; it says in words what came of it.
  */
 export const askFirst = (question) => openDialog(question);
 
@@ -118,12 +121,13 @@ export function Dialog() {
   const [question, setQuestion] = useState(null);
   const [problem, setProblem] = useState(null);
   const [isBusy, setBusy] = useState(false);
+  const isAsking = useRef(false);
   const dialog = useRef(null);
   useEffect(() => {
     openDialog = (next) => {
       setProblem(null);
       setBusy(false);
-      setQuestion(next);
+      setQuestion({ ...next, key: newKey() });
     };
   }, []);
   useLayoutEffect(() => {
@@ -133,7 +137,8 @@ export function Dialog() {
   const close = () => dialog.current?.close();
   const submit = async (event) => {
     event.preventDefault();
-    if (isBusy) return;
+    if (isAsking.current) return;
+    isAsking.current = true;
     const form = new FormData(event.target);
     const values = {};
     for (const field of question.fields || []) {
@@ -143,12 +148,13 @@ export function Dialog() {
     setBusy(true);
     setProblem(null);
     try {
-      const told = await question.run(values);
+      const told = await question.run(values, question.key);
       close();
       if (told) say(told);
     } catch (caught) {
       setProblem(caught instanceof Problem ? caught : new Problem(0, { detail: String(caught?.message || caught) }));
     }
+    isAsking.current = false;
     setBusy(false);
   };
   return html`<dialog ref=${dialog} aria-labelledby="question" onClose=${() => setQuestion(null)} class=${question.wide ? "wide" : ""}>

@@ -154,7 +154,7 @@ export function Rule({ name }) {
       ]} />
       <section aria-labelledby="files"><h2 id="files">Files that wait</h2>
         <${Pending} answer=${waiting} />
-        ${waiting.data ? (waiting.data.files.length ? html`<${Files} label="Files that wait" files=${waiting.data.files} />` : html`<p class="dim">None.</p>`) : null}
+        ${waiting.data ? html`<${Files} label="Files that wait" files=${waiting.data.files} of=${skip} />` : null}
         ${waiting.data && (skip || waiting.data.more) ? html`<${Pager} what="files" skip=${skip} size=${PAGE} shown=${waiting.data.files.length} more=${waiting.data.more} total=${rule.files_waiting} go=${go} />` : null}
       </section>` : null}</div>`;
 }
