@@ -229,7 +229,10 @@ mod tests {
             answered.recv().expect("it answers");
         });
         told.recv().expect("it reads");
-        crate::durable_fs::hangs_at(reading.thread().id(), Duration::ZERO).expect("it waits");
+        // It says so before it waits.
+        while crate::durable_fs::hangs_at(reading.thread().id(), Duration::ZERO).is_none() {
+            thread::yield_now();
+        }
         while outputs.hanging().is_empty() {
             thread::yield_now();
         }
