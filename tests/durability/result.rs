@@ -26,6 +26,7 @@ const VOLATILE: &[&str] = &[
     "records_again",
     "rule_hash",
     "timeline",
+    "throughput",
     "complete_by",
     "job",
     "at",
