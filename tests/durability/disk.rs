@@ -67,6 +67,8 @@ struct Content {
 
 enum Edit {
     Write { offset: usize, bytes: Vec<u8> },
+    /// What lies behind it is gone, or zeros come; no file system touches what lies before.
+    Length(usize),
     Whole(Vec<u8>),
 }
 
@@ -133,7 +135,7 @@ impl Disk {
     /// Looks at what the call will change.
     pub fn before(&mut self, thread: Pid, call: &Call) -> Before {
         let inode = match &call.change {
-            Change::Write { fd, .. } | Change::Reshape { fd } => {
+            Change::Write { fd, .. } | Change::Length { fd } | Change::Reshape { fd } => {
                 let path = descriptor(thread, *fd);
                 let inode = inode_at(&path);
                 if let Some(inode) = inode {
@@ -177,11 +179,15 @@ impl Disk {
                 file.read_exact_at(&mut bytes, offset).expect("what was written can be read");
                 self.edit(before.inode, Edit::Write { offset: offset as usize, bytes });
             }
+            Change::Length { fd } => {
+                let now = fs::metadata(descriptor(thread, *fd)).expect("an open file can be looked at");
+                self.edit(before.inode, Edit::Length(now.len() as usize));
+            }
             Change::Reshape { fd } => {
                 let whole = fs::read(descriptor(thread, *fd)).expect("an open file can be read");
                 self.edit(before.inode, Edit::Whole(whole));
             }
-            Change::Create if before.inode.is_some() => self.edit(before.inode, Edit::Whole(Vec::new())),
+            Change::Create if before.inode.is_some() => self.edit(before.inode, Edit::Length(0)),
             Change::Create => {
                 let inode = self.keep(&path).expect("it was just created");
                 self.contents.insert(inode, Content::default());
@@ -366,6 +372,7 @@ impl Edit {
                 }
                 content[offset..end].copy_from_slice(&bytes);
             }
+            Self::Length(length) => content.resize(length, 0),
             Self::Whole(bytes) => *content = bytes,
         }
     }
@@ -373,11 +380,12 @@ impl Edit {
     fn copy(&self) -> Self {
         match self {
             Self::Write { offset, bytes } => Self::Write { offset: *offset, bytes: bytes.clone() },
+            Self::Length(length) => Self::Length(*length),
             Self::Whole(bytes) => Self::Whole(bytes.clone()),
         }
     }
 
-    /// Drives write sectors: some of the first ones arrived.
+    /// Drives write sectors: some of the first ones arrived. A length is there, or it is not.
     fn torn(&self, random: &mut Random) -> Self {
         let part = |bytes: &[u8], random: &mut Random| {
             let sectors = bytes.len().div_ceil(SECTOR_BYTES);
@@ -386,6 +394,7 @@ impl Edit {
         };
         match self {
             Self::Write { offset, bytes } => Self::Write { offset: *offset, bytes: part(bytes, random) },
+            Self::Length(length) => Self::Length(*length),
             Self::Whole(bytes) => Self::Whole(part(bytes, random)),
         }
     }

@@ -52,6 +52,7 @@ impl Fault {
                 let needs_room = matches!(
                     call.change,
                     C::Write { .. }
+                        | C::Length { .. }
                         | C::Reshape { .. }
                         | C::Create
                         | C::MakeFolder

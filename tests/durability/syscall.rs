@@ -17,7 +17,11 @@ pub enum Change {
         fd: u64,
         offset: Option<u64>,
     },
-    /// A file's content changes in another way: cut, allocated, copied by the kernel.
+    /// A file is cut, or zeros are put behind it.
+    Length {
+        fd: u64,
+    },
+    /// A file's content changes in another way: copied by the kernel.
     Reshape {
         fd: u64,
     },
@@ -171,8 +175,8 @@ impl Tracee<'_> {
             libc::SYS_mkdirat => call("mkdir", self.text_at(a, b), Change::MakeFolder),
             libc::SYS_rmdir => call("rmdir", self.text(a), Change::RemoveFolder),
             libc::SYS_truncate => panic!("truncate: the harness cannot follow it yet"),
-            libc::SYS_ftruncate => call("ftruncate", self.descriptor(a), Change::Reshape { fd: a }),
-            libc::SYS_fallocate => call("fallocate", self.descriptor(a), Change::Reshape { fd: a }),
+            libc::SYS_ftruncate => call("ftruncate", self.descriptor(a), Change::Length { fd: a }),
+            libc::SYS_fallocate => call("fallocate", self.descriptor(a), Change::Length { fd: a }),
             libc::SYS_copy_file_range | libc::SYS_splice => {
                 call("copy_file_range", self.descriptor(c), Change::Reshape { fd: c })
             }
