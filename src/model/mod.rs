@@ -12,6 +12,7 @@ pub(crate) mod audit;
 pub(crate) mod built_in;
 pub(crate) mod category;
 pub(crate) mod clock_steps;
+pub(crate) mod cluster;
 pub(crate) mod companion;
 pub(crate) mod complete_by;
 pub(crate) mod configuration;

@@ -18,6 +18,8 @@ use tempfile::TempDir;
 use super::backend::{self, Applied, Backend, Batch, KeyRange, Row, VALUE_BYTES_MAX, Value};
 use super::error::StoreError;
 use super::in_memory::InMemory;
+use super::jetstream::broker::Broker;
+use super::jetstream::{JetStream, WhileTaken};
 use super::keys::Key;
 use super::sled::Sled;
 use super::tests::noise;
@@ -69,6 +71,39 @@ impl Case for OfSled {
     }
 }
 
+struct OfJetStream(Option<(JetStream, Broker)>); // it closes before the broker ends
+
+impl OfJetStream {
+    fn inner(&self) -> &JetStream {
+        &self.0.as_ref().expect("asked only where there is one").0
+    }
+}
+
+impl Case for OfJetStream {
+    fn new() -> Self {
+        let broker = Broker::start().expect("there was one before");
+        Self(Some((opened(&broker), broker)))
+    }
+
+    fn backend(&self) -> &dyn Backend {
+        self.inner()
+    }
+
+    fn break_it(&self) {
+        self.inner().break_by(&failure());
+    }
+
+    fn reopened(mut self) -> Self {
+        let (backend, broker) = self.0.take().expect("it is open");
+        drop(backend);
+        Self(Some((opened(&broker), broker)))
+    }
+}
+
+fn opened(broker: &Broker) -> JetStream {
+    JetStream::open(&broker.cluster("a"), WhileTaken::Wait).expect("opens")
+}
+
 impl Case for InMemory {
     fn new() -> Self {
         Self::default()
@@ -97,6 +132,15 @@ macro_rules! conform {
             $(#[test]
             fn $promise() {
                 super::$promise(<super::OfSled as super::Case>::new());
+            })*
+        }
+
+        mod jetstream {
+            $(#[test]
+            fn $promise() {
+                if super::Broker::start().is_some() {
+                    super::$promise(<super::OfJetStream as super::Case>::new());
+                }
             })*
         }
 

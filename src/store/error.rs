@@ -59,9 +59,21 @@ pub enum StoreError {
     /// Its files were removed, or others put in their place, while it is open: what is written now nobody will read.
     #[error("the store in {} was removed or replaced under the running service", escaped_path(path))]
     Removed { path: PathBuf },
+    /// The store of a cluster. Nothing was changed.
+    #[error("the store at {servers} cannot {action}: {detail}")]
+    Brokers { action: &'static str, servers: String, detail: String },
+    #[error("node {node} has the cluster {cluster}")]
+    Taken { cluster: String, node: String },
+    /// What this node did since its last sync that came back well nobody else knows.
+    #[error("{} has taken the cluster {cluster}", taker(node.as_deref()))]
+    TakenOver { cluster: String, node: Option<String> },
     /// A write or sync failed before: what reached the disk is not known any more.
     #[error("the store takes nothing more after a failed write or sync: {reason}")]
     Poisoned { reason: String },
+}
+
+fn taker(node: Option<&str>) -> String {
+    node.map_or_else(|| "somebody who emptied its bucket".to_owned(), |node| format!("node {node}"))
 }
 
 fn lacks(has_address: bool) -> &'static str {
@@ -116,7 +128,7 @@ impl StoreError {
 
     /// Whether a flush or fsync failed, now or before: nothing may be tried again before a restart.
     pub(crate) fn is_poisoned(&self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Poisoned { .. } | Self::Removed { .. })
+        matches!(self, Self::Failed { .. } | Self::Poisoned { .. } | Self::Removed { .. } | Self::TakenOver { .. })
     }
 
     fn is_denied(&self) -> bool {
@@ -150,6 +162,7 @@ impl Fault for StoreError {
             | Self::Clock { .. }
             | Self::Keys { .. }
             | Self::NoKey { .. }
+            | Self::Taken { .. }
             | Self::Newer { .. } => FaultKind::Config,
             _ => FaultKind::Storage,
         }
@@ -178,6 +191,15 @@ impl Fault for StoreError {
             Self::Removed { .. } => {
                 "put the data folder back (its last backup), then start the service again: it recovers; what was claimed since lies in the claim \
                  folders, see `landfall recover`"
+            }
+            Self::Brokers { .. } => {
+                "see that a majority of the brokers of `service.cluster.servers` runs, has JetStream (2.12 or newer), and lets this node in"
+            }
+            Self::Taken { node, .. } => {
+                return Some(format!("ask there: run the command on {node}; or stop the service there first"));
+            }
+            Self::TakenOver { .. } => {
+                "start this node again: it stands by. It had been silent for longer than its lease (a machine that slept, a network that was cut)"
             }
             Self::Corrupt { .. } => {
                 "check the disk; keep a copy of the data folder before anything else is tried"

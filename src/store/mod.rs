@@ -73,6 +73,7 @@ mod hooks;
 #[cfg(test)]
 #[path = "tests/in_memory.rs"]
 mod in_memory;
+mod jetstream;
 mod keys;
 mod mark;
 mod marked;

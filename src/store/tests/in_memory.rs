@@ -68,12 +68,6 @@ impl Backend for InMemory {
     }
 }
 
-impl Snapshot for BTreeMap<Key, Value> {
-    fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
-        Ok(self.get(key).cloned())
-    }
-}
-
 impl Snapshot for RwLockReadGuard<'_, BTreeMap<Key, Value>> {
     fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
         Snapshot::get(&**self, key)
