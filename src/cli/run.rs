@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -109,6 +110,23 @@ fn wait_until_free(config: Option<&Path>, supervisor: &Supervisor) -> Result<(),
     Ok(())
 }
 
+/// A start may take long where another node has the cluster: the supervisor is told, until this is set to false.
+fn tell_standby(supervisor: Arc<Supervisor>) -> anyhow::Result<Arc<AtomicBool>> {
+    let starts = Arc::new(AtomicBool::new(true));
+    let goes_on = Arc::clone(&starts);
+    let tell = move || {
+        while goes_on.load(Ordering::Relaxed) {
+            std::thread::sleep(standby::LOOK_EVERY);
+            if standby::is_now() {
+                supervisor.takes(STANDBY_TAKES);
+                supervisor.status("standing by: another node has the cluster, or no broker answers");
+            }
+        }
+    };
+    std::thread::Builder::new().name("standby-told".to_owned()).spawn(tell)?;
+    Ok(starts)
+}
+
 /// The service, from its start to its end.
 fn serve(
     signals: &mut Signals,
@@ -118,9 +136,11 @@ fn serve(
 ) -> anyhow::Result<ExitCode> {
     supervisor.status("starting");
     let config = config.map(Path::to_owned);
+    let waits = tell_standby(Arc::clone(supervisor))?;
     let mut came_early = false;
     let start = move || Service::start(config.as_deref(), registry);
     let started = signals.wait("start", start, || came_early = true)?;
+    waits.store(false, Ordering::Relaxed);
     let (service, signal) = match started {
         Came::Done(service) => {
             let service = service.map_err(cause_of)?;
@@ -139,6 +159,13 @@ fn serve(
                 Came::Done(()) => (service, FAULT),
                 Came::Signal(signal, _) => (service, signal),
             }
+        }
+        // The thread that waits has nothing in hand, and ends with the process.
+        Came::Signal(signal, _) if standby::is_now() => {
+            supervisor.stopping();
+            tracing::info!(signal, "stopped while standing by");
+            logging::write_last_lines();
+            return Ok(ExitCode::SUCCESS);
         }
         Came::Signal(signal, starting) => {
             supervisor.stopping();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::at_rest;
+use super::cluster;
 use super::fit::{self, ReadRule};
 use super::hook;
 use super::layers::{self, Layers};
@@ -151,6 +152,7 @@ fn load_from(
     }
     let mut rules = read_rules(&nodes, &layers, &service, main.broken, &report);
     at_rest::settle(&mut service.at_rest, &mut rules, &section);
+    cluster::check(&section, &service);
     pace::join_throttles(&mut rules, &pace::read_throttles(&main.root, main.broken, heard), heard);
     let names = rules.iter().map(|read| read.rule.name.as_str()).collect();
     let hooks = hook::read(&main.root, main.broken, &names, heard);

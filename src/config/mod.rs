@@ -23,6 +23,7 @@ use texts::Shelf;
 mod api;
 mod at_rest;
 mod belonging;
+mod cluster;
 mod decode;
 mod delivery;
 mod files;

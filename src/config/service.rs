@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::api;
 use super::at_rest;
+use super::cluster;
 use super::paths;
 use super::raw::Variables;
 use super::section::Section;
@@ -15,7 +16,7 @@ use crate::model::priority::Sharing;
 use crate::model::rule::{FreeMin, Service};
 
 /// Keys of this version.
-pub(super) const KEYS: [&str; 20] = [
+pub(super) const KEYS: [&str; 21] = [
     "data_dir",
     "workers",
     "memory_max",
@@ -34,6 +35,7 @@ pub(super) const KEYS: [&str; 20] = [
     "socket_group",
     "traces",
     "at_rest",
+    "cluster",
     "confine",
     "audit",
 ];
@@ -72,6 +74,7 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
         api: api::read(section),
         traces: traces::read(section),
         at_rest: at_rest::read(section),
+        cluster: cluster::read(section),
         confine: confine(section),
         audit: section.boolean("audit").unwrap_or(false),
     };
@@ -98,6 +101,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         api,
         traces,
         at_rest,
+        cluster,
         confine,
         audit,
     } = started_with;
@@ -117,6 +121,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         ("socket", api.socket != now.api.socket),
         ("socket_group", api.socket_group != now.api.socket_group),
         ("traces", *traces != now.traces),
+        ("cluster", *cluster != now.cluster),
         ("confine", *confine != now.confine),
         ("audit", *audit != now.audit),
         ("at_rest", needs_restart(at_rest, &now.at_rest)),

@@ -6,7 +6,7 @@ use super::client::Client;
 use crate::config;
 use crate::engine::{Door, Engine};
 use crate::model::rule::{Service, Settings};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, WhileTaken};
 
 /// A service that starts, or another command, lets go of the store or answers within this.
 const STARTING_PATIENCE: Duration = Duration::from_secs(3);
@@ -14,7 +14,7 @@ const STARTING_PAUSE: Duration = Duration::from_millis(50);
 
 /// The running service, if there is one; else the engine over the store, opened as its owner.
 pub(crate) fn open(settings: &Settings) -> Result<Box<dyn Door>, StoreError> {
-    Ok(match reach(settings, |service| Store::open_as_owner(&service.data_dir, &service.at_rest))? {
+    Ok(match reach(settings, Store::open_as_owner)? {
         Reached::Service(client) => Box::new(client),
         Reached::Engine(engine) => Box::new(engine),
     })
@@ -22,20 +22,20 @@ pub(crate) fn open(settings: &Settings) -> Result<Box<dyn Door>, StoreError> {
 
 /// The same for a command that does the service's work: a store is made where none is.
 pub(crate) fn open_or_make(settings: &Settings) -> Result<Reached, StoreError> {
-    reach(settings, |Service { data_dir, at_rest, .. }| match Store::open_as_owner(data_dir, at_rest) {
-        Err(StoreError::NoStore { .. }) => Store::open_with(data_dir, at_rest),
+    reach(settings, |service| match Store::open_as_owner(service) {
+        Err(StoreError::NoStore { .. }) => Store::of_service(service, WhileTaken::Refuse),
         opened => opened,
     })
 }
 
 /// The running service, or the engine over the store, which must be there.
 pub(crate) fn open_existing(settings: &Settings) -> Result<Reached, StoreError> {
-    reach(settings, |service| Store::open_as_owner(&service.data_dir, &service.at_rest))
+    reach(settings, Store::open_as_owner)
 }
 
 /// The running service; none where none runs, of which the store is a sign: it is opened, and closed again.
 pub(crate) fn reach_service(settings: &Settings) -> Result<Option<Client>, StoreError> {
-    match reach(settings, |service| Store::open_as_owner(&service.data_dir, &service.at_rest)) {
+    match reach(settings, Store::open_as_owner) {
         Ok(Reached::Service(client)) => Ok(Some(client)),
         Ok(Reached::Engine(_)) | Err(StoreError::NoStore { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -49,10 +49,7 @@ fn service(folder: &Path) -> Server {
 
 /// The same where no service runs.
 fn open_here(folder: &Path) -> Engine {
-    Engine::over(
-        Store::open_as_owner(folder, &crate::model::at_rest::AtRest::default()).expect("no service runs"),
-        &[],
-    )
+    Engine::over(Store::open(folder).expect("no service runs"), &[])
 }
 
 fn retry_of(job: &str) -> Act {

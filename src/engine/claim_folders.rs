@@ -34,6 +34,8 @@ pub(super) struct ClaimFolders {
     /// Folders that somebody takes now.
     taking: OneAtATime<Place>,
     warned_of_no_locks: AtomicBool,
+    /// The lease of a cluster stands in for the locks: that of a node which is gone, or asleep, would keep the next one out.
+    is_shared: AtomicBool,
     /// Left in the folders whose locks are let go; none where there are no signs.
     sign: OnceLock<Option<RunningSign>>,
     /// What is left in each folder before anything is claimed there; none before the start is counted.
@@ -165,6 +167,11 @@ impl ClaimFolders {
         has_more
     }
 
+    /// The nodes of a cluster have them in turns: only who is of none is kept out.
+    pub(super) fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
     /// From now on this mark is left in each folder that is taken, also where it is held already.
     pub(super) fn set_mark(&self, mark: Mark) {
         *lock(&self.mark) = Some(mark);
@@ -209,6 +216,9 @@ impl ClaimFolders {
         drop(idle); // closes files
         let sign = self.sign.get_or_init(RunningSign::new).as_ref();
         let sign = sign.filter(|_| durable_fs::is_of_this_machine(folder));
+        if self.is_shared.load(Ordering::Relaxed) {
+            return Ok((None, None));
+        }
         match durable_fs::hold_folder(folder, sign)? {
             Hold::Ours(ours) => {
                 // What `check` tried there, and was killed.

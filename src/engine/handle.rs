@@ -28,7 +28,7 @@ use crate::model::os_text::escaped_path;
 use crate::model::pattern::Values;
 use crate::model::rule::{Rule, Settings};
 use crate::model::settling;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, WhileTaken};
 use crate::watch::Offer;
 
 /// How long an operator's word waits for who has the job, or the file.
@@ -58,7 +58,7 @@ impl Engine {
     /// Opens the data folder, or makes it.
     pub(crate) fn open(settings: &Settings) -> Result<Self, StoreError> {
         let service = &settings.service;
-        Ok(Self::over(Store::open_with(&service.data_dir, &service.at_rest)?, &settings.rules))
+        Ok(Self::over(Store::of_service(service, WhileTaken::Refuse)?, &settings.rules))
     }
 
     /// For a command: its stages run only where it starts them.

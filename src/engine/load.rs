@@ -175,6 +175,9 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     let restarted = job.started_at.is_some() || job.attempts > 0;
     let checkpoint = if restarted { shared.store.checkpoint(id)? } else { None };
     let checkpoint = checkpoint.filter(|point| !is_left_behind(shared, &rule, id, point));
+    // A node that had the job before may write into its partials still: they are not gone on with.
+    let checkpoint = checkpoint.filter(|_| job.epoch == shared.store.epoch());
+    job.epoch = shared.store.epoch();
     let resumable_at = checkpoint.as_ref().map_or(0, |point| point.next_slice);
     job.take(JobEvent::Started, clock::now(), "")?;
     job.attempts += u32::from(!was_held);

@@ -122,6 +122,10 @@ impl Shared {
             Surroundings::in_folder(service.data_dir.join("work")).with_private_of(registry.surroundings()),
         );
         let registry = registry.with_surroundings(Arc::clone(&surroundings));
+        let claims = Claims::default();
+        if store.epoch() > 0 {
+            claims.folders.share();
+        }
         Self {
             dispatch: Dispatch::new(Schedule::new(limits(service.workers, service.sharing))),
             resources: Resources {
@@ -135,7 +139,7 @@ impl Shared {
             service,
             store,
             rules: RuleBook::new(registry),
-            claims: Claims::default(),
+            claims,
             footprints: Footprints::default(),
             publishing: Publishing::default(),
             operator: Operator::default(),

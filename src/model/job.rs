@@ -92,6 +92,9 @@ pub struct Job {
     pub entries: Vec<Entry>,
     /// How far it is.
     pub(crate) slices: Slices,
+    /// In which epoch of a cluster its node has it; 0: there is no cluster.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) epoch: u64,
     /// How often it was started, clean stops not counted.
     pub attempts: u32,
     /// Whether it can go on from a checkpoint; false where an output is encrypted.
@@ -379,6 +382,7 @@ impl Job {
             account: Account::default(),
             entries: Vec::new(),
             slices: Slices::default(),
+            epoch: 0,
             attempts: 0,
             resumable: true,
             resumed_at_slice: 0,

@@ -81,6 +81,8 @@ pub struct Service {
     pub traces: Option<Collector>,
     /// Whether what is kept is encrypted.
     pub at_rest: super::at_rest::AtRest,
+    /// Where the store of several nodes lies; none: in the data folder, for this one alone.
+    pub(crate) cluster: Option<super::cluster::Cluster>,
     /// Whether the service keeps itself to what its configuration names.
     pub confine: bool,
     /// Whether an audit trail is kept.

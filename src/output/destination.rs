@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::OutputError;
 use crate::durable_fs::{FolderRound, FsError, Renamed};
 use crate::model::identity::{FileIdentity, FolderIdentity};
+use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 
@@ -79,13 +80,13 @@ pub(super) trait Destination: Send {
     /// Removes the job's hidden outputs that could become one of `paths`, those in `kept` excepted.
     fn clear(
         &self,
-        job: JobId,
+        job: &Job,
         paths: &mut dyn Iterator<Item = Result<PathBuf, OutputError>>,
         kept: &[&Hidden],
     ) -> Result<(), OutputError>;
 
     /// Removes all hidden outputs that the job has here, also where the place was moved meanwhile. An error where one of `written` is away.
-    fn discard(&self, job: JobId, written: &[Hidden]) -> Result<(), OutputError>;
+    fn discard(&self, job: &Job, written: &[Hidden]) -> Result<(), OutputError>;
 }
 
 /// Something that is to be durable; synced on whatever thread.

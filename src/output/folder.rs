@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use super::destination::{Destination, Durable, Hidden, Standing, Upload};
 use super::error::OutputError;
-use super::hidden::{hidden_name, is_hidden_of, number_of};
+use super::hidden::{hidden_name, is_hidden_of, may_remove, number_of};
 use crate::durable_fs::{self, FolderRound, FollowedFolder, FsError, OpenTo, Presence, Renamed};
 use crate::model::identity::{FileIdentity, FolderIdentity};
+use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 
@@ -51,9 +52,9 @@ impl Folder {
     }
 
     /// False: there is no such folder, and what became of it is not known.
-    fn discard_in(&self, folder: &Path, job: JobId) -> Result<bool, OutputError> {
+    fn discard_in(&self, folder: &Path, job: &Job) -> Result<bool, OutputError> {
         let is_there = clear_folder(folder, job, &BTreeSet::new())?;
-        let is_hidden = |name: &OsStr| is_hidden_of(Path::new(name), job);
+        let is_hidden = |name: &OsStr| is_hidden_of(Path::new(name), job.id);
         let was_moved = self.followed.get(folder).map(|followed| followed.clear_if_moved(is_hidden));
         Ok(is_there || was_moved.transpose()?.unwrap_or(false))
     }
@@ -214,7 +215,7 @@ impl Destination for Folder {
 
     fn clear(
         &self,
-        job: JobId,
+        job: &Job,
         paths: &mut dyn Iterator<Item = Result<PathBuf, OutputError>>,
         kept: &[&Hidden],
     ) -> Result<(), OutputError> {
@@ -227,7 +228,7 @@ impl Destination for Folder {
         folders.iter().try_for_each(|folder| clear_folder(folder, job, &kept).map(drop))
     }
 
-    fn discard(&self, job: JobId, written: &[Hidden]) -> Result<(), OutputError> {
+    fn discard(&self, job: &Job, written: &[Hidden]) -> Result<(), OutputError> {
         let written: BTreeSet<_> =
             written.iter().map(|hidden| durable_fs::parent_of(hidden.path.as_path())).collect();
         for folder in &self.folders {
@@ -339,13 +340,13 @@ pub(crate) fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>>
 }
 
 /// False: there is no such folder.
-fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<bool, OutputError> {
+fn clear_folder(folder: &Path, job: &Job, kept: &BTreeSet<&Path>) -> Result<bool, OutputError> {
     let listing = |e| OutputError::fs("list", folder, e);
-    let Some(entries) = hidden_in(folder, job).map_err(listing)? else { return Ok(false) };
+    let Some(entries) = hidden_in(folder, job.id).map_err(listing)? else { return Ok(false) };
     let mut is_changed = false;
     for path in entries {
         let path = path.map_err(listing)?;
-        if !kept.contains(path.as_path()) {
+        if !kept.contains(path.as_path()) && may_remove(&path, job.id, job.epoch) {
             durable_fs::remove_seen(&path)?;
             is_changed = true;
         }

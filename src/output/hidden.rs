@@ -13,6 +13,21 @@ pub(super) const MANIFEST: &str = "manifest";
 /// See [`MANIFEST`].
 pub(super) const MARKER: &str = "marker";
 
+/// Partials of one epoch of a cluster, at most.
+const OF_AN_EPOCH: u32 = 24;
+
+/// Numbers of partials that a node writes which has the cluster in this epoch; 0: there is no cluster.
+///
+/// A node that another one took the job from may not know it yet: it must not meet the other's partials, nor remove them.
+pub(super) fn numbers_of(epoch: u64) -> std::ops::Range<u64> {
+    if epoch == 0 { 0..u64::MAX } else { epoch << OF_AN_EPOCH..(epoch + 1) << OF_AN_EPOCH }
+}
+
+/// Whether a node of this epoch may remove a hidden file of a job: it is of its own or an earlier one.
+pub(super) fn may_remove(path: &Path, job: JobId, epoch: u64) -> bool {
+    number_of(path, job).is_none_or(|number| number < numbers_of(epoch).end)
+}
+
 pub(crate) fn job_of_partial(name: &OsStr) -> Option<JobId> {
     let (job, number) = name.to_str()?.strip_prefix(HIDDEN_PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
     number.parse::<u64>().ok()?;

@@ -12,7 +12,7 @@ use super::codec::EncodedChunk;
 use super::destination::{Destination, Durable, Hidden};
 use super::entry::EntryName;
 use super::error::OutputError;
-use super::hidden::{MANIFEST, MARKER, number_of};
+use super::hidden::{MANIFEST, MARKER, number_of, numbers_of};
 use super::intent::{FinishedOutput, Paths};
 use super::naming;
 use super::partial::{HeaderState, Partial, PartialState, Place};
@@ -71,7 +71,7 @@ impl Partials {
             rule,
             job: job.clone(),
             entry: None,
-            next_number: 0,
+            next_number: numbers_of(job.epoch).start,
             paths: Paths::default(),
             sound: Sound::default(),
             halfway: false,
@@ -332,7 +332,7 @@ impl Partials {
         let partials = categories.iter().flat_map(|slot| &slot.partials);
         let written: Vec<Hidden> = partials.map(|partial| partial.hidden.clone()).collect();
         drop(categories); // closed first: Windows does not remove open files
-        destination.discard(job.id, &written)
+        destination.discard(&job, &written)
     }
 }
 
@@ -436,7 +436,7 @@ pub(crate) fn remove_partials(rule: &Rule, job: &Job, keep: &[PartialState]) -> 
     let outputs: Vec<_> = rule.outputs.iter().map(paths_of).collect::<Result<_, _>>()?;
     let signals = naming::signal_paths(rule, job)?.into_iter().flatten().map(Ok);
     let kept: Vec<&Hidden> = keep.iter().map(|state| &state.hidden).collect();
-    destination_of(rule).clear(job.id, &mut outputs.into_iter().flatten().chain(signals), &kept)
+    destination_of(rule).clear(job, &mut outputs.into_iter().flatten().chain(signals), &kept)
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -13,9 +13,15 @@ use super::ServiceError;
 use crate::config;
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
+use crate::store::Store;
 
 /// Between looks: a takeover begins within this.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Whether this process waits for the store of a cluster: it has nothing in hand.
+pub(crate) fn is_now() -> bool {
+    Store::stands_by()
+}
 
 /// What keeps a service from starting, in a sentence; none: nothing does, or what does is for its start to tell.
 pub(crate) fn waits_for(config: Option<&Path>) -> Result<Option<String>, ServiceError> {

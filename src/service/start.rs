@@ -12,7 +12,7 @@ use crate::model::configuration::KeptConfiguration;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Rule, Service, Settings};
 use crate::pipeline::Registry;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, WhileTaken};
 use crate::telemetry::events;
 use crate::watch;
 
@@ -214,7 +214,7 @@ fn confined_again(
 }
 
 fn open_store(service: &Service) -> Result<Store, StoreError> {
-    opened(|| Store::open_with(&service.data_dir, &service.at_rest))
+    opened(|| Store::of_service(service, WhileTaken::Wait))
 }
 
 /// Another command may have the store open for a moment.

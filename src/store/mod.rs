@@ -102,7 +102,9 @@ use serde::{Deserialize, Serialize};
 use crate::durable_fs::HeldFolder;
 use crate::model::account::Account;
 use crate::model::at_rest::AtRest;
+use crate::model::cluster::Cluster;
 use crate::model::job::Entry;
+use crate::model::rule::Service;
 use crate::output::PartialState;
 use crate::telemetry::metrics::timed;
 
@@ -110,6 +112,7 @@ pub(crate) use changes::Changes;
 pub(crate) use deliveries::{ArchivedFile, ArchivedRow, Earlier, Published};
 pub(crate) use error::StoreError;
 pub(crate) use feed::Subscription;
+pub(crate) use jetstream::WhileTaken;
 pub(crate) use mark::Mark;
 pub(crate) use marked::Marked;
 pub use memory::MemoryBudget;
@@ -125,6 +128,7 @@ pub(crate) use settled::FailedEntry;
 pub use slices::{SliceQueue, Taken};
 pub(crate) use verify::Verified;
 
+use self::jetstream::JetStream;
 use self::sled::Sled;
 use audit::Audit;
 use backend::{Applied, Backend, Batch};
@@ -165,6 +169,8 @@ struct Inner {
     /// None: there is no folder.
     data_dir: Option<PathBuf>,
     homes: OnceLock<Homes>,
+    /// In which this process has the rows of a cluster; 0: there is none.
+    epoch: u64,
     _folder: Option<HeldFolder>,
 }
 
@@ -213,9 +219,50 @@ impl Store {
         if rows.seals() {
             spool.seal()?;
         }
-        let store = Self::over(rows, spool, Some((held, data_dir.to_owned())));
+        let store = Self::over(rows, spool, Some((held, data_dir.to_owned())), 0);
         store.note_home()?;
         Ok(store)
+    }
+
+    /// The store that the configuration names: that of the data folder, or of a cluster.
+    pub(crate) fn of_service(service: &Service, taken: WhileTaken) -> Result<Self, StoreError> {
+        match &service.cluster {
+            Some(cluster) => Self::of_cluster(&service.data_dir, &service.at_rest, cluster, taken),
+            None => Self::open_with(&service.data_dir, &service.at_rest),
+        }
+    }
+
+    /// The store of a cluster, once no other node has it. What is not shared lies in the data folder.
+    fn of_cluster(
+        data_dir: &Path,
+        at_rest: &AtRest,
+        cluster: &Cluster,
+        taken: WhileTaken,
+    ) -> Result<Self, StoreError> {
+        check_clock(crate::clock::now())?;
+        folder::check_root(data_dir)?;
+        let rows = JetStream::open(cluster, taken)?;
+        let held = folder::hold(data_dir)?;
+        let spool = Spool::begin(data_dir);
+        let epoch = rows.epoch();
+        let rows = Sealed::new(Box::new(rows));
+        let is_new = check_format(data_dir, &rows)?;
+        sealing::begin(&rows, at_rest, data_dir, is_new)?;
+        rows.sync()?;
+        if rows.seals() {
+            spool.seal()?;
+        }
+        Ok(Self::over(rows, spool, Some((held, data_dir.to_owned())), epoch))
+    }
+
+    /// Whether this process waits for the store of a cluster, with nothing in hand.
+    pub(crate) fn stands_by() -> bool {
+        jetstream::stands_by()
+    }
+
+    /// In which epoch of its cluster this process has the store; 0: there is no cluster.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.inner.epoch
     }
 
     /// An empty one, of which nothing outlives its last handle.
@@ -226,10 +273,10 @@ impl Store {
         let name = format!("landfall-{}-{}", std::process::id(), STORES.fetch_add(1, Ordering::Relaxed));
         // Made only where slices go to the disk, and removed with the store.
         let spool = Spool::begin(&std::env::temp_dir().join(name));
-        Self::over(Sealed::new(Box::<in_memory::InMemory>::default()), spool, None)
+        Self::over(Sealed::new(Box::<in_memory::InMemory>::default()), spool, None, 0)
     }
 
-    fn over(rows: Sealed, spool: Arc<Spool>, folder: Option<(HeldFolder, PathBuf)>) -> Self {
+    fn over(rows: Sealed, spool: Arc<Spool>, folder: Option<(HeldFolder, PathBuf)>, epoch: u64) -> Self {
         let (folder, data_dir) = folder.unzip();
         let inner = Inner {
             rows,
@@ -244,6 +291,7 @@ impl Store {
             knows_marked: AtomicBool::default(),
             data_dir,
             homes: OnceLock::new(),
+            epoch,
             _folder: folder,
         };
         let store = Self { inner: Arc::new(inner) };
@@ -264,7 +312,15 @@ impl Store {
 
     /// Opens a store for a command: only one that is there, and only as its owner, so that nothing is left behind that
     /// the service's user cannot read.
-    pub(crate) fn open_as_owner(data_dir: &Path, at_rest: &AtRest) -> Result<Self, StoreError> {
+    pub(crate) fn open_as_owner(service: &Service) -> Result<Self, StoreError> {
+        if service.cluster.is_some() {
+            folder::check_owner(&service.data_dir)?;
+            return Self::of_service(service, WhileTaken::Refuse);
+        }
+        Self::open_own(&service.data_dir, &service.at_rest)
+    }
+
+    fn open_own(data_dir: &Path, at_rest: &AtRest) -> Result<Self, StoreError> {
         folder::check_owner(data_dir)?;
         match self::sled::is_there(data_dir) {
             Ok(true) => Self::open_with(data_dir, at_rest),
@@ -275,7 +331,7 @@ impl Store {
 
     /// Opens the store in `data_dir` only if there is one, which is ours.
     pub(crate) fn open_if_there(data_dir: &Path, at_rest: &AtRest) -> Result<Option<Self>, StoreError> {
-        match Self::open_as_owner(data_dir, at_rest) {
+        match Self::open_own(data_dir, at_rest) {
             Ok(store) => Ok(Some(store)),
             Err(StoreError::NoStore { .. }) => Ok(None),
             Err(error) => Err(error),

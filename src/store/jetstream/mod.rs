@@ -34,6 +34,7 @@ use super::poison::Poison;
 use crate::group_sync::GroupSync;
 use crate::model::cluster::Cluster;
 
+pub(super) use taking::stands_by;
 use writer::Queue;
 
 /// At the end what is queued gets so long to be written; the rest is lost, as after a kill.
@@ -44,6 +45,7 @@ type Table = RwLock<BTreeMap<Key, Value>>;
 
 /// The rows of a cluster, which this process has.
 pub(super) struct JetStream {
+    epoch: u64,
     rows: Arc<Table>,
     queue: Arc<Queue>,
     commits: GroupSync<Poison>,
@@ -63,8 +65,13 @@ impl JetStream {
     /// Takes the rows of a cluster, once no other node has them.
     pub(super) fn open(cluster: &Cluster, taken: WhileTaken) -> Result<Self, StoreError> {
         let (rows, queue) = (Arc::<Table>::default(), Arc::<Queue>::default());
-        let writer = writer::start(cluster, taken, &rows, &queue)?;
-        Ok(Self { rows, queue, commits: GroupSync::default(), writer: Some(writer) })
+        let (writer, epoch) = writer::start(cluster, taken, &rows, &queue)?;
+        Ok(Self { epoch, rows, queue, commits: GroupSync::default(), writer: Some(writer) })
+    }
+
+    /// Grows by one whenever another process takes the rows.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     fn rows(&self) -> RwLockReadGuard<'_, BTreeMap<Key, Value>> {

@@ -1,5 +1,6 @@
 //! Taking the rows of a cluster: from nobody, from a node that gave them up, or from one that says nothing any more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::WhileTaken;
@@ -13,6 +14,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Brokers that do not answer are asked again after this long.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Whether this process waits for the rows of a cluster.
+static STANDS_BY: AtomicBool = AtomicBool::new(false);
+
+pub(in crate::store) fn stands_by() -> bool {
+    STANDS_BY.load(Ordering::Relaxed)
+}
+
 /// The rows are ours: by this word, which has this number.
 pub(super) struct Taken {
     pub bucket: Bucket,
@@ -22,6 +30,13 @@ pub(super) struct Taken {
 
 /// Takes the rows once no other node has them.
 pub(super) async fn take(cluster: &Cluster, taken: WhileTaken) -> Result<Taken, StoreError> {
+    STANDS_BY.store(taken == WhileTaken::Wait, Ordering::Relaxed);
+    let done = wait_and_take(cluster, taken).await;
+    STANDS_BY.store(false, Ordering::Relaxed);
+    done
+}
+
+async fn wait_and_take(cluster: &Cluster, taken: WhileTaken) -> Result<Taken, StoreError> {
     let bucket = reach(cluster, taken).await?;
     let process = format!("{:032x}", rand::random::<u128>());
     let mut other = Other::default();

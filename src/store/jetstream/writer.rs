@@ -148,13 +148,13 @@ impl Queue {
     }
 }
 
-/// Starts the thread, and returns once the rows are ours and read.
+/// Starts the thread, and returns once the rows are ours and read: with the epoch.
 pub(super) fn start(
     cluster: &Cluster,
     taken: WhileTaken,
     rows: &Arc<Table>,
     queue: &Arc<Queue>,
-) -> Result<JoinHandle<()>, StoreError> {
+) -> Result<(JoinHandle<()>, u64), StoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| StoreError::Engine { action: "start its thread", source: source.into() })?;
     let (opened, is_open) = oneshot::channel();
@@ -163,7 +163,7 @@ pub(super) fn start(
         runtime.block_on(async {
             match opening(cluster, taken, &rows, queue).await {
                 Ok(writer) => {
-                    let _nobody_may_wait = opened.send(Ok(()));
+                    let _nobody_may_wait = opened.send(Ok(writer.word.epoch));
                     writer.run().await;
                 }
                 Err(error) => drop(opened.send(Err(error))),
@@ -173,8 +173,8 @@ pub(super) fn start(
     let thread = std::thread::Builder::new().name("cluster".to_owned()).spawn(work);
     let thread = thread.map_err(|source| StoreError::Engine { action: "start its thread", source: source.into() })?;
     let failed = || StoreError::Engine { action: "start its thread", source: "it ended".into() };
-    is_open.blocking_recv().map_err(|_| failed())??;
-    Ok(thread)
+    let epoch = is_open.blocking_recv().map_err(|_| failed())??;
+    Ok((thread, epoch))
 }
 
 async fn opening(
