@@ -72,7 +72,10 @@ fn filter_of(text: &str) -> Result<EnvFilter, BadLevel> {
     if let Some(word) = unknown {
         return Err(BadLevel::Unknown { word: word.to_owned() });
     }
-    EnvFilter::try_new(text).map_err(|source| BadLevel::Filter { filter: text.to_owned(), source })
+    // Its client's own words on the brokers say nothing that ours do not.
+    const OF_LIBRARIES: &str = "async_nats=off";
+    let whole = if text.contains("async_nats") { text.to_owned() } else { format!("{OF_LIBRARIES},{text}") };
+    EnvFilter::try_new(whole).map_err(|source| BadLevel::Filter { filter: text.to_owned(), source })
 }
 
 /// Sends every event of at least `level` (`info`, or a filter such as `landfall=debug`) to standard error, or where `writes` says.
