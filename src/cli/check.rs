@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::check_about::{Finding, Level};
+use super::check_cluster;
 use super::check_hooks;
 use super::check_warnings;
 use super::exit::USAGE;
@@ -53,6 +54,7 @@ pub(super) fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) 
         Ok((settings, places)) => {
             let mut findings = check_warnings::find(&settings, &places);
             findings.extend(check_hooks::find(&settings, &places));
+            findings.extend(check_cluster::find(&settings, &places));
             (Some(settings), findings)
         }
         Err(Problems(problems)) => {

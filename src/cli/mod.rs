@@ -10,6 +10,7 @@ mod audit;
 mod check;
 mod check_about;
 mod check_at_rest;
+mod check_cluster;
 mod check_exec;
 mod check_folders;
 mod check_hooks;

@@ -172,7 +172,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         go_over(shared, &mut job, &left, &rule)?;
     }
     // In hand when the service died before its start was durable: `recover` counted that as an attempt.
-    let restarted = job.started_at.is_some() || job.attempts > 0;
+    let restarted = job.started_at.is_some() || job.attempts > 0 || job.epoch != shared.store.epoch();
     let checkpoint = if restarted { shared.store.checkpoint(id)? } else { None };
     let checkpoint = checkpoint.filter(|point| !is_left_behind(shared, &rule, id, point));
     // A node that had the job before may write into its partials still: they are not gone on with.

@@ -23,3 +23,18 @@ pub(crate) struct Cluster {
     /// After this long without a word of the node that has the store another one takes it.
     pub lease: Duration,
 }
+
+/// What the brokers say of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClusterSeen {
+    /// Of the broker that was asked.
+    pub version: String,
+    /// The node that said last that it has the store, if it did not give it up.
+    pub node: Option<String>,
+    /// On how many brokers the rows are to lie; none: there are none yet.
+    pub replicas: Option<usize>,
+    /// Brokers with the rows that are away or behind.
+    pub lacking: Vec<String>,
+    /// Bytes that are stored, and how many may be.
+    pub storage: Option<(u64, u64)>,
+}

@@ -276,6 +276,7 @@ pub(crate) mod tests {
             account,
             entries: vec![Entry { records: 10, ..Entry::default() }],
             slices: Slices { total: 1, done: 1, failed: 0 },
+            epoch: 0,
             attempts: 1,
             resumable: true,
             resumed_at_slice: 0,

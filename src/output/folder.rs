@@ -391,15 +391,36 @@ mod tests {
     #[test]
     fn hidden_files_in_a_folder_that_is_away_and_cannot_be_followed_are_not_taken_for_removed() {
         let world = tempfile::tempdir().expect("a folder");
-        let (out, away, job) = (world.path().join("out"), world.path().join("away"), JobId::from_parts(1, 1));
+        let (out, away) = (world.path().join("out"), world.path().join("away"));
+        let whole = crate::model::job_view::tests::sample_job();
+        let job = whole.id;
         let mut folder = Folder::new(None, OpenTo::Group);
         let (hidden, upload) = folder.create(job, "0", &out.join("pay")).expect("creates");
         drop(upload);
         durable_fs::rename_replace(&out, &away).expect("moves");
         let followed = std::mem::take(&mut folder.followed);
-        folder.discard(job, std::slice::from_ref(&hidden)).expect_err("it may be mounted again");
+        folder.discard(&whole, std::slice::from_ref(&hidden)).expect_err("it may be mounted again");
         folder.followed = followed;
-        folder.discard(job, &[hidden]).expect("they are found");
+        folder.discard(&whole, &[hidden]).expect("they are found");
         assert!(partials_in(&away, job).expect("lists").is_empty());
+    }
+
+    #[test]
+    fn a_node_that_lost_its_jobs_removes_nothing_of_the_next_one_which_removes_what_is_left() {
+        let world = tempfile::tempdir().expect("a folder");
+        let job = |epoch| crate::model::job::Job { epoch, ..crate::model::job_view::tests::sample_job() };
+        let mut folder = Folder::new(None, OpenTo::Group);
+        let mut made = |epoch| {
+            let number = super::super::hidden::numbers_of(epoch).start.to_string();
+            folder.create(job(epoch).id, &number, &world.path().join("pay")).expect("creates").0.path
+        };
+        let [first, second, third] = [1, 2, 3].map(&mut made);
+        let mut clear = |epoch| {
+            let mut paths = std::iter::once(Ok(world.path().join("pay")));
+            folder.clear(&job(epoch), &mut paths, &[]).expect("clears");
+            [&first, &second, &third].map(|path| path.as_path().try_exists().expect("looks"))
+        };
+        assert_eq!(clear(1), [false, true, true]);
+        assert_eq!(clear(3), [false, false, false]);
     }
 }

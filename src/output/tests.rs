@@ -101,7 +101,6 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         errors: Errors {
             on_record_error: OnRecordError::SetAside,
             failed_max: Limit::Count(0),
-            epoch: 0,
             attempts: 1,
             stop_after: None,
         },

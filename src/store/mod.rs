@@ -112,7 +112,7 @@ pub(crate) use changes::Changes;
 pub(crate) use deliveries::{ArchivedFile, ArchivedRow, Earlier, Published};
 pub(crate) use error::StoreError;
 pub(crate) use feed::Subscription;
-pub(crate) use jetstream::WhileTaken;
+pub(crate) use jetstream::{WhileTaken, look as look_at_cluster};
 pub(crate) use mark::Mark;
 pub(crate) use marked::Marked;
 pub use memory::MemoryBudget;

@@ -42,10 +42,13 @@ impl Store {
         row
     }
 
-    /// A job as its row has it.
+    /// A job as its row has it; one that no node has taken up yet is of the node that writes it down.
     pub(super) fn row_of<'j>(&self, job: &'j Job) -> Cow<'j, Job> {
-        let Some(data_dir) = &self.inner.data_dir else { return Cow::Borrowed(job) };
         let mut row = Cow::Borrowed(job);
+        if job.epoch == 0 && self.epoch() > 0 {
+            row.to_mut().epoch = self.epoch();
+        }
+        let Some(data_dir) = &self.inner.data_dir else { return row };
         for (at, output) in job.outputs.iter().enumerate() {
             let within = output.path.as_path().strip_prefix(data_dir).ok();
             if let Some(within) = within.filter(|within| within.starts_with(OUTPUTS_FOLDER)) {

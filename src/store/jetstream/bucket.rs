@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::lease::Word;
 use super::redo::{self, Changed};
 use super::subjects::{Place, Subjects};
-use crate::model::cluster::Cluster;
+use crate::model::cluster::{Cluster, ClusterSeen};
 
 /// An answer takes milliseconds, and a new leader a second or two.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -104,6 +104,28 @@ impl Bucket {
         let mut context = jetstream::new(client.clone());
         context.set_timeout(ANSWER_WITHIN);
         Ok(Self { client, context, subjects: Subjects::of(&cluster.name) })
+    }
+
+    /// What the brokers say of the cluster; nothing is made.
+    pub(super) async fn seen(&self) -> Result<ClusterSeen, Trouble> {
+        let account = self.context.query_account().await.map_err(unsure)?;
+        let may_store = account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok());
+        let mut seen = ClusterSeen {
+            version: self.client.server_info().version,
+            storage: may_store.map(|limit| (account.storage, limit)),
+            ..ClusterSeen::default()
+        };
+        let stream = match self.context.get_stream(self.subjects.stream()).await {
+            Ok(stream) => stream,
+            Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => return Ok(seen),
+            Err(error) => return Err(unsure(error)),
+        };
+        let info = stream.cached_info();
+        seen.replicas = Some(info.config.num_replicas);
+        let replicas = info.cluster.iter().flat_map(|cluster| &cluster.replicas);
+        seen.lacking = replicas.filter(|peer| peer.offline || !peer.current).map(|peer| peer.name.clone()).collect();
+        seen.node = self.word().await?.filter(|(_, word)| !word.is_given_up).map(|(_, word)| word.node);
+        Ok(seen)
     }
 
     /// Makes the bucket if need be; one that is there must be fit.

@@ -16,6 +16,7 @@
 
 mod bucket;
 mod lease;
+mod looking;
 mod redo;
 mod subjects;
 mod taking;
@@ -34,6 +35,7 @@ use super::poison::Poison;
 use crate::group_sync::GroupSync;
 use crate::model::cluster::Cluster;
 
+pub(crate) use looking::look;
 pub(super) use taking::stands_by;
 use writer::Queue;
 
