@@ -35,7 +35,20 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("pipeline", &["model", "clock", "confinement", "durable_fs", "telemetry", "format", "record"]),
     ("output", &["model", "clock", "durable_fs", "key_file", "openpgp", "telemetry"]),
     // A checkpoint names partials and the framing's version, an intent names outputs: the store keeps them.
-    ("store", &["model", "clock", "group_sync", "durable_fs", "telemetry", "output", "record", "at_rest"]),
+    (
+        "store",
+        &[
+            "model",
+            "clock",
+            "group_sync",
+            "durable_fs",
+            "telemetry",
+            "output",
+            "record",
+            "at_rest",
+            "key_file",
+        ],
+    ),
     // Checking a rule means parsing its patterns, building its pipeline and its templates.
     (
         "config",
@@ -79,6 +92,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
 /// Which modules, or folders in them, may name a foreign crate: its types stay out of everyone else's signatures.
 const OWNERS: &[(&str, &[&str])] = &[
     ("sled", &["store/sled"]),
+    ("async_nats", &["store/jetstream"]),
+    ("futures_util", &["store/jetstream"]),
     ("lz4_flex", &["store"]),
     ("notify", &["watch"]),
     ("landlock", &["confinement"]),
@@ -89,7 +104,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("pgp", &["openpgp"]),
     ("cfb_mode", &["openpgp"]),
     ("sha1", &["openpgp"]),
-    ("rand", &["openpgp"]),
+    ("rand", &["openpgp", "store/jetstream"]),
     ("age_core", &["decode"]),
     ("aes", &["decode", "openpgp"]),
     ("aes_gcm", &["decode"]),
@@ -110,7 +125,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("similar", &["cli"]),
     ("ratatui", &["cli/top"]),
     ("anyhow", &["cli", "main"]),
-    ("tokio", &["cli", "engine", "control", "service", "api"]),
+    ("tokio", &["cli", "engine", "control", "service", "api", "store/jetstream"]),
     ("tracing_subscriber", &["telemetry"]),
     ("prometheus_client", &["api", "telemetry"]),
     ("clap_complete", &["cli"]),

@@ -33,9 +33,13 @@ type Told = Option<(Level, String, String)>;
 
 fn in_clear(cluster: &Cluster) -> Told {
     let is_near = |server: &str| ["127.", "localhost:", "[::1]"].iter().any(|near| server.starts_with(near));
-    let far = cluster.servers.iter().find(|server| server.strip_prefix("nats://").is_some_and(|rest| !is_near(rest)))?;
+    let far = cluster
+        .servers
+        .iter()
+        .find(|server| server.strip_prefix("nats://").is_some_and(|rest| !is_near(rest)))?;
     let message = format!("what is stored goes to {far} in clear, credentials too");
-    let hint = "write `tls://…`, and `ca` where the system does not trust who signed its certificate".to_owned();
+    let hint =
+        "write `tls://…`, and `ca` where the system does not trust who signed its certificate".to_owned();
     Some((Level::Warning, message, hint))
 }
 
@@ -98,7 +102,12 @@ mod tests {
             replicas: 3,
             lease: std::time::Duration::from_secs(3),
         };
-        let well = ClusterSeen { version: "2.12.0".into(), replicas: Some(3), storage: Some((1, 10)), ..ClusterSeen::default() };
+        let well = ClusterSeen {
+            version: "2.12.0".into(),
+            replicas: Some(3),
+            storage: Some((1, 10)),
+            ..ClusterSeen::default()
+        };
         assert_eq!(judged(&cluster, &well).iter().flatten().count(), 0);
         let ill = ClusterSeen {
             version: "2.11.9-beta".into(),
@@ -109,8 +118,13 @@ mod tests {
         };
         assert_eq!(judged(&cluster, &ill).iter().flatten().count(), 4);
         assert!(in_clear(&cluster).is_some());
-        for near in ["nats://127.0.0.1:4222", "nats://localhost:4222", "nats://[::1]:4222", "tls://10.0.0.1:4222"] {
-            assert!(in_clear(&Cluster { servers: vec![near.to_owned()], ..cluster.clone() }).is_none(), "{near}");
+        for near in
+            ["nats://127.0.0.1:4222", "nats://localhost:4222", "nats://[::1]:4222", "tls://10.0.0.1:4222"]
+        {
+            assert!(
+                in_clear(&Cluster { servers: vec![near.to_owned()], ..cluster.clone() }).is_none(),
+                "{near}"
+            );
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::model::rule::Service;
 
 const SERVERS: &str = "write `servers = [\"tls://a:4222\", \"tls://b:4222\", \"tls://c:4222\"]`";
 const NAME: &str = "write the same name on all nodes: up to 32 of a-z, 0-9, `_` and `-`";
-const NODE: &str = "write `node = \"a\"`: up to 64 of letters, digits, `.`, `_` and `-`, another one on each node";
+const NODE: &str =
+    "write `node = \"a\"`: up to 64 of letters, digits, `.`, `_` and `-`, another one on each node";
 const NAME_MAX: usize = 32;
 const NODE_MAX: usize = 64;
 const LEASE_MIN: Duration = Duration::from_secs(1);
@@ -27,7 +28,9 @@ pub(super) fn read(service: &Section<'_>) -> Option<Cluster> {
     if !is_there {
         return None;
     }
-    for (key, is_missing, hint) in [("servers", !table.has("servers"), SERVERS), ("name", !table.has("name"), NAME)] {
+    for (key, is_missing, hint) in
+        [("servers", !table.has("servers"), SERVERS), ("name", !table.has("name"), NAME)]
+    {
         if is_missing {
             table.missing(key, "a cluster", hint);
         }
@@ -47,12 +50,19 @@ pub(super) fn check(section: &Section<'_>, service: &Service) {
         return;
     }
     if service.audit {
-        let hint = "take this line out, or `cluster`: the trail would lie in pieces on several machines".to_owned();
+        let hint =
+            "take this line out, or `cluster`: the trail would lie in pieces on several machines".to_owned();
         section.problem("audit", "the nodes of a cluster keep no audit trail yet", Some(hint));
     }
     if service.at_rest.encrypt == Encrypt::Yes && service.at_rest.keys == KeysFrom::DataFolder {
-        let hint = "name it, on all nodes the same: `at_rest = { encrypt = true, key_file = \"at_rest.keys\" }`".to_owned();
-        section.problem("at_rest", "a key in the data folder of this node the other ones do not have", Some(hint));
+        let hint =
+            "name it, on all nodes the same: `at_rest = { encrypt = true, key_file = \"at_rest.keys\" }`"
+                .to_owned();
+        section.problem(
+            "at_rest",
+            "a key in the data folder of this node the other ones do not have",
+            Some(hint),
+        );
     }
 }
 
@@ -75,13 +85,18 @@ fn servers(table: &Section<'_>) -> Option<Vec<String>> {
 /// With its port.
 fn server(text: &str) -> Result<String, &'static str> {
     const PORT: u16 = 4222;
-    let (scheme, rest) = text.split_once("://").filter(|(scheme, _)| ["nats", "tls"].contains(scheme)).ok_or("it begins with neither `tls://` nor `nats://`")?;
+    let (scheme, rest) = text
+        .split_once("://")
+        .filter(|(scheme, _)| ["nats", "tls"].contains(scheme))
+        .ok_or("it begins with neither `tls://` nor `nats://`")?;
     if rest.contains('@') {
         return Err("a user and a password have no place here: `credentials` names a file");
     }
     let (host, port) = match rest.rsplit_once(':') {
         // The colons of an IPv6 address stand in brackets.
-        Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| "its port is no number up to 65535")?),
+        Some((host, port)) if !port.contains(']') => {
+            (host, port.parse().map_err(|_| "its port is no number up to 65535")?)
+        }
         _ => (rest, PORT),
     };
     let is_host = |c: char| c.is_ascii_alphanumeric() || ".-_[]:".contains(c);
@@ -173,7 +188,16 @@ mod tests {
         for (text, read) in fit {
             assert_eq!(server(text).as_deref(), Ok(read));
         }
-        for unfit in ["a:4222", "http://a", "tls://", "tls://u:p@a", "tls://a:x", "tls://a:70000", "tls://a b", "tls://::1"] {
+        for unfit in [
+            "a:4222",
+            "http://a",
+            "tls://",
+            "tls://u:p@a",
+            "tls://a:x",
+            "tls://a:70000",
+            "tls://a b",
+            "tls://::1",
+        ] {
             server(unfit).expect_err(unfit);
         }
     }

@@ -128,7 +128,10 @@ impl StoreError {
 
     /// Whether a flush or fsync failed, now or before: nothing may be tried again before a restart.
     pub(crate) fn is_poisoned(&self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Poisoned { .. } | Self::Removed { .. } | Self::TakenOver { .. })
+        matches!(
+            self,
+            Self::Failed { .. } | Self::Poisoned { .. } | Self::Removed { .. } | Self::TakenOver { .. }
+        )
     }
 
     fn is_denied(&self) -> bool {
@@ -196,7 +199,9 @@ impl Fault for StoreError {
                 "see that a majority of the brokers of `service.cluster.servers` runs, has JetStream (2.12 or newer), and lets this node in"
             }
             Self::Taken { node, .. } => {
-                return Some(format!("ask there: run the command on {node}; or stop the service there first"));
+                return Some(format!(
+                    "ask there: run the command on {node}; or stop the service there first"
+                ));
             }
             Self::TakenOver { .. } => {
                 "start this node again: it stands by. It had been silent for longer than its lease (a machine that slept, a network that was cut)"

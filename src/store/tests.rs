@@ -205,10 +205,7 @@ fn a_second_process_is_refused_and_told_who_has_the_folder() {
 #[test]
 fn a_command_makes_no_store_where_there_is_none() {
     let folder = folder();
-    assert!(matches!(
-        Store::open_own(folder.path(), &AtRest::default()),
-        Err(StoreError::NoStore { .. })
-    ));
+    assert!(matches!(Store::open_own(folder.path(), &AtRest::default()), Err(StoreError::NoStore { .. })));
     assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0);
     drop(open(folder.path()));
     Store::open_own(folder.path(), &AtRest::default()).expect("the owner may");

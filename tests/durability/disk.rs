@@ -66,7 +66,10 @@ struct Content {
 }
 
 enum Edit {
-    Write { offset: usize, bytes: Vec<u8> },
+    Write {
+        offset: usize,
+        bytes: Vec<u8>,
+    },
     /// What lies behind it is gone, or zeros come; no file system touches what lies before.
     Length(usize),
     Whole(Vec<u8>),

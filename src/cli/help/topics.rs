@@ -17,7 +17,7 @@ const TOPICS: &[Topic] = topics![
     "start" "questions" "words"
     "sftp" "complete" "watching" "uploads" "layouts" "foreign-folders" "encrypted" "archives"
     "steps" "formats" "testing" "resends" "changes"
-    "following" "failed-records" "stopping" "priorities" "throttling" "disks" "crashes" "being-told" "dashboard" "http" "install" "as-a-service" "backup"
+    "following" "failed-records" "stopping" "priorities" "throttling" "disks" "crashes" "being-told" "dashboard" "http" "install" "as-a-service" "cluster" "backup"
     "encrypted-at-rest" "audit-trail"
     "moving" "comparison" "from-shell" "from-rocket-job" "from-camel" "from-nifi" "from-telegraf"
     "commands" "keys" "metrics" "errors" "kept"

@@ -123,7 +123,8 @@ impl Bucket {
         let info = stream.cached_info();
         seen.replicas = Some(info.config.num_replicas);
         let replicas = info.cluster.iter().flat_map(|cluster| &cluster.replicas);
-        seen.lacking = replicas.filter(|peer| peer.offline || !peer.current).map(|peer| peer.name.clone()).collect();
+        seen.lacking =
+            replicas.filter(|peer| peer.offline || !peer.current).map(|peer| peer.name.clone()).collect();
         seen.node = self.word().await?.filter(|(_, word)| !word.is_given_up).map(|(_, word)| word.node);
         Ok(seen)
     }
@@ -140,7 +141,9 @@ impl Bucket {
             Err(error) => return Err(unsure(error)),
         };
         if !found.allow_atomic_publish || !found.allow_message_ttl || found.max_messages_per_subject != 1 {
-            let why = format!("the stream {name} is there and was not made by landfall: give the cluster another name");
+            let why = format!(
+                "the stream {name} is there and was not made by landfall: give the cluster another name"
+            );
             return Err(Trouble::Never(why));
         }
         Ok(())
@@ -175,7 +178,8 @@ impl Bucket {
             Err(error) => return Err(unsure(error)),
         };
         let word = serde_json::from_slice(&message.payload);
-        let word = word.map_err(|error| Trouble::Never(format!("the word of the node that has the rows: {error}")))?;
+        let word =
+            word.map_err(|error| Trouble::Never(format!("the word of the node that has the rows: {error}")))?;
         Ok(Some((message.sequence, word)))
     }
 
@@ -229,10 +233,12 @@ impl Bucket {
         loop {
             let next = tokio::time::timeout(ROW_WITHIN, messages.next()).await;
             let next = next.map_err(|_| Trouble::Unsure("the brokers stopped giving rows".to_owned()))?;
-            let next = next.ok_or_else(|| Trouble::Unsure("the brokers ended the list of rows".to_owned()))?;
+            let next =
+                next.ok_or_else(|| Trouble::Unsure("the brokers ended the list of rows".to_owned()))?;
             let message = next.map_err(unsure)?;
             let number = message.info().map_err(|error| Trouble::Unsure(error.to_string()))?.stream_sequence;
-            let is_gone = message.headers.as_ref().is_some_and(|headers| headers.get("KV-Operation").is_some());
+            let is_gone =
+                message.headers.as_ref().is_some_and(|headers| headers.get("KV-Operation").is_some());
             let value = (!is_gone).then(|| message.payload.clone());
             match self.subjects.read(&message.subject) {
                 Some(Place::Lease) if number >= upto => return Ok(found),

@@ -153,7 +153,9 @@ impl Drop for JetStream {
             std::thread::sleep(CLOSE_LOOK_EVERY);
         }
         if !writer.is_finished() {
-            tracing::warn!("the brokers did not take the last word of this node: the next one waits for the end of its lease");
+            tracing::warn!(
+                "the brokers did not take the last word of this node: the next one waits for the end of its lease"
+            );
         }
     }
 }
@@ -210,8 +212,10 @@ impl DoubleEndedIterator for Scan {
 }
 
 #[cfg(test)]
+#[path = "tests/broker.rs"]
 pub(super) mod broker;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+#[path = "tests/trip.rs"]
 mod trip;

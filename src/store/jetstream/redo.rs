@@ -26,7 +26,10 @@ pub(super) fn pieces_of(changed: &Changed) -> Vec<Bytes> {
         put(value.as_deref().unwrap_or_default());
     }
     let text = Bytes::from(text);
-    (0..text.len()).step_by(PIECE_BYTES).map(|from| text.slice(from..text.len().min(from + PIECE_BYTES))).collect()
+    (0..text.len())
+        .step_by(PIECE_BYTES)
+        .map(|from| text.slice(from..text.len().min(from + PIECE_BYTES)))
+        .collect()
 }
 
 /// What pieces, in their order, say; none: they are no such thing.

@@ -72,7 +72,9 @@ impl Other {
             Some((seen, ..)) if *seen == number => {}
             before => {
                 self.lives = before.is_some();
-                if before.as_ref().is_none_or(|(_, before, _)| before.process != word.process) && !word.is_given_up {
+                if before.as_ref().is_none_or(|(_, before, _)| before.process != word.process)
+                    && !word.is_given_up
+                {
                     tracing::info!(node = word.node, "another node has the cluster: this one stands by");
                 }
                 self.seen = Some((number, word, Instant::now()));

@@ -85,7 +85,10 @@ fn a_node_that_is_silent_for_its_lease_is_followed_and_writes_nothing_when_it_wa
     assert!(put(&asleep, "three", "a").expect_err("is refused").is_poisoned());
     drop((asleep, next));
     let store = opened(&broker, "c");
-    assert_eq!([get(&store, "one"), get(&store, "two")], ["a", "b"].map(|text| Some(Value::from_static(text.as_bytes()))));
+    assert_eq!(
+        [get(&store, "one"), get(&store, "two")],
+        ["a", "b"].map(|text| Some(Value::from_static(text.as_bytes())))
+    );
 }
 
 #[test]
@@ -118,8 +121,9 @@ fn a_batch_that_is_too_large_for_the_brokers_is_whole_or_not_there_wherever_its_
         put(&store, "0", "goes").expect("applies");
         store.sync().expect("is durable");
         store.queue.trip.end_behind(ends_behind);
-        let mut rows: BTreeMap<_, _> =
-            (1..=ROWS).map(|number| (Key::from(number.to_string()), Some(Value::from(vec![1; 700])))).collect();
+        let mut rows: BTreeMap<_, _> = (1..=ROWS)
+            .map(|number| (Key::from(number.to_string()), Some(Value::from(vec![1; 700]))))
+            .collect();
         rows.insert(Key::from("0"), None);
         apply(&store, rows).expect("is queued");
         store.queue.trip.wait_for_the_end();

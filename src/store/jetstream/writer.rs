@@ -120,7 +120,9 @@ impl Queue {
         let is_open = |state: &mut Queued| state.written < upto && state.lost.is_none();
         let state = self.changed.wait_while(state, is_open).unwrap_or_else(PoisonError::into_inner);
         match &state.lost {
-            Some((cluster, node)) => Err(StoreError::TakenOver { cluster: cluster.clone(), node: node.clone() }),
+            Some((cluster, node)) => {
+                Err(StoreError::TakenOver { cluster: cluster.clone(), node: node.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -156,7 +158,8 @@ pub(super) fn start(
     queue: &Arc<Queue>,
 ) -> Result<(JoinHandle<()>, u64), StoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| StoreError::Engine { action: "start its thread", source: source.into() })?;
+    let runtime =
+        runtime.map_err(|source| StoreError::Engine { action: "start its thread", source: source.into() })?;
     let (opened, is_open) = oneshot::channel();
     let (cluster, rows, queue) = (cluster.clone(), Arc::clone(rows), Arc::clone(queue));
     let work = move || {
@@ -171,7 +174,8 @@ pub(super) fn start(
         });
     };
     let thread = std::thread::Builder::new().name("cluster".to_owned()).spawn(work);
-    let thread = thread.map_err(|source| StoreError::Engine { action: "start its thread", source: source.into() })?;
+    let thread =
+        thread.map_err(|source| StoreError::Engine { action: "start its thread", source: source.into() })?;
     let failed = || StoreError::Engine { action: "start its thread", source: "it ended".into() };
     let epoch = is_open.blocking_recv().map_err(|_| failed())??;
     Ok((thread, epoch))
@@ -277,7 +281,8 @@ impl Writer {
         let count = pieces.len();
         let subject = |piece| self.bucket.subjects.redo(piece);
         let pieces = pieces.into_iter().enumerate();
-        let written = pieces.map(|(piece, text)| Message { subject: subject(piece), value: Some(text) }).collect();
+        let written =
+            pieces.map(|(piece, text)| Message { subject: subject(piece), value: Some(text) }).collect();
         self.say(written).await?;
         self.carry_out(rows, count).await
     }
@@ -326,7 +331,9 @@ impl Writer {
                     self.last = number + count;
                     break;
                 }
-                Ok(Some((_, word))) if word.process != self.word.process => return Err(Lost(Some(word.node))),
+                Ok(Some((_, word))) if word.process != self.word.process => {
+                    return Err(Lost(Some(word.node)));
+                }
                 Ok(None) => return Err(Lost(None)),
                 Ok(Some(_)) | Err(_) => {}
             }

@@ -15,7 +15,11 @@ pub(super) struct Trip {
 
 impl Default for Trip {
     fn default() -> Self {
-        Self { sleeps: AtomicBool::default(), left: AtomicU32::new(u32::MAX), has_ended: AtomicBool::default() }
+        Self {
+            sleeps: AtomicBool::default(),
+            left: AtomicU32::new(u32::MAX),
+            has_ended: AtomicBool::default(),
+        }
     }
 }
 
