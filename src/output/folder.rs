@@ -415,7 +415,7 @@ mod tests {
             folder.create(job(epoch).id, &number, &world.path().join("pay")).expect("creates").0.path
         };
         let [first, second, third] = [1, 2, 3].map(&mut made);
-        let mut clear = |epoch| {
+        let clear = |epoch| {
             let mut paths = std::iter::once(Ok(world.path().join("pay")));
             folder.clear(&job(epoch), &mut paths, &[]).expect("clears");
             [&first, &second, &third].map(|path| path.as_path().try_exists().expect("looks"))

@@ -64,6 +64,9 @@ fn meant(word: &str) -> String {
     level.map_or_else(String::new, |level| format!(" (did you mean `{level}`?)"))
 }
 
+/// The words of the brokers' client say nothing that ours do not.
+const OF_LIBRARIES: &str = "async_nats=off";
+
 /// A word by itself is a level: as a filter it would be the name of a module, and silence all others.
 fn filter_of(text: &str) -> Result<EnvFilter, BadLevel> {
     let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
@@ -72,8 +75,6 @@ fn filter_of(text: &str) -> Result<EnvFilter, BadLevel> {
     if let Some(word) = unknown {
         return Err(BadLevel::Unknown { word: word.to_owned() });
     }
-    // Its client's own words on the brokers say nothing that ours do not.
-    const OF_LIBRARIES: &str = "async_nats=off";
     let whole = if text.contains("async_nats") { text.to_owned() } else { format!("{OF_LIBRARIES},{text}") };
     EnvFilter::try_new(whole).map_err(|source| BadLevel::Filter { filter: text.to_owned(), source })
 }

@@ -11,5 +11,5 @@ pub(crate) fn look(cluster: &Cluster) -> Result<ClusterSeen, StoreError> {
     let runtime =
         runtime.map_err(|source| StoreError::Engine { action: "ask the brokers", source: source.into() })?;
     let asked = runtime.block_on(async { Bucket::connect(cluster).await?.seen().await });
-    asked.map_err(|trouble: Trouble| taking::failed(cluster, "be reached", trouble))
+    asked.map_err(|trouble: Trouble| taking::failed(cluster, "be reached", &trouble))
 }

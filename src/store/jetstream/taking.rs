@@ -49,7 +49,7 @@ async fn wait_and_take(cluster: &Cluster, taken: WhileTaken) -> Result<Taken, St
                 tell_away(cluster, &trouble, &mut is_away);
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(trouble) => return Err(failed(cluster, "be taken", trouble)),
+            Err(trouble) => return Err(failed(cluster, "be taken", &trouble)),
         }
         if let Some(word) = other.said_twice().filter(|_| taken == WhileTaken::Refuse) {
             return Err(StoreError::Taken { cluster: cluster.name.clone(), node: word.node.clone() });
@@ -135,7 +135,7 @@ async fn reach(cluster: &Cluster, taken: WhileTaken) -> Result<Bucket, StoreErro
                 tell_away(cluster, &trouble, &mut is_away);
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(trouble) => return Err(failed(cluster, "be reached", trouble)),
+            Err(trouble) => return Err(failed(cluster, "be reached", &trouble)),
         }
     }
 }
@@ -148,6 +148,6 @@ fn tell_away(cluster: &Cluster, trouble: &Trouble, is_told: &mut bool) {
     }
 }
 
-pub(super) fn failed(cluster: &Cluster, action: &'static str, trouble: Trouble) -> StoreError {
+pub(super) fn failed(cluster: &Cluster, action: &'static str, trouble: &Trouble) -> StoreError {
     StoreError::Brokers { action, servers: cluster.servers.join(", "), detail: trouble.to_string() }
 }

@@ -85,7 +85,7 @@ impl Queued {
 }
 
 fn bytes_of(rows: &Changed) -> usize {
-    rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, |value| value.len())).sum()
+    rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Value::len)).sum()
 }
 
 impl Queue {
@@ -201,7 +201,7 @@ async fn opening(
             }
         }
     };
-    let failed = |trouble| taking::failed(&writer.cluster, "be read", trouble);
+    let failed = |trouble: Trouble| taking::failed(&writer.cluster, "be read", &trouble);
     let mut found = found.map_err(failed)?;
     if let Some((pieces, changed)) = found.redo().map_err(failed)? {
         writer.carry_out(&changed, pieces).await.map_err(|lost| writer.told(lost))?;
