@@ -1,7 +1,9 @@
 //! `[service.cluster]`: several nodes that stand in for each other, and where their store lies.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::fit::ReadRule;
 use super::section::Section;
 use crate::model::at_rest::{Encrypt, KeysFrom};
 use crate::model::cluster::Cluster;
@@ -45,7 +47,7 @@ pub(super) fn read(service: &Section<'_>) -> Option<Cluster> {
 }
 
 /// What does not go together with a cluster, or not yet.
-pub(super) fn check(section: &Section<'_>, service: &Service) {
+pub(super) fn check(section: &Section<'_>, service: &Service, rules: &[ReadRule]) {
     if service.cluster.is_none() {
         return;
     }
@@ -53,6 +55,14 @@ pub(super) fn check(section: &Section<'_>, service: &Service) {
         let hint =
             "take this line out, or `cluster`: the trail would lie in pieces on several machines".to_owned();
         section.problem("audit", "the nodes of a cluster keep no audit trail yet", Some(hint));
+    }
+    let is_kept = |read: &&ReadRule| {
+        read.rule.outputs.values().any(|output| Path::new(&output.path).starts_with(&service.data_dir))
+    };
+    if let Some(read) = rules.iter().find(is_kept) {
+        let message = format!("rule \"{}\" has an output in the data folder of this node", read.rule.name);
+        let hint = "give that output a `path` that all nodes reach".to_owned();
+        section.problem("cluster", message, Some(hint));
     }
     if service.at_rest.encrypt == Encrypt::Yes && service.at_rest.keys == KeysFrom::DataFolder {
         let hint =
@@ -143,7 +153,7 @@ fn host_name() -> Option<String> {
     return std::env::var("COMPUTERNAME").ok();
 }
 
-fn certificate(table: &Section<'_>) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
+fn certificate(table: &Section<'_>) -> Option<(PathBuf, PathBuf)> {
     let (certificate, key) = (table.path("certificate"), table.path("key"));
     if table.has("certificate") != table.has("key") {
         let key = if table.has("key") { "key" } else { "certificate" };

@@ -152,7 +152,7 @@ fn load_from(
     }
     let mut rules = read_rules(&nodes, &layers, &service, main.broken, &report);
     at_rest::settle(&mut service.at_rest, &mut rules, &section);
-    cluster::check(&section, &service);
+    cluster::check(&section, &service, &rules);
     pace::join_throttles(&mut rules, &pace::read_throttles(&main.root, main.broken, heard), heard);
     let names = rules.iter().map(|read| read.rule.name.as_str()).collect();
     let hooks = hook::read(&main.root, main.broken, &names, heard);

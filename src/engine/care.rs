@@ -115,7 +115,8 @@ impl Care {
     /// At the start of a store that is new, or that does not know such files, the partials of unknown jobs are told too.
     fn tell_strays(&mut self, shared: &Arc<Shared>, mounts: &Mounts, is_start: bool, looks: &Arc<()>) {
         let is_new = shared.store.mark().is_ok_and(|mark| mark.is_none_or(|mark| mark.starts == 1));
-        self.found.store(is_start && is_new, Ordering::SeqCst);
+        // A node of a cluster may leave partials whenever it wakes too late.
+        self.found.store((is_start && is_new) || shared.store.epoch() > 0, Ordering::SeqCst);
         for WatchedTogether { rules, folders } in file_systems::watched_together(live_rules(shared), mounts) {
             let at = file_systems::name_of(folders.iter().map(PathBuf::as_path), mounts);
             let (found, look) = (Arc::clone(&self.found), Arc::clone(looks));

@@ -28,6 +28,11 @@ pub(super) fn may_remove(path: &Path, job: JobId, epoch: u64) -> bool {
     number_of(path, job).is_none_or(|number| number < numbers_of(epoch).end)
 }
 
+/// Whether a partial of a job was begun by a node that had the cluster before this epoch.
+pub(crate) fn is_of_earlier(path: &Path, job: JobId, epoch: u64) -> bool {
+    epoch > 0 && number_of(path, job).is_some_and(|number| number < numbers_of(epoch).start)
+}
+
 pub(crate) fn job_of_partial(name: &OsStr) -> Option<JobId> {
     let (job, number) = name.to_str()?.strip_prefix(HIDDEN_PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
     number.parse::<u64>().ok()?;

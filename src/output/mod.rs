@@ -43,7 +43,7 @@ pub(crate) use destination::Hidden;
 pub use entry::EntryName;
 pub(crate) use error::OutputError;
 pub(crate) use folder::partials_in;
-pub(crate) use hidden::job_of_partial;
+pub(crate) use hidden::{is_of_earlier, job_of_partial};
 pub(crate) use intent::FinishedOutput;
 pub use intent::{Intent, RolledForward};
 pub(crate) use naming::{final_path, signal_paths};

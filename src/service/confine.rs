@@ -234,6 +234,11 @@ fn of_service(service: &Service) -> Vec<Named> {
         }
         KeysFrom::DataFolder | KeysFrom::Credential(_) => {}
     }
+    let cluster = service.cluster.iter().flat_map(|cluster| {
+        let certificate = cluster.certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        certificate.chain(&cluster.credentials).chain(&cluster.ca)
+    });
+    named.extend(cluster.map(|file| Named::read("service.cluster", parent_of(file).to_owned())));
     let variables = ["CREDENTIALS_DIRECTORY", "SSL_CERT_DIR", "SSL_CERT_FILE"];
     let given = variables.iter().filter_map(|name| Some(Named::read(*name, std::env::var_os(name)?.into())));
     named.extend(given);

@@ -355,7 +355,7 @@ fn after_a_failed_write_nothing_is_written_and_all_is_read(case: impl Case) {
         for error in refused {
             let error = error.expect("refused");
             assert!(
-                matches!(&error, StoreError::Poisoned { reason } if reason.contains("the disk is gone")),
+                matches!(&error, StoreError::Poisoned { reason, .. } if reason.contains("the disk is gone")),
                 "{error}"
             );
         }

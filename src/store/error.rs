@@ -69,7 +69,7 @@ pub enum StoreError {
     TakenOver { cluster: String, node: Option<String> },
     /// A write or sync failed before: what reached the disk is not known any more.
     #[error("the store takes nothing more after a failed write or sync: {reason}")]
-    Poisoned { reason: String },
+    Poisoned { reason: String, hint: Option<String> },
 }
 
 fn taker(node: Option<&str>) -> String {
@@ -203,6 +203,7 @@ impl Fault for StoreError {
                     "ask there: run the command on {node}; or stop the service there first"
                 ));
             }
+            Self::Poisoned { hint: Some(hint), .. } => return Some(hint.clone()),
             Self::TakenOver { .. } => {
                 "start this node again: it stands by. It had been silent for longer than its lease (a machine that slept, a network that was cut)"
             }

@@ -1,21 +1,26 @@
 //! After a failed write or sync: what reached the disk is not known, so that nothing is written any more.
 
 use super::error::StoreError;
+use crate::model::fault::Fault as _;
 use crate::group_sync::{Failure, GroupSync, Told};
 
-/// The first failure, in words.
+/// The first failure, in words, and what to do about it where that is not what to do about a disk.
 #[derive(Clone, Debug)]
-pub(super) struct Poison(String);
+pub(super) struct Poison {
+    reason: String,
+    hint: Option<String>,
+}
 
 impl Failure for Poison {
     type Error = StoreError;
 
     fn of(error: &StoreError) -> Self {
-        Self(error.chain())
+        let hint = error.hint().filter(|_| matches!(error, StoreError::TakenOver { .. }));
+        Self { reason: error.chain(), hint }
     }
 
     fn of_panic() -> Self {
-        Self("the flush did not come back".to_owned())
+        Self { reason: "the flush did not come back".to_owned(), hint: None }
     }
 
     fn is_for_good(&self) -> bool {
@@ -31,8 +36,8 @@ impl GroupSync<Poison> {
 }
 
 impl From<Poison> for StoreError {
-    fn from(Poison(reason): Poison) -> Self {
-        Self::Poisoned { reason }
+    fn from(Poison { reason, hint }: Poison) -> Self {
+        Self::Poisoned { reason, hint }
     }
 }
 

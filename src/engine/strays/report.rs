@@ -8,6 +8,7 @@ use super::{Quarantined, Stray, claim_folder, look_for_traces};
 use crate::durable_fs::{self, CLAIM_FOLDER, Entry, Kind};
 use crate::engine::EngineError;
 use crate::engine::shared::Shared;
+use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::model::rule::{OnSuccess, Rule};
@@ -56,14 +57,27 @@ pub(in crate::engine) fn tell_partials(shared: &Shared, mut folders: Vec<PathBuf
             }
             if entry.kind == Kind::Folder {
                 folders.push(entry.path);
-            } else if let Some(job) = entry.path.file_name().and_then(output::job_of_partial)
-                && shared.store.job(job).is_ok_and(|job| job.is_none())
-            {
-                partials.push(OsText::from(entry.path));
+            } else if let Some(job) = entry.path.file_name().and_then(output::job_of_partial) {
+                match shared.store.job(job) {
+                    Ok(None) => partials.push(OsText::from(entry.path)),
+                    Ok(Some(job)) => remove_left(shared, &job, &entry.path),
+                    Err(_) => {} // whoever has the job in hand tells it
+                }
             }
         }
     }
     events::partials(&partials);
+}
+
+/// Removes what another node of the cluster began, and left when its job was taken from it. Once the job has ended nobody takes it up.
+fn remove_left(shared: &Shared, job: &Job, partial: &Path) {
+    if !job.state.is_final() || !output::is_of_earlier(partial, job.id, shared.store.epoch()) {
+        return;
+    }
+    if let Err(error) = durable_fs::remove_seen(partial) {
+        let partial = OsText::from(partial);
+        tracing::debug!(job = %job.id, %partial, %error, "what another node left cannot be removed yet");
+    }
 }
 
 /// What lies in a folder of outputs, up to the first error, which is told: what lies behind it is not looked through. Most are not there

@@ -46,6 +46,7 @@ async fn wait_and_take(cluster: &Cluster, taken: WhileTaken) -> Result<Taken, St
             Ok(Some((word, number))) => return Ok(Taken { bucket, word, number }),
             Ok(None) => is_away = false,
             Err(trouble) if taken == WhileTaken::Wait && matches!(trouble, Trouble::Unsure(_)) => {
+                other.could_not_speak();
                 tell_away(cluster, &trouble, &mut is_away);
                 tokio::time::sleep(PAUSE).await;
             }
@@ -79,6 +80,13 @@ impl Other {
                 }
                 self.seen = Some((number, word, Instant::now()));
             }
+        }
+    }
+
+    /// Brokers that do not answer us may not answer it either: its silence counts from now on.
+    fn could_not_speak(&mut self) {
+        if let Some((.., since)) = &mut self.seen {
+            *since = Instant::now();
         }
     }
 

@@ -8,6 +8,7 @@ use super::broker::Broker;
 use super::writer::ROWS_MAX;
 use super::{JetStream, WhileTaken};
 use crate::store::backend::{Applied, Backend as _, Batch, Value};
+use crate::model::fault::Fault as _;
 use crate::store::error::StoreError;
 use crate::store::keys::Key;
 
@@ -82,6 +83,7 @@ fn a_node_that_is_silent_for_its_lease_is_followed_and_writes_nothing_when_it_wa
     asleep.queue.trip.sleep(false);
     let error = asleep.sync().expect_err("it was taken over");
     assert!(error.is_poisoned() && error.to_string().contains("node b"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("stands by")), "{error:?}");
     assert!(put(&asleep, "three", "a").expect_err("is refused").is_poisoned());
     drop((asleep, next));
     let store = opened(&broker, "c");
