@@ -58,6 +58,7 @@ mod shadow_theirs;
 mod show;
 mod show_follow;
 mod status;
+mod store;
 mod test;
 mod test_diff;
 mod top;
@@ -157,6 +158,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Have the store written anew by the key that encrypts now (`service.at_rest`)
     Rekey,
+    /// Move the store to the brokers of `service.cluster`, or back into the data folder
+    Store(store::StoreArgs),
     /// Take failed, refused or aborted jobs from their sources again, under the current rule
     Retry(retry::RetryArgs),
     /// Stop jobs, a rule, a sender or everything until they are resumed
@@ -251,6 +254,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Rerun(args) => settings(config).and_then(|settings| rerun::run(&args, &settings)),
         Command::Audit(args) => settings(config).and_then(|settings| audit::run(&args, &settings)),
         Command::Rekey => settings(config).and_then(|settings| rekey::run(&settings)),
+        Command::Store(args) => settings(config).and_then(|settings| store::run(&args, &settings)),
         Command::Reload(args) => reload::run(&args, config),
         Command::Status(args) => settings(config).and_then(|settings| status::run(&args, &settings)),
         Command::Top(args) => top::run(&args, config),

@@ -64,12 +64,24 @@ pub enum StoreError {
     Brokers { action: &'static str, servers: String, detail: String },
     #[error("node {node} has the cluster {cluster}")]
     Taken { cluster: String, node: String },
+    /// Nobody works with it any more, or not yet; none: it is being filled.
+    #[error("the {place} has no store to work with: {}", moved_to(to.as_deref()))]
+    Moved { place: String, to: Option<String> },
+    #[error("the store stays where it is: {detail}")]
+    NotMoved { detail: String, hint: &'static str },
     /// What this node did since its last sync that came back well nobody else knows.
     #[error("{} has taken the cluster {cluster}", taker(node.as_deref()))]
     TakenOver { cluster: String, node: Option<String> },
     /// A write or sync failed before: what reached the disk is not known any more.
     #[error("the store takes nothing more after a failed write or sync: {reason}")]
     Poisoned { reason: String, hint: Option<String> },
+}
+
+fn moved_to(to: Option<&str>) -> String {
+    to.map_or_else(
+        || "a move into it did not come to its end".to_owned(),
+        |to| format!("it moved to the {to}"),
+    )
 }
 
 fn taker(node: Option<&str>) -> String {
@@ -166,6 +178,8 @@ impl Fault for StoreError {
             | Self::Keys { .. }
             | Self::NoKey { .. }
             | Self::Taken { .. }
+            | Self::Moved { .. }
+            | Self::NotMoved { .. }
             | Self::Newer { .. } => FaultKind::Config,
             _ => FaultKind::Storage,
         }
@@ -204,6 +218,11 @@ impl Fault for StoreError {
                 ));
             }
             Self::Poisoned { hint: Some(hint), .. } => return Some(hint.clone()),
+            Self::Moved { to: Some(_), .. } => {
+                "configure where it is now (`service.cluster`, or no such table); `landfall store copy` brings it back"
+            }
+            Self::Moved { to: None, .. } => "say the same `landfall store copy` again: it begins anew",
+            Self::NotMoved { hint, .. } => hint,
             Self::TakenOver { .. } => {
                 "start this node again: it stands by. It had been silent for longer than its lease (a machine that slept, a network that was cut)"
             }

@@ -67,6 +67,9 @@ single_rows! {
     PLACES = b"mplaces" => Places;
 }
 
+/// Where a store moved to, which then opens for nobody. In clear: it is read before the store is opened.
+pub(super) const MOVED: &[u8] = b"mmoved";
+
 kinds! {
     JOB = b'j', JOB_ID_BYTES => |key| job_of(key).map(Place::Job);
     UNFINISHED = b'u', JOB_ID_BYTES => |key| job_of(key).map(Place::Unfinished);

@@ -17,6 +17,7 @@
 //! m "expected"                     Expected
 //! m "clock"                        ClockSteps
 //! m "places"                       Places
+//! m "moved"                        where the store moved to: text, in clear
 //! m "homes"                        where the data folder lay, and lies: paths
 //! m "auditing"                     (mark: an audit trail is kept)
 //! m "audit"                        AuditHead: where the trail ends
@@ -78,6 +79,7 @@ mod keys;
 mod mark;
 mod marked;
 mod memory;
+mod moving;
 mod operator;
 mod placed;
 mod poison;
@@ -104,6 +106,7 @@ use crate::model::account::Account;
 use crate::model::at_rest::AtRest;
 use crate::model::cluster::Cluster;
 use crate::model::job::Entry;
+use crate::model::os_text::escaped_path;
 use crate::model::rule::Service;
 use crate::output::PartialState;
 use crate::telemetry::metrics::timed;
@@ -117,6 +120,7 @@ pub(crate) use mark::Mark;
 pub(crate) use marked::Marked;
 pub use memory::MemoryBudget;
 pub(crate) use memory::MemoryLease;
+pub(crate) use moving::{MoveTo, Moved, move_store};
 pub(crate) use operator::Said;
 pub(crate) use placed::JobRow;
 pub(crate) use rows::OtherNames;
@@ -212,7 +216,9 @@ impl Store {
         folder::check_root(data_dir)?;
         let held = folder::hold(data_dir)?;
         let spool = Spool::begin(data_dir);
-        let rows = Sealed::new(Box::new(Sled::open(data_dir)?));
+        let rows = Sled::open(data_dir)?;
+        moving::refuse_moved(&rows, || format!("data folder {}", escaped_path(data_dir)))?;
+        let rows = Sealed::new(Box::new(rows));
         let is_new = check_format(data_dir, &rows)?;
         sealing::begin(&rows, at_rest, data_dir, is_new)?;
         rows.sync()?;
@@ -244,6 +250,7 @@ impl Store {
         let rows = JetStream::open(cluster, taken)?;
         let held = folder::hold(data_dir)?;
         let spool = Spool::begin(data_dir);
+        moving::refuse_moved(&rows, || moving::place_of(cluster))?;
         let epoch = rows.epoch();
         let rows = Sealed::new(Box::new(rows));
         let is_new = check_format(data_dir, &rows)?;

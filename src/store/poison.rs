@@ -1,8 +1,8 @@
 //! After a failed write or sync: what reached the disk is not known, so that nothing is written any more.
 
 use super::error::StoreError;
-use crate::model::fault::Fault as _;
 use crate::group_sync::{Failure, GroupSync, Told};
+use crate::model::fault::Fault as _;
 
 /// The first failure, in words, and what to do about it where that is not what to do about a disk.
 #[derive(Clone, Debug)]

@@ -219,7 +219,13 @@ impl Bucket {
         Err(Trouble::Never("there is nothing to write".to_owned()))
     }
 
-    /// All rows as they were behind the message of this number, which is a word on who has them.
+    /// The number of the last message.
+    pub(super) async fn last(&self) -> Result<u64, Trouble> {
+        let stream = self.context.get_stream(self.subjects.stream()).await.map_err(unsure)?;
+        Ok(stream.cached_info().state.last_sequence)
+    }
+
+    /// All rows as they were behind the message of this number.
     pub(super) async fn rows(&self, upto: u64) -> Result<Found, Trouble> {
         let stream = self.context.get_stream_no_info(self.subjects.stream()).await.map_err(unsure)?;
         let config = pull::OrderedConfig {
@@ -230,6 +236,9 @@ impl Bucket {
         let consumer = stream.create_consumer(config).await.map_err(unsure)?;
         let mut messages = consumer.messages().await.map_err(unsure)?;
         let mut found = Found::default();
+        if upto == 0 {
+            return Ok(found);
+        }
         loop {
             let next = tokio::time::timeout(ROW_WITHIN, messages.next()).await;
             let next = next.map_err(|_| Trouble::Unsure("the brokers stopped giving rows".to_owned()))?;
@@ -241,10 +250,11 @@ impl Bucket {
                 message.headers.as_ref().is_some_and(|headers| headers.get("KV-Operation").is_some());
             let value = (!is_gone).then(|| message.payload.clone());
             match self.subjects.read(&message.subject) {
-                Some(Place::Lease) if number >= upto => return Ok(found),
-                Some(Place::Lease) => {}
                 Some(place) => found.take(place, value),
                 None => return Err(Trouble::Never(format!("{} is none of landfall's", message.subject))),
+            }
+            if number >= upto {
+                return Ok(found);
             }
         }
     }

@@ -36,6 +36,7 @@ use crate::group_sync::GroupSync;
 use crate::model::cluster::Cluster;
 
 pub(crate) use looking::look;
+pub(super) use looking::read;
 pub(super) use taking::stands_by;
 use writer::Queue;
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::broker::Broker;
 use super::writer::ROWS_MAX;
 use super::{JetStream, WhileTaken};
-use crate::store::backend::{Applied, Backend as _, Batch, Value};
 use crate::model::fault::Fault as _;
+use crate::store::backend::{Applied, Backend as _, Batch, Value};
 use crate::store::error::StoreError;
 use crate::store::keys::Key;
 
