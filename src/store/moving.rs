@@ -15,7 +15,7 @@ use super::backend::{Applied, Backend, Batch, Value};
 use super::error::StoreError;
 use super::jetstream::{self, JetStream, WhileTaken};
 use super::keys::{self, Key};
-use super::sled::{self, Sled};
+use super::sled::Sled;
 use super::{check_clock, folder};
 use crate::model::at_rest::KeysFrom;
 use crate::model::cluster::Cluster;
@@ -59,7 +59,7 @@ pub(crate) fn move_store(service: &Service, to: MoveTo) -> Result<Moved, StoreEr
         ));
     };
     if to == MoveTo::Cluster
-        && !sled::is_there(data_dir).map_err(|error| folder::failed("look at", data_dir, error))?
+        && !super::sled::is_there(data_dir).map_err(|error| folder::failed("look at", data_dir, error))?
     {
         return Err(StoreError::NoStore { data_dir: data_dir.clone() });
     }
@@ -70,7 +70,8 @@ pub(crate) fn move_store(service: &Service, to: MoveTo) -> Result<Moved, StoreEr
     match to {
         MoveTo::Cluster => {
             check_fit(&own, service)?;
-            let written = || jetstream::read(cluster);
+            let written =
+                || Ok(jetstream::read(cluster)?.into_iter().filter(|(key, _)| moves(key)).collect());
             moved(&own, &brokers, &places[0], &places[1], written)
         }
         MoveTo::DataFolder => moved(&brokers, &own, &places[1], &places[0], || rows_of(&own)),
@@ -169,7 +170,7 @@ fn rows_of(rows: &dyn Backend) -> Result<BTreeMap<Key, Value>, StoreError> {
 }
 
 /// Whether a row moves with its store.
-pub(super) fn moves(key: &[u8]) -> bool {
+fn moves(key: &[u8]) -> bool {
     ![keys::MOVED, keys::HOMES].contains(&key)
 }
 

@@ -8,17 +8,13 @@ use crate::model::cluster::{Cluster, ClusterSeen};
 use crate::store::backend::Value;
 use crate::store::error::StoreError;
 use crate::store::keys::Key;
-use crate::store::moving;
 
 /// All rows as the brokers have them now, without taking them: for who has them, and compares.
 pub(in crate::store) fn read(cluster: &Cluster) -> Result<BTreeMap<Key, Value>, StoreError> {
     let reading = async {
         let bucket = Bucket::connect(cluster).await?;
         let rows = bucket.rows(bucket.last().await?).await?.rows.into_iter();
-        Ok(rows
-            .filter(|(key, _)| moving::moves(key))
-            .filter_map(|(key, value)| Some((key, value?)))
-            .collect())
+        Ok(rows.filter_map(|(key, value)| Some((key, value?))).collect())
     };
     let read: Result<_, Trouble> = runtime()?.block_on(reading);
     read.map_err(|trouble| taking::failed(cluster, "be read", &trouble))
