@@ -188,7 +188,7 @@ impl Fault for StoreError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Silent { pid, has_address, .. } => return Some(about_silent(*pid, *has_address)),
-            Self::Keys { hint, .. } => return Some(hint.clone()),
+            Self::Keys { hint, .. } | Self::Poisoned { hint: Some(hint), .. } => return Some(hint.clone()),
             Self::NoKey { .. } => {
                 "put that key back behind the first one (`service.at_rest`; one that was made for the store lies in `at_rest.key` of the data folder); `landfall rekey` has the store written anew before a key is taken \
                  away. Nothing was changed, and nothing is lost while it is away"
@@ -217,11 +217,10 @@ impl Fault for StoreError {
                     "ask there: run the command on {node}; or stop the service there first"
                 ));
             }
-            Self::Poisoned { hint: Some(hint), .. } => return Some(hint.clone()),
-            Self::Moved { to: Some(_), .. } => {
+            Self::Moved { to, .. } if to.is_some() => {
                 "configure where it is now (`service.cluster`, or no such table); `landfall store copy` brings it back"
             }
-            Self::Moved { to: None, .. } => "say the same `landfall store copy` again: it begins anew",
+            Self::Moved { .. } => "say the same `landfall store copy` again: it begins anew",
             Self::NotMoved { hint, .. } => hint,
             Self::TakenOver { .. } => {
                 "start this node again: it stands by. It had been silent for longer than its lease (a machine that slept, a network that was cut)"
