@@ -19,7 +19,7 @@ pub(in crate::store) struct Broker {
 
 /// The program, where it is installed.
 fn program() -> std::ffi::OsString {
-    std::env::var_os("LANDFALL_TEST_NATS_SERVER").unwrap_or_else(|| "nats-server".into())
+    std::env::var_os("NATS_SERVER").unwrap_or_else(|| "nats-server".into())
 }
 
 impl Broker {
